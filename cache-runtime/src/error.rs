@@ -1,0 +1,135 @@
+//! The one error type of the crate: what kind, what happened, where, and why.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// What went wrong, coarsely enough to decide what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting is wrong: an unknown alias, a bad URL, a bad number. Only a person can mend it.
+    Config,
+    /// The server could not be reached, or the connection broke.
+    Unavailable,
+    /// The server did not answer within the call's deadline.
+    Timeout,
+    /// The server refused the credentials or the permission.
+    Denied,
+    /// The server answered with an error of its own.
+    Server,
+    /// The server's answer was not understood.
+    Protocol,
+    /// The arguments could not be turned into a key.
+    Key,
+    /// The value could not be turned into bytes that decode to it again.
+    Encode,
+    /// The value's encoded form is larger than the backend stores.
+    TooLarge,
+}
+
+impl ErrorKind {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Config => "wrong cache configuration",
+            Self::Unavailable => "cache unavailable",
+            Self::Timeout => "cache timed out",
+            Self::Denied => "cache denied access",
+            Self::Server => "cache server error",
+            Self::Protocol => "cache protocol error",
+            Self::Key => "arguments can't be a cache key",
+            Self::Encode => "value can't be cached",
+            Self::TooLarge => "value too large for the cache",
+        }
+    }
+}
+
+/// Why a cache operation failed.
+///
+/// A cached function never returns this: its body runs instead. The companions
+/// (`invalidate`, `insert`, `peek`, `clear`) and the plain [`Cache`](crate::Cache) do,
+/// because a lost invalidation must be visible.
+///
+/// ```
+/// use cache_runtime::{Cache, ErrorKind};
+///
+/// let error = Cache::named("sessions").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Config);
+/// assert!(error.to_string().contains("CACHE_SESSIONS_URL"));
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    place: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`; backends outside this crate make theirs with it too.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner { kind, message: message.into(), place: None, source: None }))
+    }
+
+    /// The same with the error that caused it.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.edit(|inner| inner.source = Some(source.into()))
+    }
+
+    /// The same with the place it speaks of: a variable, a redacted URL or a function.
+    /// The innermost place, being the most exact, is kept.
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        if self.0.place.is_some() {
+            return self;
+        }
+        self.edit(|inner| inner.place = Some(place.into()))
+    }
+
+    /// What went wrong, coarsely.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether trying again later may succeed without anybody changing anything.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)
+    }
+
+    /// Builders run before the error is shared, so the pointer is unique; a shared one is left alone.
+    fn edit(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            edit(inner);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.kind.text(), self.0.message)?;
+        match &self.0.place {
+            Some(place) => write!(f, " ({place})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
