@@ -5,15 +5,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::error::Error;
 
+pub(crate) mod adapt;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
+pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
@@ -64,7 +65,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///         Ok(())
 ///     }
 ///     fn add(&self, key: &[u8], value: Bytes, _: Option<Duration>, _: Instant) -> Result<bool, Error> {
-///         Ok(*self.0.lock().unwrap().entry(key.to_vec()).or_insert(value.clone()) == value)
+///         let mut entries = self.0.lock().unwrap();
+///         let vacant = !entries.contains_key(key);
+///         if vacant {
+///             entries.insert(key.to_vec(), value);
+///         }
+///         Ok(vacant)
 ///     }
 ///     fn delete(&self, key: &[u8], _: Instant) -> Result<bool, Error> {
 ///         Ok(self.0.lock().unwrap().remove(key).is_some())

@@ -1,0 +1,193 @@
+//! Attribute tokens -> [`Args`]: which options exist, each at most once, every value with its span.
+//!
+//! Knows nothing of the function; whether options fit together and fit the function is for `validate`.
+
+use proc_macro2::{Span, TokenTree};
+use syn::ext::IdentExt as _;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token};
+
+use crate::diagnostic::{Errors, list, nearest};
+use crate::key::{self, Key};
+use crate::value::{self, Codec, Lifetime, Period};
+
+/// One option as written.
+#[derive(Debug, Clone)]
+pub(crate) struct Given<T> {
+    /// The option's name, for messages about the option.
+    pub(crate) name: Ident,
+    /// Where the value starts, for messages about the value.
+    pub(crate) span: Span,
+    pub(crate) value: T,
+}
+
+/// Everything written in `#[cached(...)]`.
+#[derive(Debug, Default)]
+pub(crate) struct Args {
+    pub(crate) backend: Option<Given<LitStr>>,
+    pub(crate) ttl: Option<Given<Lifetime>>,
+    pub(crate) key: Option<Given<Key>>,
+    pub(crate) skip: Option<Given<Vec<Ident>>>,
+    pub(crate) namespace: Option<Given<LitStr>>,
+    pub(crate) version: Option<Given<u32>>,
+    pub(crate) capacity: Option<Given<u64>>,
+    pub(crate) max_bytes: Option<Given<u64>>,
+    pub(crate) cache_none: Option<Given<bool>>,
+    pub(crate) cache_err: Option<Given<bool>>,
+    pub(crate) negative_ttl: Option<Given<Period>>,
+    pub(crate) cache_if: Option<Given<Expr>>,
+    pub(crate) codec: Option<Given<Codec>>,
+    /// `None` is `companions = false`.
+    pub(crate) companions: Option<Given<Option<Ident>>>,
+    pub(crate) krate: Option<Given<Path>>,
+}
+
+/// The options that [`Args::option`] reads, for its messages.
+pub(crate) const OPTIONS: [&str; 15] = [
+    "backend",
+    "ttl",
+    "key",
+    "skip",
+    "namespace",
+    "version",
+    "capacity",
+    "max_bytes",
+    "cache_none",
+    "cache_err",
+    "negative_ttl",
+    "cache_if",
+    "codec",
+    "companions",
+    "crate",
+];
+
+/// Options that the documentation already names.
+const LATER: [&str; 4] = ["stale", "early", "jitter", "single_flight"];
+
+impl Parse for Args {
+    fn parse(input: ParseStream) -> Result<Self> {
+        let (mut args, mut errors) = (Args::default(), Errors::default());
+        while !input.is_empty() {
+            if let Err(error) = args.option(input) {
+                errors.add(error);
+                skip_to_comma(input)?;
+            }
+            input.parse::<Option<Token![,]>>()?;
+        }
+        errors.or(args)
+    }
+}
+
+impl Args {
+    /// Reads one option up to its comma.
+    fn option(&mut self, input: ParseStream) -> Result<()> {
+        let start = input.span();
+        let name = input
+            .call(Ident::parse_any)
+            .map_err(|_| Error::new(start, "expected an option, such as `ttl = 60`"))?;
+        let text = name.to_string();
+        let option = Written { name, input };
+        match text.as_str() {
+            "backend" => option.value(&mut self.backend, value::text),
+            "ttl" => option.value(&mut self.ttl, value::lifetime),
+            "key" => option.value(&mut self.key, key::key),
+            "skip" => option.list(&mut self.skip),
+            "namespace" => option.value(&mut self.namespace, value::text),
+            "version" => option.value(&mut self.version, value::version),
+            "capacity" => option.value(&mut self.capacity, value::count),
+            "max_bytes" => option.value(&mut self.max_bytes, value::bytes),
+            "cache_none" => option.value(&mut self.cache_none, value::flag),
+            "cache_err" => option.value(&mut self.cache_err, value::flag),
+            "negative_ttl" => option.value(&mut self.negative_ttl, value::period),
+            "cache_if" => option.value(&mut self.cache_if, value::predicate),
+            "codec" => option.value(&mut self.codec, value::codec),
+            "companions" => option.value(&mut self.companions, value::companions),
+            "crate" => option.value(&mut self.krate, value::path),
+            _ => Err(option.unknown()),
+        }
+    }
+}
+
+/// An option whose name has been read.
+struct Written<'a> {
+    name: Ident,
+    input: ParseStream<'a>,
+}
+
+impl Written<'_> {
+    /// `name = value`
+    fn value<T>(self, slot: &mut Option<Given<T>>, parse: fn(ParseStream) -> Result<T>) -> Result<()> {
+        let Self { name, input } = &self;
+        if !input.peek(Token![=]) {
+            return Err(Error::new(name.span(), format!("`{name}` needs a value: write `{name} = …`")));
+        }
+        input.parse::<Token![=]>()?;
+        if ends(input) {
+            return Err(Error::new(name.span(), format!("`{name}` needs a value behind its `=`")));
+        }
+        self.set_once(slot, parse)
+    }
+
+    /// `name(a, b)`
+    fn list(self, slot: &mut Option<Given<Vec<Ident>>>) -> Result<()> {
+        let Self { name, input } = &self;
+        if !input.peek(token::Paren) {
+            return Err(Error::new(
+                name.span(),
+                format!("`{name}` takes names of arguments: write `{name}(a, b)`"),
+            ));
+        }
+        self.set_once(slot, |input| {
+            let names;
+            parenthesized!(names in input);
+            let names = Punctuated::<Ident, Token![,]>::parse_terminated_with(&names, Ident::parse_any)?;
+            Ok(names.into_iter().collect())
+        })
+    }
+
+    /// Reads the value up to the comma, and keeps it unless the option has one already.
+    fn set_once<T>(self, slot: &mut Option<Given<T>>, parse: fn(ParseStream) -> Result<T>) -> Result<()> {
+        let Self { name, input } = self;
+        let span = input.span();
+        let value = parse(input)?;
+        if !ends(input) {
+            return Err(Error::new(
+                input.span(),
+                format!("expected a comma here, behind the value of `{name}`"),
+            ));
+        }
+        if slot.is_some() {
+            let message = format!("`{name}` is already given earlier in this attribute: keep one of the two");
+            return Err(Error::new(name.span(), message));
+        }
+        *slot = Some(Given { name, span, value });
+        Ok(())
+    }
+
+    /// Reads past the value if it can, so that a comma inside of a closure doesn't look like the next option.
+    fn unknown(self) -> Error {
+        let Self { name, input } = self;
+        let _ = input.parse::<Token![=]>().and_then(|_| input.parse::<Expr>());
+        let text = name.to_string();
+        let message = if LATER.contains(&text.as_str()) {
+            format!("`{text}` is not supported yet: leave it out")
+        } else if let Some(meant) = nearest(&text, OPTIONS) {
+            format!("there is no option `{text}`: did you mean `{meant}`?")
+        } else {
+            format!("there is no option `{text}`: there are {}", list(OPTIONS))
+        };
+        Error::new(name.span(), message)
+    }
+}
+
+fn ends(input: ParseStream) -> bool {
+    input.is_empty() || input.peek(Token![,])
+}
+
+fn skip_to_comma(input: ParseStream) -> Result<()> {
+    while !ends(input) {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}

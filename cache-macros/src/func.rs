@@ -1,0 +1,189 @@
+//! The annotated item -> [`Func`]: what matters of it for a cached function.
+//!
+//! Takes apart what is written and refuses only what isn't a function with a body; whether such a
+//! function can be cached is for `validate`.
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
+use syn::visit_mut::{self, VisitMut};
+use syn::{
+    AttrStyle, Attribute, Error, FnArg, Ident, Pat, PatIdent, PatReference, PatType, Receiver, Result,
+    ReturnType, Signature, Token, Type, Visibility, parse_quote, token,
+};
+
+/// The annotated function.
+#[derive(Debug, Clone)]
+pub(crate) struct Func {
+    /// All attributes in outer form, those written inside the body included.
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    /// As written: the original patterns stand in `inputs`.
+    pub(crate) sig: Signature,
+    /// The body in its braces, tokens untouched and unparsed.
+    pub(crate) body: Group,
+    /// `self` in any form. `validate` refuses it for now, so no `Plan` has one.
+    pub(crate) receiver: Option<Receiver>,
+    /// The other arguments, in order.
+    pub(crate) params: Vec<Param>,
+    /// What the body evaluates to: the written return type, or `()`.
+    pub(crate) output: Type,
+}
+
+/// One argument that isn't the receiver.
+#[derive(Debug, Clone)]
+pub(crate) struct Param {
+    /// Lint attributes; `validate` refuses `cfg`.
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) pat: Pat,
+    pub(crate) ty: Type,
+    /// What generated signatures call it: the name in `name: T`, `mut name: T` or `name @ …: T`, else
+    /// `__arg<index>`.
+    pub(crate) ident: Ident,
+    /// The names that the pattern brings into the body, which are also those that a key may use.
+    pub(crate) bindings: Vec<Ident>,
+}
+
+impl Parse for Func {
+    fn parse(input: ParseStream) -> Result<Self> {
+        let mut attrs = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        starts_fn(input)?;
+        let sig: Signature = input.parse()?;
+        if !input.peek(token::Brace) {
+            return Err(Error::new(
+                sig.ident.span(),
+                "there is no body to cache: put `#[cached]` on a function with a body",
+            ));
+        }
+        let body = body(input, &mut attrs)?;
+        let output = match &sig.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, ty) => (**ty).clone(),
+        };
+        let receiver = sig.receiver().cloned();
+        let typed = sig.inputs.iter().filter_map(|input| match input {
+            FnArg::Typed(typed) => Some(typed),
+            FnArg::Receiver(_) => None,
+        });
+        let params = typed.enumerate().map(|(index, typed)| Param::new(index, typed)).collect();
+        Ok(Func { attrs, vis, sig, body, receiver, params, output })
+    }
+}
+
+/// Looks ahead for `fn`, so that another item is not told that its own keyword was unexpected.
+fn starts_fn(input: ParseStream) -> Result<()> {
+    let ahead = input.fork();
+    ahead.parse::<Option<Token![const]>>()?;
+    ahead.parse::<Option<Token![async]>>()?;
+    ahead.parse::<Option<Token![unsafe]>>()?;
+    ahead.parse::<Option<syn::Abi>>()?;
+    if ahead.peek(Token![fn]) {
+        return Ok(());
+    }
+    Err(input.error("only functions can be cached: put `#[cached]` on a `fn`"))
+}
+
+/// The braces; inner attributes move to the others, because a closure's body can't have any.
+fn body(input: ParseStream, attrs: &mut Vec<Attribute>) -> Result<Group> {
+    let content;
+    let braces = syn::braced!(content in input);
+    let inner = content.call(Attribute::parse_inner)?;
+    attrs.extend(inner.into_iter().map(|attr| Attribute { style: AttrStyle::Outer, ..attr }));
+    let mut body = Group::new(Delimiter::Brace, content.parse()?);
+    body.set_span(braces.span.join());
+    Ok(body)
+}
+
+impl Param {
+    fn new(index: usize, typed: &PatType) -> Self {
+        let ident = match &*typed.pat {
+            Pat::Ident(PatIdent { ident, .. }) => ident.clone(),
+            other => format_ident!("__arg{index}", span = Span::mixed_site().located_at(other.span())),
+        };
+        let mut names = Names::default();
+        names.visit_pat(&typed.pat);
+        Param {
+            attrs: typed.attrs.clone(),
+            pat: (*typed.pat).clone(),
+            ty: (*typed.ty).clone(),
+            ident,
+            bindings: names.bindings,
+        }
+    }
+
+    /// `name: T`, with nothing to take apart.
+    fn is_name(&self) -> bool {
+        matches!(&self.pat, Pat::Ident(PatIdent { by_ref: None, mutability: None, subpat: None, .. }))
+    }
+
+    /// `let PAT = ident;` for the start of the body; nothing where the pattern is the name itself.
+    pub(crate) fn rebind(&self) -> Option<TokenStream> {
+        if self.is_name() {
+            return None;
+        }
+        let Self { pat, ident, .. } = self;
+        let mut names = Names::default();
+        names.visit_pat(pat);
+        // `ref mut` borrows from what it matches.
+        let owned = names.ref_mut.then(|| quote!(let mut #ident = #ident;));
+        Some(quote!(#owned let #pat = #ident;))
+    }
+
+    /// `let PAT = &ident;`, which gives a key the names that it may use before the body runs; nothing where the
+    /// pattern is a name.
+    pub(crate) fn view(&self) -> Option<TokenStream> {
+        if matches!(&self.pat, Pat::Ident(PatIdent { subpat: None, .. })) {
+            return None;
+        }
+        let Self { ident, pat, .. } = self;
+        let mut shared = pat.clone();
+        if let Pat::Reference(_) = pat {
+            // Nothing moves out of a reference, so this pattern can be matched more than once as it is.
+            return Some(quote!(#[allow(unused_variables, unused_mut)] let #pat = #ident;));
+        }
+        ByReference.visit_pat_mut(&mut shared);
+        Some(quote!(#[allow(unused_variables)] let #shared = &#ident;))
+    }
+
+    /// Whether [`Param::view`] can't be written: a `&` inside of another pattern.
+    pub(crate) fn hides_reference(&self) -> bool {
+        let mut names = Names::default();
+        names.visit_pat(&self.pat);
+        names.references && !matches!(self.pat, Pat::Reference(_))
+    }
+}
+
+/// What a pattern contains.
+#[derive(Default)]
+struct Names {
+    bindings: Vec<Ident>,
+    ref_mut: bool,
+    references: bool,
+}
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_pat_ident(&mut self, pat: &'ast PatIdent) {
+        self.bindings.push(pat.ident.clone());
+        self.ref_mut |= pat.by_ref.is_some() && pat.mutability.is_some();
+        visit::visit_pat_ident(self, pat);
+    }
+
+    fn visit_pat_reference(&mut self, pat: &'ast PatReference) {
+        self.references = true;
+        visit::visit_pat_reference(self, pat);
+    }
+}
+
+/// Drops `mut` and `ref`, which have no place in a pattern that is matched through a reference.
+struct ByReference;
+
+impl VisitMut for ByReference {
+    fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
+        pat.by_ref = None;
+        pat.mutability = None;
+        visit_mut::visit_pat_ident_mut(self, pat);
+    }
+}

@@ -1,0 +1,151 @@
+//! `key = …` as written: a template taken apart, or expressions.
+//!
+//! Knows the spelling of a key, and which templates can't keep two calls apart; not which names exist.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::parse::{Parse as _, ParseStream};
+use syn::{Error, Expr, ExprLit, Ident, Index, Lit, LitStr, Member, Result};
+
+use crate::value;
+
+/// What `key = …` says identifies a call.
+#[derive(Debug, Clone)]
+pub(crate) enum Key {
+    /// `"user:{id}"`
+    Template(Vec<Segment>),
+    /// `(a, b.c)`, or one expression.
+    Exprs(Vec<Expr>),
+}
+
+/// One part of a key template.
+#[derive(Debug, Clone)]
+pub(crate) enum Segment {
+    /// Literal text, `{{` and `}}` already unescaped; never empty.
+    Text(String),
+    /// `{name}` or `{name.field.0}`.
+    Field(Place),
+}
+
+/// An argument or what lies inside of one. As tokens: `root.member.0`.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) root: Ident,
+    pub(crate) members: Vec<Member>,
+}
+
+impl ToTokens for Place {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let Self { root, members } = self;
+        tokens.extend(quote_spanned!(root.span()=> #root #(.#members)*));
+    }
+}
+
+/// The value of `key = …`.
+pub(crate) fn key(input: ParseStream) -> Result<Key> {
+    match value::expr(input)? {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => template(&text).map(Key::Template),
+        Expr::Tuple(tuple) => Ok(Key::Exprs(tuple.elems.into_iter().collect())),
+        written @ (Expr::Lit(_) | Expr::Closure(_)) => Err(Error::new_spanned(
+            written,
+            "write what identifies a call: a template such as \"user:{id}\", an expression of the arguments, \
+             or several as `(a, b.c)`",
+        )),
+        one => Ok(Key::Exprs(vec![one])),
+    }
+}
+
+fn template(literal: &LitStr) -> Result<Vec<Segment>> {
+    let fail = |message: &str| Err(Error::new(literal.span(), message));
+    let (text, mut plain, mut segments) = (literal.value(), String::new(), Vec::new());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(['{', '}']) {
+        plain.push_str(&rest[..at]);
+        let brace = &rest[at..];
+        if let Some(after) = brace.strip_prefix("{{") {
+            plain.push('{');
+            rest = after;
+        } else if let Some(after) = brace.strip_prefix("}}") {
+            plain.push('}');
+            rest = after;
+        } else if let Some(after) = brace.strip_prefix('{') {
+            let Some((field, after)) = after.split_once('}') else {
+                return fail(
+                    "`{` is never closed: write `{name}` for an argument, `{{` for the brace itself",
+                );
+            };
+            if !plain.is_empty() {
+                segments.push(Segment::Text(std::mem::take(&mut plain)));
+            }
+            segments.push(Segment::Field(place(field, literal.span())?));
+            rest = after;
+        } else {
+            return fail("`}` closes nothing: write `}}` for the brace itself");
+        }
+    }
+    plain.push_str(rest);
+    if !plain.is_empty() {
+        segments.push(Segment::Text(plain));
+    }
+    separated(&segments, literal.span()).map(|()| segments)
+}
+
+/// What stands between `{` and `}`.
+fn place(field: &str, span: Span) -> Result<Place> {
+    let fail = |message: String| Error::new(span, message);
+    if field.is_empty() {
+        return Err(fail("`{}` names no argument: write `{name}`".to_owned()));
+    }
+    if let Some((name, _)) = field.split_once(':') {
+        let message = format!("a key has no formats: write `{{{name}}}` instead of `{{{field}}}`");
+        return Err(fail(message));
+    }
+    let unreadable =
+        || fail(format!("`{{{field}}}` is no argument: write `{{name}}`, `{{name.field}}` or `{{name.0}}`"));
+    let mut names = field.split('.');
+    // Any identifier, for `self` is a keyword; `validate` knows which names exist.
+    let root = names.next().and_then(|name| ident(name, span, Ident::parse_any)).ok_or_else(unreadable)?;
+    let members = names.map(|name| match name.parse() {
+        Ok(index) => Some(Member::Unnamed(Index { index, span })),
+        Err(_) => ident(name, span, Ident::parse).map(Member::Named),
+    });
+    Ok(Place { root, members: members.collect::<Option<_>>().ok_or_else(unreadable)? })
+}
+
+/// Letters are checked first because the compiler's lexer reports what it can't read by itself.
+fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Option<Ident> {
+    let bare = name.strip_prefix("r#").unwrap_or(name);
+    if bare.is_empty() || !bare.chars().all(|c| c == '_' || c.is_alphanumeric()) {
+        return None;
+    }
+    LitStr::new(name, span).parse_with(parse).ok()
+}
+
+/// The runtime escapes inside of fields what separates them, but leaves letters and digits, and writes
+/// escapes with `%` and `~`. So any other character between two fields tells where one ends; without
+/// one, `{a}{b}` reads the same for 1, 23 and 12, 3.
+fn separated(segments: &[Segment], span: Span) -> Result<()> {
+    let separates = |c: char| !(c.is_alphanumeric() || c == '~' || c == '%');
+    let mut open: Option<&Place> = None;
+    for segment in segments {
+        match (segment, open) {
+            (Segment::Text(text), _) if text.contains(separates) => open = None,
+            (Segment::Text(_), _) => {}
+            (Segment::Field(next), None) => open = Some(next),
+            (Segment::Field(next), Some(last)) => {
+                let (last, next) = (name(last), name(next));
+                let message = format!(
+                    "`{{{last}}}` and `{{{next}}}` run together: put a separator such as `:` or `/` between \
+                     them"
+                );
+                return Err(Error::new(span, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn name(place: &Place) -> String {
+    place.to_token_stream().to_string().replace(' ', "")
+}

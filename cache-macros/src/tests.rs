@@ -1,0 +1,435 @@
+//! Forms of every option, and the promise that no token stream makes the macro panic. What messages
+//! underline and say is tested from outside, in `tests/ui`.
+
+use std::time::Duration;
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::{ToTokens as _, quote};
+
+use crate::args::{Args, OPTIONS};
+use crate::key::{Key, Segment};
+use crate::validate::{Companions, KeySource, Plan, Target};
+use crate::value::{Codec, Lifetime, Period};
+use crate::{cached_function, plan};
+
+fn args(tokens: TokenStream) -> Args {
+    syn::parse2(tokens).expect("these arguments are right")
+}
+
+/// All messages of one attribute.
+fn refused(tokens: TokenStream) -> String {
+    let errors = syn::parse2::<Args>(tokens).expect_err("these arguments are wrong");
+    let messages: Vec<String> = errors.into_iter().map(|error| error.to_string()).collect();
+    messages.join("\n")
+}
+
+fn planned(args: TokenStream, item: TokenStream) -> Plan {
+    plan(args, item).expect("this can be cached")
+}
+
+fn ttl(tokens: TokenStream) -> Duration {
+    match args(quote!(ttl = #tokens)).ttl.expect("ttl is given").value {
+        Lifetime::Same(Period::Fixed(period)) => period,
+        other => panic!("not fixed: {other:?}"),
+    }
+}
+
+#[test]
+fn fixed_lifetimes() {
+    let cases = [
+        (quote!(60), 60_000),
+        (quote!(1_000), 1_000_000),
+        (quote!(1.5), 1_500),
+        (quote!("250ms"), 250),
+        (quote!("5s"), 5_000),
+        (quote!("1.5m"), 90_000),
+        (quote!("2h"), 7_200_000),
+        (quote!("1 d"), 86_400_000),
+    ];
+    for (written, millis) in cases {
+        assert_eq!(ttl(written.clone()), Duration::from_millis(millis), "{written}");
+    }
+}
+
+#[test]
+fn lifetimes_known_later() {
+    for tokens in [quote!(Duration::from_secs(5)), quote!(LIFETIME), quote!(config().ttl), quote!((60))] {
+        let given = args(quote!(ttl = #tokens, negative_ttl = #tokens));
+        assert!(matches!(given.ttl.expect("given").value, Lifetime::Same(Period::Expr(_))), "{tokens}");
+        assert!(matches!(given.negative_ttl.expect("given").value, Period::Expr(_)), "{tokens}");
+    }
+    let closure = args(quote!(ttl = |user| user.lifetime, version = 1)).ttl.expect("given").value;
+    assert!(matches!(closure, Lifetime::PerValue(_)));
+}
+
+#[test]
+fn refused_lifetimes() {
+    for zero in [quote!(0), quote!(0.0), quote!("0s"), quote!("0ms"), quote!("0.0d")] {
+        assert!(refused(quote!(ttl = #zero)).contains("zero would mean never"), "{zero}");
+    }
+    let bad = [
+        quote!("5"),
+        quote!(""),
+        quote!("s"),
+        quote!("-5s"),
+        quote!("1e3s"),
+        quote!("infs"),
+        quote!("1.2.3s"),
+        quote!("5 weeks"),
+        quote!("5M"),
+        quote!(1e9),
+        quote!(60u64),
+        quote!('5'),
+        quote!(b"5s"),
+        quote!(true),
+        quote!("99999999999999999999999d"),
+    ];
+    for bad in bad {
+        assert!(refused(quote!(ttl = #bad)).contains("not a lifetime: write"), "{bad}");
+    }
+    assert!(refused(quote!(ttl = -1.5)).contains("can't be negative"));
+    assert_eq!(refused(quote!(ttl = 90m)), "put it in quotes: \"90m\"");
+}
+
+#[test]
+fn every_other_option() {
+    let given = args(quote! {
+        backend = "sessions", namespace = "users", version = 0x10, capacity = 10_000, max_bytes = "64MiB",
+        cache_none = true, cache_err = false, cache_if = keep::this, codec = "msgpack", companions = users,
+        crate = ::my_app::cache, skip(self, a, b,),
+    });
+    assert_eq!(given.backend.expect("given").value.value(), "sessions");
+    assert_eq!(given.namespace.expect("given").value.value(), "users");
+    assert_eq!(given.version.expect("given").value, 16);
+    assert_eq!(given.capacity.expect("given").value, 10_000);
+    assert_eq!(given.max_bytes.expect("given").value, 64 << 20);
+    assert!(given.cache_none.expect("given").value);
+    assert!(!given.cache_err.expect("given").value);
+    assert!(matches!(given.cache_if.expect("given").value, syn::Expr::Path(_)));
+    assert_eq!(given.codec.expect("given").value, Codec::Msgpack);
+    assert_eq!(given.companions.expect("given").value.expect("named"), "users");
+    assert_eq!(given.krate.expect("given").value.to_token_stream().to_string(), ":: my_app :: cache");
+    assert_eq!(given.skip.expect("given").value, ["self", "a", "b"]);
+}
+
+#[test]
+fn sizes() {
+    for (written, bytes) in
+        [(quote!(4096), 4096), (quote!("1 KB"), 1_000), (quote!("2GiB"), 2 << 30), (quote!("7B"), 7)]
+    {
+        assert_eq!(args(quote!(max_bytes = #written)).max_bytes.expect("given").value, bytes, "{written}");
+    }
+    for bad in [
+        quote!(0),
+        quote!("0B"),
+        quote!("5"),
+        quote!("1.5MB"),
+        quote!("99999999999GiB"),
+        quote!(-1),
+        quote!(1u64),
+    ] {
+        assert!(refused(quote!(max_bytes = #bad)).contains("not a size"), "{bad}");
+    }
+}
+
+#[test]
+fn no_companions() {
+    assert_eq!(args(quote!(companions = false)).companions.expect("given").value, None);
+    let plan = planned(
+        quote!(companions = false),
+        quote!(
+            fn user() {}
+        ),
+    );
+    assert!(matches!(plan.companions, Companions::Off));
+}
+
+#[test]
+fn every_listed_option_is_read() {
+    for option in OPTIONS {
+        let tokens: TokenStream = option.parse().expect("options are names");
+        assert!(!refused(tokens).contains("there is no option"), "{option}");
+    }
+}
+
+#[test]
+fn errors_come_together() {
+    let all =
+        refused(quote!(tll = 60, ttl = 0, capacity = 10 20, early = |a, b| a, version = 1, version = 2, , 7));
+    assert_eq!(all.lines().count(), 7, "{all}");
+}
+
+fn template(text: &str) -> Result<Vec<String>, String> {
+    let key = args_of_template(text)?;
+    let Key::Template(segments) = key else { return Err("not a template".to_owned()) };
+    let show = |segment: &Segment| match segment {
+        Segment::Text(text) => format!("'{text}'"),
+        Segment::Field(place) => place.to_token_stream().to_string().replace(' ', ""),
+    };
+    Ok(segments.iter().map(show).collect())
+}
+
+fn args_of_template(text: &str) -> Result<Key, String> {
+    let given = syn::parse2::<Args>(quote!(key = #text)).map_err(|error| error.to_string())?;
+    Ok(given.key.expect("key is given").value)
+}
+
+#[test]
+fn templates() {
+    assert_eq!(template(""), Ok(vec![]));
+    assert_eq!(template("all"), Ok(vec!["'all'".to_owned()]));
+    assert_eq!(template("{id}").as_deref(), Ok(&["id".to_owned()][..]));
+    let parts = |text| template(text).map(|parts| parts.join(" "));
+    assert_eq!(parts("user:{id}").as_deref(), Ok("'user:' id"));
+    assert_eq!(parts("{user.name.0.1}/{r#type}").as_deref(), Ok("user.name.0.1 '/' r#type"));
+    assert_eq!(parts("{{{a}}}{{}}{b}").as_deref(), Ok("'{' a '}{}' b"));
+    assert_eq!(parts("{a}-{b}x_y{c}").as_deref(), Ok("a '-' b 'x_y' c"));
+    assert_eq!(parts("{self.id}").as_deref(), Ok("self.id"));
+}
+
+#[test]
+fn refused_templates() {
+    let cases = [
+        ("{}", "write `{name}`"),
+        ("{id:>5}", "write `{id}` instead of `{id:>5}`"),
+        ("a{", "never closed"),
+        ("a{{{", "never closed"),
+        ("a}", "write `}}`"),
+        ("{a b}", "is no argument"),
+        ("{0}", "is no argument"),
+        ("{a.}", "is no argument"),
+        ("{a.await}", "is no argument"),
+        ("{a.-1}", "is no argument"),
+        ("{a#b}", "is no argument"),
+        ("{'}", "is no argument"),
+        ("{a}{b}", "`{a}` and `{b}` run together"),
+        ("{a}x%2~{b.0}", "`{a}` and `{b.0}` run together"),
+    ];
+    for (text, part) in cases {
+        let message = template(text).expect_err(text);
+        assert!(message.contains(part), "{text}: {message}");
+    }
+}
+
+#[test]
+fn what_the_key_reads() {
+    let item = quote!(
+        fn user(id: u64, Path(name): Path<String>, (mut a, ref b): (u8, u8), _: (), f: impl Fn()) {}
+    );
+    let reads = |args: TokenStream| planned(args, item.clone()).key.reads;
+    assert_eq!(reads(quote!(skip(f))), [0, 1, 2, 3]);
+    assert_eq!(reads(quote!(skip(f, a, b, name))), [0, 3]);
+    assert_eq!(reads(quote!(key = "{name}:{b}")), [1, 2]);
+    assert_eq!(reads(quote!(key = id)), [0]);
+    assert_eq!(reads(quote!(key = (name.a(0..id), -id))), [0, 1]);
+}
+
+#[test]
+fn names_inside_of_key_expressions() {
+    let item = quote!(
+        fn user(id: u64, name: String) {}
+    );
+    let reads = |key: TokenStream| planned(quote!(key = #key), item.clone()).key.reads;
+    assert_eq!(reads(quote!(format!("{id}"))), [0]);
+    assert_eq!(reads(quote!(format!("{id}/{name:?}"))), [0, 1]);
+    assert_eq!(reads(quote!(format!("{}", name.id))), [1]);
+    assert_eq!(reads(quote!(module::id)), Vec::<usize>::new());
+    assert_eq!(reads(quote!((hash(&name), TENANT))), [1]);
+    assert_eq!(reads(quote!(())), Vec::<usize>::new());
+}
+
+#[test]
+fn a_plan_leaves_nothing_open() {
+    let plan = planned(
+        quote!(),
+        quote!(
+            pub async fn user(id: u64) {}
+        ),
+    );
+    assert!(matches!(plan.target, Target::Memory { capacity: None, max_bytes: None }));
+    assert!(matches!(plan.key.source, KeySource::Args));
+    assert!(matches!(plan.companions, Companions::Named(name) if name == "user"));
+    assert_eq!(plan.func.output.to_token_stream().to_string(), "()");
+    assert_eq!(plan.krate.to_token_stream().to_string(), ":: cache_runtime");
+    assert_eq!((plan.version, plan.negative.none, plan.negative.err), (0, false, false));
+}
+
+#[test]
+fn a_remote_function_needs_its_codec() {
+    let planned = plan(
+        quote!(backend = "sessions"),
+        quote!(
+            fn user(id: u64) {}
+        ),
+    );
+    match planned {
+        Ok(plan) => assert!(matches!(plan.target, Target::Remote { codec: Codec::Bincode, .. })),
+        Err(error) => assert!(error.to_string().contains("enable the feature `bincode`")),
+    }
+    assert_eq!(
+        plan(
+            quote!(backend = "redis", codec = "json"),
+            quote!(
+                fn user() {}
+            )
+        )
+        .is_ok(),
+        cfg!(all(feature = "redis", feature = "json"))
+    );
+}
+
+#[test]
+fn patterns() {
+    let plan = planned(
+        quote!(key = "{a}:{e}"),
+        quote!(
+            fn user(mut x: u8, Path(mut a): Path<u8>, ref mut r: u8, &(e, f): &(u8, u8), z: u8) {
+                #![allow(dead_code)]
+                x
+            }
+        ),
+    );
+    let text = |tokens: Option<TokenStream>| tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
+    let params = &plan.func.params;
+    let rebinds: Vec<String> = params.iter().map(|param| text(param.rebind())).collect();
+    let views: Vec<String> = params.iter().map(|param| text(param.view())).collect();
+    assert_eq!(
+        rebinds,
+        [
+            "let mut x = x ;",
+            "let Path (mut a) = __arg1 ;",
+            "let mut r = r ; let ref mut r = r ;",
+            "let & (e , f) = __arg3 ;",
+            ""
+        ]
+    );
+    assert_eq!(views[0], "");
+    assert_eq!(views[1], "# [allow (unused_variables)] let Path (a) = & __arg1 ;");
+    assert_eq!(views[3], "# [allow (unused_variables , unused_mut)] let & (e , f) = __arg3 ;");
+    assert_eq!(plan.func.attrs.len(), 1, "attributes inside of the body are the function's");
+    assert_eq!(plan.func.body.to_string(), "{ x }");
+}
+
+#[test]
+fn a_refused_function_is_still_there() {
+    let tokens = cached_function(
+        quote!(tll = 1),
+        quote!(
+            fn user() {}
+        ),
+    )
+    .to_string();
+    assert!(tokens.contains("compile_error") && tokens.contains("fn user () { }"), "{tokens}");
+}
+
+/// Well-formed and malformed alike: what matters is that each is taken apart into tokens that meet in new ways.
+const SEEDS: [&str; 12] = [
+    r#"backend = "redis", ttl = 60, key = "user:{id}", skip(a, self), namespace = "n", version = 1"#,
+    r#"ttl = |value, other| value.ttl, capacity = 10_000, max_bytes = "64MiB", cache_if = |v| v > 0"#,
+    r#"key = (a, b.c, f(d)[0], format!("{id}")), crate = ::a::b, companions = false, codec = "json""#,
+    r#"negative_ttl = -5, ttl = "99999999999999999999d", cache_none = true, cache_err = maybe, stale = "x""#,
+    r#"key = "{a.0.1}{{{r#type}}}{", max_bytes = 340282366920938463463374607431768211456, ttl = 5m"#,
+    "pub(crate) async fn user(id: u64, mut name: &str) -> Result<User, Error> { load(id).await }",
+    "const unsafe extern \"C\" fn f<'a, T: X, const N: usize>(&self, x: &mut T, ...) -> impl Fn(&str) -> &'a str {}",
+    "#[inline] fn f((a, b): (u8, u8), S { x, .. }: S, y @ _: [u8; 3], #[cfg(x)] _: dyn Fn()) where u8: Copy { #![a] }",
+    "struct S<T>(T);",
+    "impl<T> S<T> { fn f(self: Box<Self>) -> for<'a> fn(&'a str) -> &'a str { || {} } }",
+    "trait T { fn f(&self); } ! @ # $ % ^ & * = + , ; : :: -> => .. ... ..= < > / | ? ~ ' 'a 'b' \"\\u{0}\"",
+    "() [] {} ({[]}) 0 0.0 1e9 0xff 1u8 b'a' b\"b\" c\"c\" r#\"r\"# r#fn fn crate self Self super _ true",
+];
+
+/// Steps of a fixed sequence, so that a failure can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides.max(1) as u64).unwrap_or_default()
+    }
+
+    fn stream(&mut self, seeds: &[Vec<TokenTree>]) -> TokenStream {
+        let mut tokens = seeds[self.roll(seeds.len())].clone();
+        for _ in 0..self.roll(4) {
+            let (at, other) = (self.roll(tokens.len()), self.roll(tokens.len()));
+            match self.roll(6) {
+                _ if tokens.is_empty() => {}
+                0 => tokens.truncate(at),
+                1 => drop(tokens.remove(at)),
+                2 => tokens.swap(at, other),
+                3 => tokens.insert(at, tokens[other].clone()),
+                4 => {
+                    let donor = &seeds[self.roll(seeds.len())];
+                    tokens[at] = donor[self.roll(donor.len())].clone();
+                }
+                _ => {
+                    let delimiters =
+                        [Delimiter::None, Delimiter::Parenthesis, Delimiter::Brace, Delimiter::Bracket];
+                    let inside = tokens.drain(at.min(other)..at.max(other)).collect();
+                    let group = Group::new(delimiters[self.roll(4)], inside);
+                    tokens.insert(at.min(other), group.into());
+                }
+            }
+        }
+        tokens.into_iter().collect()
+    }
+}
+
+#[test]
+fn no_tokens_make_it_panic() {
+    let lex = |seed: &str| -> Vec<TokenTree> {
+        // A lone quote is no token; the compiler would not pass it on either.
+        let tokens: TokenStream = seed.replace(" ' ", " ").parse().expect("seeds are tokens");
+        tokens.into_iter().collect()
+    };
+    let mut seeds: Vec<Vec<TokenTree>> = SEEDS.iter().map(|seed| lex(seed)).collect();
+    let inner: Vec<Vec<TokenTree>> = seeds.iter().flatten().filter_map(group).collect();
+    seeds.extend(inner);
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let attribute = lex(SEEDS[0]);
+    let function = lex(SEEDS[5]);
+    for round in 0..4_000 {
+        let any = dice.stream(&seeds);
+        let (args, item) = match round % 3 {
+            0 => (any, function.iter().cloned().collect()),
+            1 => (attribute.iter().cloned().collect(), any),
+            _ => (any, dice.stream(&seeds)),
+        };
+        let _ = plan(args, item);
+    }
+}
+
+fn group(token: &TokenTree) -> Option<Vec<TokenTree>> {
+    match token {
+        TokenTree::Group(group) if !group.stream().is_empty() => Some(group.stream().into_iter().collect()),
+        _ => None,
+    }
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let mut dice = Dice(42);
+    let letters = [
+        "{", "}", "a", "r#", ".", "0", ":", "é", "'", "\"", "\\", " ", "-", "5", "s", "MiB", "_", "\u{0}",
+        "{a}",
+    ];
+    for _ in 0..4_000 {
+        let text: String = (0..dice.roll(9)).map(|_| letters[dice.roll(letters.len())]).collect();
+        let args = quote! {
+            key = #text, ttl = #text, max_bytes = #text, backend = #text, namespace = #text, codec = #text
+        };
+        let _ = plan(
+            args,
+            quote!(
+                fn user(a: u64) {}
+            ),
+        );
+        let _ = plan(
+            quote!(key = #text, backend = #text),
+            quote!(
+                fn user(a: u64) {}
+            ),
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Which arguments identify a call, and whether they can.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens as _;
+use syn::visit::{self, Visit};
+use syn::{Expr, Ident, Type, TypeParamBound};
+
+use super::{KeyPlan, KeySource};
+use crate::args::Given;
+use crate::diagnostic::{Errors, list, nearest};
+use crate::func::Param;
+use crate::key::{Key, Segment};
+
+pub(super) fn plan(
+    key: Option<&Given<Key>>,
+    skip: Option<&Given<Vec<Ident>>>,
+    params: &[Param],
+    errors: &mut Errors,
+) -> KeyPlan {
+    if let (Some(_), Some(skip)) = (key, skip) {
+        errors.on(&skip.name, "`key` already decides which arguments count: remove `skip`, or `key`");
+    }
+    let plan = match key {
+        None => all_but(skip.map_or(&[], |given| &given.value), params, errors),
+        Some(given) => just(given, params, errors),
+    };
+    for &index in &plan.reads {
+        identifies(&params[index], &plan.source, errors);
+    }
+    plan
+}
+
+/// No `key`: every argument that `skip` leaves.
+fn all_but(skipped: &[Ident], params: &[Param], errors: &mut Errors) -> KeyPlan {
+    for (index, name) in skipped.iter().enumerate() {
+        if skipped[..index].contains(name) {
+            errors.on(name, format!("`{name}` is skipped twice: remove one of the two"));
+        } else {
+            known(name, params, errors);
+        }
+    }
+    let is_skipped = |param: &Param| param.bindings.iter().any(|name| skipped.contains(name));
+    for param in params.iter().filter(|param| is_skipped(param)) {
+        if let Some(left) = param.bindings.iter().find(|name| !skipped.contains(name)) {
+            let message = "an argument is skipped as a whole, and this one also binds";
+            errors.on(&param.pat, format!("{message} `{left}`: write {}", skip(param)));
+        }
+    }
+    KeyPlan { source: KeySource::Args, reads: which(params, |param| !is_skipped(param)) }
+}
+
+/// `key`: every argument that it names.
+fn just(key: &Given<Key>, params: &[Param], errors: &mut Errors) -> KeyPlan {
+    let mut named = Vec::new();
+    let source = match &key.value {
+        Key::Template(segments) => {
+            for segment in segments {
+                if let Segment::Field(place) = segment {
+                    known(&place.root, params, errors);
+                    named.push(place.root.to_string());
+                }
+            }
+            if let (true, Some(name)) =
+                (named.is_empty(), params.iter().flat_map(|param| &param.bindings).next())
+            {
+                let message = "this names no argument, so that all calls would share one entry";
+                errors.at(key.span, format!("{message}: write `{{{name}}}` where the argument belongs"));
+            }
+            KeySource::Template(segments.clone())
+        }
+        Key::Exprs(exprs) => {
+            for expr in exprs {
+                if let Some(root) = root(expr) {
+                    known(root, params, errors);
+                }
+                mentioned(expr.to_token_stream(), &mut named);
+            }
+            KeySource::Exprs(exprs.clone())
+        }
+    };
+    let is_named = |param: &Param| param.bindings.iter().any(|name| named.contains(&name.to_string()));
+    KeyPlan { source, reads: which(params, is_named) }
+}
+
+fn which(params: &[Param], is_read: impl Fn(&Param) -> bool) -> Vec<usize> {
+    params.iter().enumerate().filter(|(_, param)| is_read(param)).map(|(index, _)| index).collect()
+}
+
+fn known(name: &Ident, params: &[Param], errors: &mut Errors) {
+    let names: Vec<String> = params.iter().flat_map(|param| &param.bindings).map(Ident::to_string).collect();
+    let name_text = name.to_string();
+    if names.contains(&name_text) {
+        return;
+    }
+    let names = names.iter().map(String::as_str);
+    let message = match nearest(&name_text, names.clone()) {
+        Some(meant) => format!("there is no argument `{name}`: did you mean `{meant}`?"),
+        None if names.len() == 0 => format!("there is no argument `{name}`: this function takes none"),
+        None => format!("there is no argument `{name}`: the function takes {}", list(names)),
+    };
+    errors.on(name, message);
+}
+
+/// The name that an expression such as `a.b.len()` starts with, if it must be an argument: constants, paths and
+/// called functions are left to the compiler.
+fn root(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Path(path) => path.path.get_ident().filter(|name| {
+            let name = name.to_string();
+            name == "self" || name.starts_with(|c: char| c == '_' || c.is_lowercase())
+        }),
+        Expr::Field(field) => root(&field.base),
+        Expr::MethodCall(call) => root(&call.receiver),
+        Expr::Index(index) => root(&index.expr),
+        Expr::Reference(reference) => root(&reference.expr),
+        Expr::Unary(unary) => root(&unary.expr),
+        Expr::Cast(cast) => root(&cast.expr),
+        Expr::Paren(paren) => root(&paren.expr),
+        Expr::Group(group) => root(&group.expr),
+        _ => None,
+    }
+}
+
+/// Every name in an expression that may be an argument, those in `format!("{name}")` too. One name too
+/// many costs the companions an argument that they don't need; one too few would leave them without one
+/// that they do.
+fn mentioned(tokens: TokenStream, names: &mut Vec<String>) {
+    let (mut before, mut last) = (' ', ' ');
+    for token in tokens {
+        let mut next = ' ';
+        match token {
+            // `b.id` and `module::id` mention no `id`; `0..id` does.
+            TokenTree::Ident(_) if last == '.' && before != '.' || last == ':' && before == ':' => {}
+            TokenTree::Ident(name) => names.push(name.to_string()),
+            TokenTree::Group(group) => mentioned(group.stream(), names),
+            TokenTree::Punct(punct) => next = punct.as_char(),
+            TokenTree::Literal(literal) => {
+                let text = literal.to_string();
+                let inline = text.split('{').skip(1);
+                let name = |field: &str| {
+                    field.split(|c: char| c != '_' && !c.is_alphanumeric()).next().map(str::to_owned)
+                };
+                names.extend(inline.filter_map(name));
+            }
+        }
+        (before, last) = (last, next);
+    }
+}
+
+/// Whether an argument of this type can be in the key.
+fn identifies(param: &Param, source: &KeySource, errors: &mut Errors) {
+    if !matches!(source, KeySource::Args) && param.hides_reference() {
+        errors.on(
+            &param.pat,
+            "a key can't look behind this `&`: give the argument a name, and use that in the key",
+        );
+    }
+    let mut found = Unfit::default();
+    found.visit_type(&param.ty);
+    let way_out = format!("leave it out with {}, or say what identifies a call with `key = …`", skip(param));
+    match (found.generic, found.why) {
+        (true, _) => errors.on(
+            &param.ty,
+            format!(
+                "an `impl` argument can't be in the key yet: name its type, or leave it out with {}",
+                skip(param)
+            ),
+        ),
+        // A key of the user's own making may well look inside of such an argument.
+        (false, Some(why)) if matches!(source, KeySource::Args) => {
+            errors.on(&param.ty, format!("{why} can't be in the key: {way_out}"));
+        }
+        (false, _) => {}
+    }
+}
+
+/// `skip(a)`, for messages.
+fn skip(param: &Param) -> String {
+    let names: Vec<String> = param.bindings.iter().map(Ident::to_string).collect();
+    match names.as_slice() {
+        [] => "`skip`, once it has a name".to_owned(),
+        names => format!("`skip({})`", names.join(", ")),
+    }
+}
+
+/// What a type holds that identifies no call.
+#[derive(Default)]
+struct Unfit {
+    generic: bool,
+    why: Option<&'static str>,
+}
+
+impl<'ast> Visit<'ast> for Unfit {
+    fn visit_type(&mut self, ty: &'ast Type) {
+        match ty {
+            Type::ImplTrait(ty) if ty.bounds.iter().any(is_closure) => self.why = Some("a closure"),
+            Type::ImplTrait(_) => self.generic = true,
+            Type::TraitObject(ty) if ty.bounds.iter().any(is_closure) => self.why = Some("a closure"),
+            Type::TraitObject(_) => self.why = Some("a trait object"),
+            Type::FnPtr(_) => self.why = Some("a function"),
+            Type::Ptr(_) => self.why = Some("a pointer"),
+            Type::Reference(reference) if reference.mutability.is_some() => {
+                self.why = Some("a `&mut` argument");
+            }
+            _ => visit::visit_type(self, ty),
+        }
+    }
+}
+
+fn is_closure(bound: &TypeParamBound) -> bool {
+    let TypeParamBound::Trait(bound) = bound else { return false };
+    let name = bound.path.segments.last().map(|segment| segment.ident.to_string());
+    matches!(name.as_deref(), Some("Fn" | "FnMut" | "FnOnce" | "AsyncFn" | "AsyncFnMut" | "AsyncFnOnce"))
+}

@@ -1,0 +1,285 @@
+//! The values an option can take, each parsed from what stands behind its `=`: lifetimes, sizes, codecs, texts.
+//!
+//! Knows the accepted spellings and the message for each other one; knows neither options nor functions.
+
+use std::time::Duration;
+
+use proc_macro2::Span;
+use quote::quote;
+use syn::parse::ParseStream;
+use syn::{Error, Expr, ExprClosure, ExprLit, ExprUnary, Ident, Lit, LitBool, LitStr, Path, Result, UnOp};
+
+use crate::diagnostic::{list, nearest};
+
+/// How long a stored value counts.
+#[derive(Debug, Clone)]
+pub(crate) enum Lifetime {
+    /// The same for every value.
+    Same(Period),
+    /// `|value| Duration`: decided by each value.
+    PerValue(ExprClosure),
+}
+
+/// A length of time, known now or when the program runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Period {
+    /// `60`, `1.5`, `"5m"`; never zero.
+    Fixed(Duration),
+    /// Any other expression, of type `Duration`.
+    Expr(Expr),
+}
+
+/// The value formats of remote backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    Bincode,
+    Postcard,
+    Msgpack,
+    Json,
+}
+
+impl Codec {
+    pub(crate) const ALL: [Codec; 4] = [Codec::Bincode, Codec::Postcard, Codec::Msgpack, Codec::Json];
+
+    /// As written in the attribute; the feature has the same name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Codec::Bincode => "bincode",
+            Codec::Postcard => "postcard",
+            Codec::Msgpack => "msgpack",
+            Codec::Json => "json",
+        }
+    }
+
+    /// Whether the runtime was built with it.
+    pub(crate) fn compiled_in(self) -> bool {
+        match self {
+            Codec::Bincode => cfg!(feature = "bincode"),
+            Codec::Postcard => cfg!(feature = "postcard"),
+            Codec::Msgpack => cfg!(feature = "msgpack"),
+            Codec::Json => cfg!(feature = "json"),
+        }
+    }
+}
+
+/// `ttl`: a period, or a closure over the value.
+pub(crate) fn lifetime(input: ParseStream) -> Result<Lifetime> {
+    match expr(input)? {
+        Expr::Closure(closure) => one_argument(&closure).map(|()| Lifetime::PerValue(closure)),
+        other => period_of(other).map(Lifetime::Same),
+    }
+}
+
+/// `negative_ttl`: there is no value for a closure to look at.
+pub(crate) fn period(input: ParseStream) -> Result<Period> {
+    match expr(input)? {
+        Expr::Closure(closure) => Err(Error::new_spanned(
+            closure,
+            "`None` and `Err` share one lifetime: write it as a number of seconds, a text such as \"5s\", \
+             or an expression of type `Duration`",
+        )),
+        other => period_of(other),
+    }
+}
+
+fn period_of(expr: Expr) -> Result<Period> {
+    const FORMS: &str = "write a positive number of seconds (`60`, `1.5`), a text of a number and \
+                         ms, s, m, h or d (\"250ms\", \"5m\"), or an expression of type `Duration`";
+    let literal = match &expr {
+        Expr::Lit(ExprLit { lit, .. }) => lit,
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr: inner, .. }) if matches!(**inner, Expr::Lit(_)) => {
+            return Err(Error::new_spanned(&expr, format!("a lifetime can't be negative: {FORMS}")));
+        }
+        _ => return Ok(Period::Expr(expr)),
+    };
+    let seconds = match literal {
+        Lit::Int(number) if number.suffix().is_empty() => number.base10_parse().ok(),
+        Lit::Float(number) if number.suffix().is_empty() => plain_number(number.base10_digits()),
+        Lit::Int(number) if seconds_in(number.suffix()).is_some() => {
+            return Err(Error::new(number.span(), format!("put it in quotes: \"{}\"", number.token())));
+        }
+        Lit::Str(text) => seconds(&text.value()),
+        _ => None,
+    };
+    match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+        Some(Duration::ZERO) => Err(Error::new(
+            literal.span(),
+            "zero would mean never: leave `ttl` out for no expiry, or remove the attribute to cache nothing",
+        )),
+        Some(period) => Ok(Period::Fixed(period)),
+        None => Err(Error::new(literal.span(), format!("not a lifetime: {FORMS}"))),
+    }
+}
+
+/// `"5m"` -> 300.
+fn seconds(text: &str) -> Option<f64> {
+    let (number, unit) = split_unit(text);
+    Some(plain_number(number)? * seconds_in(unit)?)
+}
+
+fn seconds_in(unit: &str) -> Option<f64> {
+    match unit {
+        "ms" => Some(0.001),
+        "s" => Some(1.0),
+        "m" => Some(60.0),
+        "h" => Some(3_600.0),
+        "d" => Some(86_400.0),
+        _ => None,
+    }
+}
+
+/// Digits and at most one point: `f64` alone would also take `inf` and exponents.
+fn plain_number(text: &str) -> Option<f64> {
+    let plain = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number, unit.trim_start())
+}
+
+/// `max_bytes`: a number, or a text with a unit.
+pub(crate) fn bytes(input: ParseStream) -> Result<u64> {
+    let (size, span) = if input.peek(LitStr) {
+        let text: LitStr = input.parse()?;
+        (bytes_in(&text.value()), text.span())
+    } else {
+        whole(input)
+    };
+    size.filter(|size| *size > 0).ok_or_else(|| {
+        let forms = "write a positive number of bytes, or a text of a whole number and \
+                     KB, MB, GB, KiB, MiB or GiB (\"64MiB\")";
+        Error::new(span, format!("not a size: {forms}"))
+    })
+}
+
+fn bytes_in(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text);
+    let unit: u64 = match unit {
+        "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// `capacity`
+pub(crate) fn count(input: ParseStream) -> Result<u64> {
+    let (number, span) = whole(input);
+    number.filter(|count| *count > 0).ok_or_else(|| {
+        Error::new(span, "not a capacity: write a positive whole number of entries, such as `10_000`")
+    })
+}
+
+/// `version`
+pub(crate) fn version(input: ParseStream) -> Result<u32> {
+    let (number, span) = whole(input);
+    number.and_then(|number| number.try_into().ok()).ok_or_else(|| {
+        Error::new(
+            span,
+            format!("not a version: write a whole number up to {}, and raise it by hand", u32::MAX),
+        )
+    })
+}
+
+/// A whole number, if there is one here, and where.
+fn whole(input: ParseStream) -> (Option<u64>, Span) {
+    let span = input.span();
+    match input.parse::<Lit>() {
+        Ok(Lit::Int(number)) if number.suffix().is_empty() => (number.base10_parse().ok(), number.span()),
+        Ok(other) => (None, other.span()),
+        Err(_) => (None, span),
+    }
+}
+
+/// `backend`, `namespace`
+pub(crate) fn text(input: ParseStream) -> Result<LitStr> {
+    let span = input.span();
+    input.parse().map_err(|_| match input.parse::<Ident>() {
+        Ok(bare) => Error::new(span, format!("put it in quotes: \"{bare}\"")),
+        Err(_) => Error::new(span, "write a text in quotes"),
+    })
+}
+
+/// `cache_none`, `cache_err`
+pub(crate) fn flag(input: ParseStream) -> Result<bool> {
+    let span = input.span();
+    let flag: LitBool = input.parse().map_err(|_| Error::new(span, "write `true` or `false`"))?;
+    Ok(flag.value)
+}
+
+/// `codec`
+pub(crate) fn codec(input: ParseStream) -> Result<Codec> {
+    let written = text(input)?;
+    let name = written.value();
+    let names = Codec::ALL.map(Codec::name);
+    Codec::ALL.into_iter().find(|codec| codec.name() == name).ok_or_else(|| {
+        let message = match nearest(&name, names) {
+            Some(meant) => format!("no codec is called `{name}`: did you mean \"{meant}\"?"),
+            None => format!("no codec is called `{name}`: there are {}", list(names)),
+        };
+        Error::new(written.span(), message)
+    })
+}
+
+/// `cache_if`: a closure, or the path of a function.
+pub(crate) fn predicate(input: ParseStream) -> Result<Expr> {
+    let predicate = expr(input)?;
+    match &predicate {
+        Expr::Closure(closure) => one_argument(closure).map(|()| predicate),
+        Expr::Path(_) => Ok(predicate),
+        _ => Err(Error::new_spanned(
+            predicate,
+            "write a closure, `|value| …`, or the path of a function that takes the value by reference",
+        )),
+    }
+}
+
+fn one_argument(closure: &ExprClosure) -> Result<()> {
+    if closure.inputs.len() == 1 {
+        return Ok(());
+    }
+    let ExprClosure { inputs_begin, inputs, inputs_end, .. } = closure;
+    let arguments = quote!(#inputs_begin #inputs #inputs_end);
+    Err(Error::new_spanned(arguments, "the closure is called with the value alone: write `|value| …`"))
+}
+
+/// `companions`: `None` is `false`.
+pub(crate) fn companions(input: ParseStream) -> Result<Option<Ident>> {
+    let span = input.span();
+    if input.peek(LitBool) && !flag(input)? {
+        return Ok(None);
+    }
+    let name: Result<Ident> = input.parse();
+    name.map(Some).map_err(|_| {
+        Error::new(
+            span,
+            "write `false` for no companions, or a name for their struct; they are on by default",
+        )
+    })
+}
+
+/// `crate`
+pub(crate) fn path(input: ParseStream) -> Result<Path> {
+    let span = input.span();
+    Path::parse_mod_style(input).map_err(|_| {
+        Error::new(span, "write the path to the runtime without quotes, such as `::my_app::cache_runtime`")
+    })
+}
+
+/// An expression out of the invisible brackets that `macro_rules` leaves around what it passed on.
+pub(crate) fn expr(input: ParseStream) -> Result<Expr> {
+    let mut expr: Expr = input.parse()?;
+    while let Expr::Group(group) = expr {
+        expr = *group.expr;
+    }
+    Ok(expr)
+}

@@ -1,0 +1,100 @@
+//! What every server's URL may set, and what follows from it for each call.
+//!
+//! Knows no protocol and no connection.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind};
+use crate::url::Url;
+
+/// How long an operation may take where neither its URL nor the configuration says.
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Connections to one server that blocking callers may hold at once.
+const POOL: usize = 32;
+
+pub(crate) struct Limits {
+    /// The URL, redacted: the place that errors speak of.
+    pub(crate) place: String,
+    pub(crate) pool: usize,
+    pub(crate) max_value: usize,
+    timeout: Duration,
+}
+
+impl Limits {
+    pub(crate) fn take(url: &mut Url, timeout: Duration, max_value: usize) -> Result<Self, Error> {
+        let pool: Option<NonZeroUsize> = url.take("pool", "a number of connections above zero")?;
+        let size = url.take_size("max_value")?;
+        Ok(Self {
+            place: url.to_string(),
+            pool: pool.map_or(POOL, NonZeroUsize::get),
+            max_value: size.map_or(max_value, |size| usize::try_from(size).unwrap_or(usize::MAX)),
+            timeout: url.take_duration("timeout")?.unwrap_or(timeout),
+        })
+    }
+
+    /// When an operation that starts now has to end: at the caller's deadline or after the URL's
+    /// timeout, whichever comes first.
+    pub(crate) fn deadline(&self, caller: Instant) -> Result<Instant, Error> {
+        let now = Instant::now();
+        if caller <= now {
+            return Err(self.timed_out());
+        }
+        Ok(now.checked_add(self.timeout).map_or(caller, |own| own.min(caller)))
+    }
+
+    pub(crate) fn timed_out(&self) -> Error {
+        Error::new(ErrorKind::Timeout, "no answer within the deadline").at(&self.place)
+    }
+
+    /// Refuses a value that is too large before any of it is sent.
+    pub(crate) fn admit(&self, value: &[u8]) -> Result<(), Error> {
+        if value.len() <= self.max_value {
+            return Ok(());
+        }
+        let message = format!("{} bytes where {} fit", value.len(), self.max_value);
+        Err(Error::new(ErrorKind::TooLarge, message).at(&self.place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(text: &str) -> Result<Limits, Error> {
+        Limits::take(&mut Url::parse(text)?, TIMEOUT, 1024)
+    }
+
+    #[test]
+    fn a_url_overrides_the_defaults() {
+        let plain = limits("redis://h").unwrap();
+        assert_eq!((plain.pool, plain.max_value, plain.timeout), (32, 1024, TIMEOUT));
+        let set = limits("redis://h?pool=2&max_value=1MiB&timeout=2s").unwrap();
+        assert_eq!((set.pool, set.max_value, set.timeout), (2, 1 << 20, Duration::from_secs(2)));
+        assert!(limits("redis://h?pool=0").is_err());
+    }
+
+    #[test]
+    fn the_earlier_of_deadline_and_timeout_counts() {
+        let limits = limits("redis://h?timeout=1s").unwrap();
+        let soon = Instant::now() + Duration::from_millis(500);
+        assert_eq!(limits.deadline(soon).unwrap(), soon);
+        assert!(limits.deadline(soon + Duration::from_secs(60)).unwrap() < soon + Duration::from_secs(1));
+        assert_eq!(limits.deadline(Instant::now()).unwrap_err().kind(), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn an_endless_timeout_leaves_the_deadline() {
+        let limits = Limits::take(&mut Url::parse("redis://h").unwrap(), Duration::MAX, 1024).unwrap();
+        let soon = Instant::now() + Duration::from_secs(1);
+        assert_eq!(limits.deadline(soon).unwrap(), soon);
+    }
+
+    #[test]
+    fn values_fit_up_to_the_limit() {
+        let limits = limits("redis://h").unwrap();
+        assert!(limits.admit(&[0; 1024]).is_ok());
+        assert_eq!(limits.admit(&[0; 1025]).unwrap_err().kind(), ErrorKind::TooLarge);
+    }
+}

@@ -1,0 +1,279 @@
+//! Connections that serve one call at a time: how many there are, which is used next, and when a
+//! call is redone on a new one.
+//!
+//! Knows neither what the connections are nor what is said over them.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind};
+
+/// Firewalls and balancers forget quiet connections without telling either end, most after minutes.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// Whether a call that found its connection closed is done again on a new one.
+///
+/// A server that restarts closes connections that look alive until they are used, so without this a
+/// restart would fail one call per connection. Whether the server had read the request can't be
+/// known, so only what may be done twice is redone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Redo {
+    Once,
+    Never,
+}
+
+impl Redo {
+    /// Timeouts are not redone: the server is slow, and asking again makes it slower.
+    pub(crate) fn applies(self, error: &Error) -> bool {
+        self == Self::Once && error.kind() == ErrorKind::Unavailable
+    }
+}
+
+/// The lock, whatever happened to its last holder: what these locks guard is whole at every step,
+/// and a cache must not stay broken after a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The time left until `deadline`, as an I/O error when there is none.
+pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Connects to the first address of `host` that answers before `deadline`.
+///
+/// Names are looked up each time, so that a server may move. The system's lookup takes no deadline.
+pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, left(deadline)?) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// A connection and when it was opened.
+pub(crate) struct Member<C> {
+    pub(crate) connection: C,
+    opened: Instant,
+    parked: Instant,
+}
+
+impl<C> Member<C> {
+    pub(crate) fn new(connection: C) -> Self {
+        let now = Instant::now();
+        Self { connection, opened: now, parked: now }
+    }
+}
+
+/// The connections nobody uses. The last one used goes first, so that those beyond the need stay
+/// idle and are closed.
+pub(crate) struct Idle<C>(Mutex<Vec<Member<C>>>);
+
+impl<C> Idle<C> {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    pub(crate) fn take(&self) -> Option<Member<C>> {
+        let mut idle = lock(&self.0);
+        let member = idle.pop().filter(|member| member.parked.elapsed() < MAX_IDLE);
+        if member.is_none() {
+            // The others were parked even longer ago.
+            idle.clear();
+        }
+        member
+    }
+
+    /// Keeps the connection if all went well on it. After any failure, even one of time, an answer
+    /// may still be on its way, and the next caller would take it for its own.
+    pub(crate) fn settle<T>(&self, mut member: Member<C>, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_ok() {
+            member.parked = Instant::now();
+            let mut idle = lock(&self.0);
+            if idle.first().is_some_and(|oldest| oldest.parked.elapsed() >= MAX_IDLE) {
+                idle.remove(0);
+            }
+            idle.push(member);
+        }
+        result
+    }
+
+    /// Closes a connection that the server had closed, and those that are as old: they met the same fate.
+    pub(crate) fn forget(&self, broken: &Member<C>) {
+        lock(&self.0).retain(|other| other.opened > broken.opened);
+    }
+}
+
+/// The connections of blocking callers to one server.
+pub(crate) struct Pool<C> {
+    idle: Idle<C>,
+    used: Mutex<usize>,
+    freed: Condvar,
+    max: usize,
+}
+
+impl<C> Pool<C> {
+    pub(crate) const fn new(max: usize) -> Self {
+        Self { idle: Idle::new(), used: Mutex::new(0), freed: Condvar::new(), max }
+    }
+
+    /// Runs `call` on an idle connection, else on a new one.
+    pub(crate) fn run<T>(
+        &self,
+        redo: Redo,
+        deadline: Instant,
+        connect: impl FnOnce() -> Result<C, Error>,
+        mut call: impl FnMut(&mut C) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _slot = self.slot(deadline)?;
+        if let Some(mut member) = self.idle.take() {
+            match call(&mut member.connection) {
+                Err(error) if redo.applies(&error) => self.idle.forget(&member),
+                result => return self.idle.settle(member, result),
+            }
+        }
+        let mut member = Member::new(connect()?);
+        let result = call(&mut member.connection);
+        self.idle.settle(member, result)
+    }
+
+    /// Waits until fewer than `max` calls are under way.
+    fn slot(&self, deadline: Instant) -> Result<Slot<'_, C>, Error> {
+        let mut used = lock(&self.used);
+        while *used >= self.max {
+            let Ok(left) = left(deadline) else {
+                let message = format!("all {} connections stayed busy until the deadline", self.max);
+                return Err(Error::new(ErrorKind::Timeout, message));
+            };
+            used = self.freed.wait_timeout(used, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *used += 1;
+        Ok(Slot(self))
+    }
+}
+
+/// The right to use one connection, given back on drop, also by a panic.
+struct Slot<'a, C>(&'a Pool<C>);
+
+impl<C> Drop for Slot<'_, C> {
+    fn drop(&mut self) {
+        *lock(&self.0.used) -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A pool of numbered connections, and how many were opened.
+    struct Numbered {
+        pool: Pool<usize>,
+        opened: AtomicUsize,
+    }
+
+    impl Numbered {
+        fn new(max: usize) -> Self {
+            Self { pool: Pool::new(max), opened: AtomicUsize::new(0) }
+        }
+
+        fn run<T>(
+            &self,
+            redo: Redo,
+            call: impl FnMut(&mut usize) -> Result<T, Error>,
+        ) -> Result<T, Error> {
+            let deadline = Instant::now() + Duration::from_millis(50);
+            self.pool.run(redo, deadline, || Ok(self.opened.fetch_add(1, Ordering::Relaxed)), call)
+        }
+
+        /// Leaves the connections 0 and 1 idle.
+        fn with_two() -> Self {
+            let this = Self::new(2);
+            this.run(Redo::Never, |_| this.run(Redo::Never, |_| Ok(()))).unwrap();
+            this
+        }
+    }
+
+    fn closed() -> Error {
+        Error::new(ErrorKind::Unavailable, "closed by the server")
+    }
+
+    #[test]
+    fn the_last_one_used_goes_first() {
+        let numbered = Numbered::with_two();
+        // The outer call ended last.
+        assert_eq!(numbered.run(Redo::Never, |number| Ok(*number)).unwrap(), 0);
+        assert_eq!(numbered.run(Redo::Never, |number| Ok(*number)).unwrap(), 0);
+        assert_eq!(numbered.opened.into_inner(), 2);
+    }
+
+    #[test]
+    fn a_closed_connection_is_replaced() {
+        let numbered = Numbered::with_two();
+        let number = numbered.run(Redo::Once, |number| if *number < 2 { Err(closed()) } else { Ok(*number) });
+        assert_eq!(number.unwrap(), 2);
+    }
+
+    #[test]
+    fn those_as_old_as_a_closed_one_are_closed_too() {
+        let idle = Idle::new();
+        let (old, middle) = (Member::new("old"), Member::new("middle"));
+        std::thread::sleep(Duration::from_millis(2));
+        let young = Member::new("young");
+        idle.settle(young, Ok(())).unwrap();
+        idle.settle(old, Ok(())).unwrap();
+        idle.forget(&middle);
+        assert_eq!(idle.take().map(|member| member.connection), Some("young"));
+        assert!(idle.take().is_none());
+    }
+
+    #[test]
+    fn what_may_not_be_done_twice_is_not() {
+        let numbered = Numbered::with_two();
+        let mut calls = 0;
+        let result: Result<(), _> = numbered.run(Redo::Never, |_| {
+            calls += 1;
+            Err(closed())
+        });
+        assert_eq!((result.unwrap_err().kind(), calls), (ErrorKind::Unavailable, 1));
+    }
+
+    #[test]
+    fn a_new_connection_and_a_timeout_are_not_retried() {
+        let numbered = Numbered::new(1);
+        assert!(numbered.run(Redo::Once, |_| Err::<(), _>(closed())).is_err());
+        numbered.run(Redo::Once, |_| Ok(())).unwrap();
+        let slow = Error::new(ErrorKind::Timeout, "slow");
+        assert!(numbered.run(Redo::Once, |_| Err::<(), _>(slow.clone())).is_err());
+        assert_eq!(numbered.run(Redo::Once, |number| Ok(*number)).unwrap(), 2, "a slow one is not reused");
+    }
+
+    #[test]
+    fn a_full_pool_is_waited_for_until_the_deadline() {
+        let numbered = Numbered::new(1);
+        let error = numbered.run(Redo::Once, |_| numbered.run(Redo::Once, |_| Ok(()))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains("all 1 connections"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_gives_the_slot_back_and_closes_the_connection() {
+        let numbered = Numbered::new(1);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            numbered.run(Redo::Once, |_| -> Result<(), Error> { panic!("on purpose") })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(numbered.run(Redo::Once, |number| Ok(*number)).unwrap(), 1);
+    }
+}

@@ -1,0 +1,685 @@
+//! Redis: its commands, what its answers and errors mean, and the connections they travel on.
+//!
+//! Blocking calls take turns on a few connections; the async calls of one runtime share a pipelined
+//! one. Both send the same commands and read the answers with the same functions. Of redis-rs this
+//! uses the encoder, the parser and the multiplexed connection; none of its types is public here.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use ::redis::{Cmd, ConnectionAddr, ErrorKind as Cause, Parser, RedisError, ServerErrorKind, Value, cmd};
+use bytes::Bytes;
+
+use super::Backend;
+use super::limits::{Limits, TIMEOUT};
+use super::pool::{Pool, Redo, dial, left};
+use super::wire::Wire;
+use crate::error::{Error, ErrorKind};
+use crate::url::{Host, Url};
+
+#[cfg(feature = "tokio")]
+use self::shared::Shared;
+#[cfg(feature = "tokio")]
+use super::per_runtime::PerRuntime;
+
+/// Redis, or a server that speaks its protocol, such as Valkey.
+///
+/// Making one doesn't connect. Blocking callers share up to `pool` connections, the async callers of
+/// one tokio runtime share one.
+///
+/// | URL parameter | meaning | default |
+/// |---|---|---|
+/// | `timeout` | the longest an operation may take, connecting included | `250ms` |
+/// | `pool` | connections for blocking callers | 32 |
+/// | `max_value` | the longest value | `512MiB`, the server's own limit |
+/// | `db` | the database, as the path of a `redis://` URL says it too | 0 |
+///
+/// # Example
+///
+/// ```no_run
+/// use std::time::{Duration, Instant};
+/// use cache_runtime::{Backend, Redis};
+///
+/// let redis = Redis::from_url("redis://:password@localhost:6379/1?timeout=100ms")?;
+/// let soon = Instant::now() + Duration::from_millis(100);
+/// redis.set(b"greeting", "hello".into(), Some(Duration::from_secs(60)), soon)?;
+/// assert_eq!(redis.get(b"greeting", soon)?.as_deref(), Some(&b"hello"[..]));
+/// # Ok::<(), cache_runtime::Error>(())
+/// ```
+pub struct Redis {
+    server: Server,
+    pool: Pool<Connection>,
+    #[cfg(feature = "tokio")]
+    shared: PerRuntime<Shared>,
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Redis").field(&self.server.limits.place).finish()
+    }
+}
+
+// ---- URL -> settings ---------------------------------------------------------------------------
+
+const PORT: u16 = 6379;
+const MAX_VALUE: usize = 512 << 20;
+
+/// The longest lifetime that is sent: the server adds it to its clock and refuses what overflows.
+const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+struct Server {
+    limits: Limits,
+    address: ConnectionAddr,
+    /// `AUTH` and `SELECT`, as far as the URL asks for them.
+    login: Vec<Cmd>,
+}
+
+impl Redis {
+    /// The server at `redis://[user:password@]host[:port][/db]` or `unix:///path/to.sock[?db=1]`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the URL is not such a one.
+    pub fn from_url(url: &str) -> Result<Self, Error> {
+        Self::open(Url::parse(url)?, TIMEOUT)
+    }
+
+    /// `timeout` holds where the URL has none.
+    pub(crate) fn open(mut url: Url, timeout: Duration) -> Result<Self, Error> {
+        let place = url.to_string();
+        let server = Server::new(&mut url, timeout).map_err(|error| error.at(place))?;
+        let pool = Pool::new(server.limits.pool);
+        #[cfg(feature = "tokio")]
+        let shared = PerRuntime::new();
+        Ok(Self {
+            server,
+            pool,
+            #[cfg(feature = "tokio")]
+            shared,
+        })
+    }
+}
+
+impl Server {
+    fn new(url: &mut Url, timeout: Duration) -> Result<Self, Error> {
+        let limits = Limits::take(url, timeout, MAX_VALUE)?;
+        let asked: Option<u32> = url.take("db", "a database number")?;
+        let (address, db) = match url.scheme.as_str() {
+            "redis" => (tcp_address(url)?, path_db(&url.path)?),
+            "unix" | "redis+unix" => (unix_address(url)?, None),
+            scheme @ ("rediss" | "redis+cluster" | "redis+sentinel") => {
+                return Err(config(format!("`{scheme}://` is not supported yet by this version")));
+            }
+            scheme => return Err(config(format!("`{scheme}://` is not a Redis URL"))),
+        };
+        if asked.is_some() && db.is_some() {
+            return Err(config("the database is given twice".to_owned()));
+        }
+        url.finish(&["timeout", "pool", "max_value", "db"])?;
+        Ok(Self { limits, address, login: login(url, db.or(asked).unwrap_or(0))? })
+    }
+}
+
+fn config(message: String) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+fn tcp_address(url: &Url) -> Result<ConnectionAddr, Error> {
+    match url.hosts.as_slice() {
+        [Host { name, port }] => Ok(ConnectionAddr::Tcp(name.clone(), port.unwrap_or(PORT))),
+        [] => Err(config("the URL names no host".to_owned())),
+        _ => Err(config("several hosts need `redis+cluster://`, which is not supported yet".to_owned())),
+    }
+}
+
+fn unix_address(url: &Url) -> Result<ConnectionAddr, Error> {
+    if !url.hosts.is_empty() || url.path.len() < 2 {
+        return Err(config("a socket is written with three slashes: `unix:///path/to.sock`".to_owned()));
+    }
+    if !cfg!(unix) {
+        return Err(config("this system has no unix sockets".to_owned()));
+    }
+    Ok(ConnectionAddr::Unix(url.path.clone().into()))
+}
+
+fn path_db(path: &str) -> Result<Option<u32>, Error> {
+    match path.trim_matches('/') {
+        "" => Ok(None),
+        db => db.parse().map(Some).map_err(|_| config(format!("the path `/{db}` is not a database number"))),
+    }
+}
+
+fn login(url: &Url, db: u32) -> Result<Vec<Cmd>, Error> {
+    let mut commands = Vec::new();
+    match (&url.user, &url.password) {
+        (None, None) => {}
+        (Some(_), None) => return Err(config("the URL has a user without a password".to_owned())),
+        (user, Some(password)) => commands.push(cmd("AUTH").arg(user).arg(password).take()),
+    }
+    if db != 0 {
+        commands.push(cmd("SELECT").arg(db).take());
+    }
+    Ok(commands)
+}
+
+// ---- Commands and answers ----------------------------------------------------------------------
+
+fn get(key: &[u8]) -> Cmd {
+    cmd("GET").arg(key).take()
+}
+
+fn get_many(keys: &[&[u8]]) -> Cmd {
+    cmd("MGET").arg(keys).take()
+}
+
+fn set(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Cmd {
+    let mut command = cmd("SET");
+    command.arg(key).arg(value);
+    if let Some(ttl) = ttl {
+        command.arg("PX").arg(millis(ttl));
+    }
+    command
+}
+
+fn add(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Cmd {
+    set(key, value, ttl).arg("NX").take()
+}
+
+fn exists(key: &[u8]) -> Cmd {
+    cmd("EXISTS").arg(key).take()
+}
+
+fn delete(key: &[u8]) -> Cmd {
+    cmd("DEL").arg(key).take()
+}
+
+/// Rounded up: the server refuses a lifetime of zero, and an entry must not go before its time.
+fn millis(ttl: Duration) -> u64 {
+    let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
+    ttl.as_secs() * 1000 + u64::from(ttl.subsec_nanos().div_ceil(1_000_000))
+}
+
+fn one(answer: Value) -> Result<Option<Bytes>, Error> {
+    match answer {
+        Value::BulkString(bytes) => Ok(Some(bytes.into())),
+        Value::Nil => Ok(None),
+        _ => Err(unexpected()),
+    }
+}
+
+fn many(count: usize) -> impl FnOnce(Value) -> Result<Vec<Option<Bytes>>, Error> {
+    move |answer| match answer {
+        Value::Array(values) if values.len() == count => values.into_iter().map(one).collect(),
+        _ => Err(unexpected()),
+    }
+}
+
+fn stored(answer: Value) -> Result<bool, Error> {
+    match answer {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        _ => Err(unexpected()),
+    }
+}
+
+fn any(answer: Value) -> Result<bool, Error> {
+    match answer {
+        Value::Int(count) => Ok(count > 0),
+        _ => Err(unexpected()),
+    }
+}
+
+// ---- Blocking ----------------------------------------------------------------------------------
+
+/// One connection, logged in.
+struct Connection {
+    wire: Wire,
+    parser: Parser,
+}
+
+impl Connection {
+    fn ask(&mut self, request: &[u8], deadline: Instant) -> Result<Value, RedisError> {
+        let wire = self.wire.until(deadline);
+        wire.write_all(request)?;
+        self.parser.parse_value(wire)
+    }
+}
+
+impl Server {
+    fn connect(&self, deadline: Instant) -> Result<Connection, Error> {
+        let wire = self.dial(deadline).map_err(|error| failure(error.into()))?;
+        let mut connection = Connection { wire, parser: Parser::new() };
+        for command in &self.login {
+            welcome(connection.ask(&command.get_packed_command(), deadline))?;
+        }
+        Ok(connection)
+    }
+
+    fn dial(&self, deadline: Instant) -> io::Result<Wire> {
+        match &self.address {
+            ConnectionAddr::Tcp(host, port) => Ok(Wire::new(dial(host, *port, deadline)?, deadline)),
+            #[cfg(unix)]
+            ConnectionAddr::Unix(path) => Ok(Wire::new(dial_unix(path, deadline)?, deadline)),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// As `UnixStream::connect`, which waits for ever while a frozen server's queue is full.
+#[cfg(unix)]
+fn dial_unix(path: &std::path::Path, deadline: Instant) -> io::Result<std::os::unix::net::UnixStream> {
+    use ::redis::io::tcp::socket2::{Domain, SockAddr, Socket, Type};
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(left(deadline)?))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(std::os::fd::OwnedFd::from(socket).into())
+}
+
+impl Redis {
+    fn ask<T>(
+        &self,
+        command: &Cmd,
+        redo: Redo,
+        read: impl FnOnce(Value) -> Result<T, Error>,
+        deadline: Instant,
+    ) -> Result<T, Error> {
+        let deadline = self.server.limits.deadline(deadline)?;
+        let request = command.get_packed_command();
+        let connect = || self.server.connect(deadline);
+        self.pool
+            .run(redo, deadline, connect, |connection| connection.ask(&request, deadline).map_err(failure))
+            .and_then(|answer| read(answer.extract_error().map_err(failure)?))
+            .map_err(|error| error.at(&self.server.limits.place))
+    }
+}
+
+impl Backend for Redis {
+    fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
+        self.ask(&get(key), Redo::Once, one, deadline)
+    }
+
+    fn get_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<Option<Bytes>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(&get_many(keys), Redo::Once, many(keys.len()), deadline)
+    }
+
+    fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
+        self.server.limits.admit(&value)?;
+        self.ask(&set(key, &value, ttl), Redo::Once, stored, deadline).map(drop)
+    }
+
+    /// The one operation that gives another answer when it is done twice: the second would find what
+    /// the first stored. So it goes out once only, after a question that may be asked twice has
+    /// proved the connection, or made it needless.
+    fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
+        self.server.limits.admit(&value)?;
+        if self.ask(&exists(key), Redo::Once, any, deadline)? {
+            return Ok(false);
+        }
+        self.ask(&add(key, &value, ttl), Redo::Never, stored, deadline)
+    }
+
+    fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
+        self.ask(&delete(key), Redo::Once, any, deadline)
+    }
+
+    fn max_value_len(&self) -> usize {
+        self.server.limits.max_value
+    }
+}
+
+// ---- Async -------------------------------------------------------------------------------------
+
+#[cfg(feature = "tokio")]
+mod shared {
+    use std::sync::Mutex;
+
+    use ::redis::aio::MultiplexedConnection;
+    use ::redis::io::tcp::TcpSettings;
+    use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo};
+    use tokio::time::timeout_at;
+
+    use super::*;
+    use crate::backend::pool::lock;
+    use crate::backend::{AsyncBackend, BoxFuture};
+
+    /// Requests that may wait to be written; more wait in their own tasks, which costs a wake-up each.
+    const QUEUE: usize = 1024;
+
+    /// The connection that all calls of one runtime share.
+    #[derive(Default)]
+    pub(super) struct Shared {
+        live: Mutex<Option<Live>>,
+        connecting: tokio::sync::Mutex<()>,
+    }
+
+    #[derive(Clone)]
+    struct Live {
+        connection: MultiplexedConnection,
+        /// Tells it from the one that replaces it.
+        opened: Instant,
+    }
+
+    impl Shared {
+        /// The connection, and whether it was there before. One call connects while the others wait.
+        async fn connection(&self, server: &Server) -> Result<(Live, bool), Error> {
+            if let Some(live) = self.live() {
+                return Ok((live, true));
+            }
+            let _turn = self.connecting.lock().await;
+            if let Some(live) = self.live() {
+                return Ok((live, true));
+            }
+            let live = Live { connection: server.connect_async().await?, opened: Instant::now() };
+            *lock(&self.live) = Some(live.clone());
+            Ok((live, false))
+        }
+
+        fn live(&self) -> Option<Live> {
+            lock(&self.live).clone()
+        }
+
+        /// Sends nothing more over `broken`. The calls that still wait on it may get their answers.
+        fn replace(&self, broken: &Live) {
+            lock(&self.live).take_if(|live| live.opened == broken.opened);
+        }
+    }
+
+    impl Server {
+        async fn connect_async(&self) -> Result<MultiplexedConnection, Error> {
+            let settings = AsyncConnectionConfig::new()
+                // Each call has a deadline of its own.
+                .set_connection_timeout(None)
+                .set_response_timeout(None)
+                .set_pipeline_buffer_size(QUEUE);
+            let client = self.client().map_err(failure)?;
+            let mut connection =
+                client.get_multiplexed_async_connection_with_config(&settings).await.map_err(failure)?;
+            for command in &self.login {
+                welcome(connection.send_packed_command(command).await)?;
+            }
+            Ok(connection)
+        }
+
+        fn client(&self) -> Result<Client, RedisError> {
+            let info = self.address.clone().into_connection_info()?;
+            let login = info.redis_settings().clone().set_skip_set_lib_name();
+            let tcp = TcpSettings::default().set_nodelay(true);
+            Client::open(info.set_redis_settings(login).set_tcp_settings(tcp))
+        }
+    }
+
+    impl Redis {
+        async fn ask_async<T>(
+            &self,
+            command: &Cmd,
+            redo: Redo,
+            read: impl FnOnce(Value) -> Result<T, Error>,
+            deadline: Instant,
+        ) -> Result<T, Error> {
+            let deadline = self.server.limits.deadline(deadline)?;
+            self.answer(command, redo, deadline)
+                .await
+                .and_then(|answer| read(answer.extract_error().map_err(failure)?))
+                .map_err(|error| error.at(&self.server.limits.place))
+        }
+
+        async fn answer(&self, command: &Cmd, redo: Redo, deadline: Instant) -> Result<Value, Error> {
+            let shared = self.shared.get()?;
+            let (live, used) = self.within(deadline, shared.connection(&self.server)).await?;
+            match self.send(&shared, live, command, deadline).await {
+                Err(error) if used && redo.applies(&error) => {}
+                answer => return answer,
+            }
+            let (live, _) = self.within(deadline, shared.connection(&self.server)).await?;
+            self.send(&shared, live, command, deadline).await
+        }
+
+        /// A future dropped here leaves its answer to the connection, which throws it away.
+        async fn send(
+            &self,
+            shared: &Shared,
+            mut live: Live,
+            command: &Cmd,
+            deadline: Instant,
+        ) -> Result<Value, Error> {
+            let answer = live.connection.send_packed_command(command);
+            let answer = self.within(deadline, async { answer.await.map_err(failure) }).await;
+            if answer.is_err() {
+                // A timeout too: the line may be dead without anybody knowing.
+                shared.replace(&live);
+            }
+            answer
+        }
+
+        async fn within<T>(
+            &self,
+            deadline: Instant,
+            work: impl Future<Output = Result<T, Error>>,
+        ) -> Result<T, Error> {
+            timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(self.server.limits.timed_out()))
+        }
+    }
+
+    impl AsyncBackend for Redis {
+        fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+            Box::pin(async move { self.ask_async(&get(key), Redo::Once, one, deadline).await })
+        }
+
+        fn get_many<'a>(
+            &'a self,
+            keys: &'a [&'a [u8]],
+            deadline: Instant,
+        ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
+            Box::pin(async move {
+                if keys.is_empty() {
+                    return Ok(Vec::new());
+                }
+                self.ask_async(&get_many(keys), Redo::Once, many(keys.len()), deadline).await
+            })
+        }
+
+        fn set<'a>(
+            &'a self,
+            key: &'a [u8],
+            value: Bytes,
+            ttl: Option<Duration>,
+            deadline: Instant,
+        ) -> BoxFuture<'a, Result<(), Error>> {
+            Box::pin(async move {
+                self.server.limits.admit(&value)?;
+                self.ask_async(&set(key, &value, ttl), Redo::Once, stored, deadline).await.map(drop)
+            })
+        }
+
+        /// Once only, as the blocking `add` says.
+        fn add<'a>(
+            &'a self,
+            key: &'a [u8],
+            value: Bytes,
+            ttl: Option<Duration>,
+            deadline: Instant,
+        ) -> BoxFuture<'a, Result<bool, Error>> {
+            Box::pin(async move {
+                self.server.limits.admit(&value)?;
+                if self.ask_async(&exists(key), Redo::Once, any, deadline).await? {
+                    return Ok(false);
+                }
+                self.ask_async(&add(key, &value, ttl), Redo::Never, stored, deadline).await
+            })
+        }
+
+        fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+            Box::pin(async move { self.ask_async(&delete(key), Redo::Once, any, deadline).await })
+        }
+
+        fn max_value_len(&self) -> usize {
+            self.server.limits.max_value
+        }
+    }
+}
+
+// ---- Errors ------------------------------------------------------------------------------------
+
+fn unexpected() -> Error {
+    Error::new(ErrorKind::Protocol, "the server's answer doesn't fit the command")
+}
+
+fn failure(error: RedisError) -> Error {
+    let kind = kind(&error);
+    let message = match kind {
+        ErrorKind::Timeout => "no answer within the deadline".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
+/// Checks the answer to a login command. What the server says to one is not repeated: servers
+/// without `AUTH`, and proxies, answer with the command's arguments.
+fn welcome(answer: Result<Value, RedisError>) -> Result<(), Error> {
+    let error = match answer.and_then(Value::extract_error) {
+        Ok(Value::Okay) => return Ok(()),
+        Ok(_) => return Err(unexpected()),
+        Err(error) => error,
+    };
+    match kind(&error) {
+        ErrorKind::Protocol => Err(unexpected()),
+        ErrorKind::Server | ErrorKind::Denied => {
+            let blames_login = ["AUTH", "password"].iter().any(|word| error.to_string().contains(word));
+            let kind = if blames_login { ErrorKind::Denied } else { kind(&error) };
+            Err(Error::new(kind, "the server refused the user, the password or the database"))
+        }
+        _ => Err(failure(error)),
+    }
+}
+
+fn kind(error: &RedisError) -> ErrorKind {
+    match error.kind() {
+        Cause::Io if error.is_timeout() => ErrorKind::Timeout,
+        // A name without addresses is a wrong setting to redis-rs, but names come and go.
+        Cause::Io | Cause::InvalidClientConfig => ErrorKind::Unavailable,
+        Cause::AuthenticationFailed | Cause::Server(ServerErrorKind::NoPerm) => ErrorKind::Denied,
+        Cause::Server(_) => ErrorKind::Server,
+        Cause::Extension => match error.code() {
+            Some("NOAUTH" | "WRONGPASS" | "DENIED") => ErrorKind::Denied,
+            _ => ErrorKind::Server,
+        },
+        _ => ErrorKind::Protocol,
+    }
+}
+
+// ---- Tests -------------------------------------------------------------------------------------
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(text: &str) -> Result<Server, Error> {
+        Redis::from_url(text).map(|redis| redis.server)
+    }
+
+    fn logins(text: &str) -> Vec<String> {
+        let login = server(text).unwrap().login;
+        login.iter().map(|command| String::from_utf8(command.get_packed_command()).unwrap()).collect()
+    }
+
+    #[test]
+    fn addresses() {
+        let address = |text| server(text).unwrap().address;
+        assert_eq!(address("redis://h"), ConnectionAddr::Tcp("h".into(), 6379));
+        assert_eq!(address("redis://[::1]:7/2"), ConnectionAddr::Tcp("::1".into(), 7));
+        assert_eq!(address("unix:///run/r.sock?db=2"), ConnectionAddr::Unix("/run/r.sock".into()));
+        assert_eq!(address("redis+unix:///r.sock"), ConnectionAddr::Unix("/r.sock".into()));
+    }
+
+    #[test]
+    fn logins_are_what_the_url_asks_for() {
+        assert_eq!(logins("redis://h/0"), [""; 0]);
+        assert_eq!(logins("redis://:pw@h"), ["*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n"]);
+        let both = ["*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n", "*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"];
+        assert_eq!(logins("redis://me:pw@h/3"), both);
+        assert_eq!(logins("unix://me:pw@/r.sock?db=3"), both);
+    }
+
+    #[test]
+    fn other_urls_are_refused() {
+        for text in [
+            "rediss://h", "redis+cluster://a,b", "redis+sentinel://a/m", "http://h", "redis://", "redis://a,b",
+            "redis://h/x", "redis://h/1?db=1", "redis://h?db=-1", "redis://me@h", "unix://h/r.sock", "unix://",
+            "redis://h?tiemout=1s", "redis://h?pool=0",
+        ] {
+            let error = Redis::from_url(text).expect_err(text);
+            assert_eq!(error.kind(), ErrorKind::Config, "{text}: {error}");
+        }
+        let error = Redis::from_url("redis://:s3cret@h?pool=x").unwrap_err();
+        assert!(error.to_string().ends_with("(redis://:***@h)"), "{error}");
+    }
+
+    #[test]
+    fn lifetimes_are_rounded_up_and_bounded() {
+        assert_eq!(millis(Duration::ZERO), 1);
+        assert_eq!(millis(Duration::from_micros(1_500)), 2);
+        assert_eq!(millis(Duration::from_millis(1_500)), 1_500);
+        assert_eq!(millis(Duration::MAX), 3_153_600_000_000);
+    }
+
+    fn said(line: &str) -> RedisError {
+        let answer = ::redis::parse_redis_value(line.as_bytes()).and_then(Value::extract_error);
+        answer.expect_err(line)
+    }
+
+    #[test]
+    fn errors_have_their_kinds() {
+        for (line, kind) in [
+            ("-NOAUTH Authentication required.\r\n", ErrorKind::Denied),
+            ("-WRONGPASS invalid username-password pair or user is disabled.\r\n", ErrorKind::Denied),
+            ("-NOPERM this user has no permissions\r\n", ErrorKind::Denied),
+            ("-DENIED Redis is running in protected mode\r\n", ErrorKind::Denied),
+            ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", ErrorKind::Server),
+            ("-READONLY You can't write against a read only replica.\r\n", ErrorKind::Server),
+            ("-LOADING Redis is loading the dataset in memory\r\n", ErrorKind::Server),
+            ("-ERR unknown command\r\n", ErrorKind::Server),
+            ("HTTP/1.1 400 Bad Request\r\n", ErrorKind::Protocol),
+            ("$5\r\nhello__", ErrorKind::Protocol),
+            ("$5\r\nhe", ErrorKind::Unavailable),
+        ] {
+            assert_eq!(failure(said(line)).kind(), kind, "{line}");
+        }
+        for io in [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock] {
+            assert_eq!(failure(io::Error::from(io).into()).kind(), ErrorKind::Timeout);
+        }
+        for io in [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::NotFound] {
+            assert_eq!(failure(io::Error::from(io).into()).kind(), ErrorKind::Unavailable);
+        }
+    }
+
+    #[test]
+    fn a_refused_login_repeats_nothing() {
+        for (line, kind) in [
+            ("-WRONGPASS invalid username-password pair\r\n", ErrorKind::Denied),
+            ("-ERR AUTH <password> called without any password configured\r\n", ErrorKind::Denied),
+            ("-ERR unknown command `AUTH`, with args beginning with: `s3cret`\r\n", ErrorKind::Denied),
+            ("-ERR max number of clients reached\r\n", ErrorKind::Server),
+            ("-ERR DB index is out of range\r\n", ErrorKind::Server),
+        ] {
+            let error = welcome(Err(said(line))).expect_err(line);
+            assert_eq!(error.kind(), kind, "{line}");
+            assert!(!format!("{error} {error:?}").contains("s3cret"));
+        }
+        let echo = Value::Array(vec![Value::BulkString(b"AUTH".into()), Value::BulkString(b"s3cret".into())]);
+        let error = welcome(Ok(echo)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn answers_of_another_shape_are_refused() {
+        assert_eq!(one(Value::Nil).unwrap(), None);
+        assert_eq!(one(Value::Okay).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(many(2)(Value::Array(vec![Value::Nil])).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(stored(Value::Int(1)).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(any(Value::Nil).unwrap_err().kind(), ErrorKind::Protocol);
+    }
+}

@@ -1,0 +1,323 @@
+//! One cached function: key, look up, judge, run, store, for blocking and async callers.
+//!
+//! [`Function`] is the typed view that generated code holds. It only packs and unpacks values; what it
+//! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
+//! on) perform the same steps and differ in how they wait.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::io::{Io, block_on};
+use crate::key::Key;
+use crate::outcome::Outcome;
+use crate::stats::{AllStats, Stats};
+use crate::value::{Mode, Packed};
+
+pub(crate) use crate::state::State;
+use crate::state::{Looked, Spec, Ticket, Write};
+
+/// The one place of a cached function in the program: its constants, and its state in the process.
+pub struct Site {
+    spec: Spec,
+    state: OnceLock<Arc<State>>,
+}
+
+impl Site {
+    /// A site; nothing happens until the first call.
+    pub const fn new(spec: Spec) -> Self {
+        Self { spec, state: OnceLock::new() }
+    }
+
+    /// The state in the current context.
+    #[inline]
+    fn state<M: Mode<S>, S>(&'static self) -> StateRef {
+        match Context::scoped() {
+            None => StateRef::Global(self.state.get_or_init(|| self.state_in::<M, S>(Context::global()))),
+            Some(scope) => StateRef::Scoped(self.state_in::<M, S>(&scope)),
+        }
+    }
+
+    #[cold]
+    fn state_in<M: Mode<S>, S>(&'static self, context: &Context) -> Arc<State> {
+        context.function(std::ptr::from_ref(self).addr(), || State::new(context, &self.spec, M::format()))
+    }
+}
+
+/// A state: the process's own is not counted on a hit.
+enum StateRef {
+    Global(&'static Arc<State>),
+    Scoped(Arc<State>),
+}
+
+impl Deref for StateRef {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        match self {
+            Self::Global(state) => state,
+            Self::Scoped(state) => state,
+        }
+    }
+}
+
+/// What the attribute's options say of each value `V`, stored as part of an `S`.
+pub struct Policy<V, S> {
+    /// The lifetime of a success.
+    pub ttl: Option<fn(&V) -> Duration>,
+    /// The lifetime of a stored `None` or `Err`.
+    pub negative_ttl: Option<fn() -> Duration>,
+    /// Which successes are stored.
+    pub cache_if: Option<fn(&V) -> bool>,
+    /// The bytes that a value occupies, for stores bounded by bytes.
+    pub weigh: Option<fn(&S) -> u64>,
+}
+
+/// A cached function that returns `R`, stored as `O` says, where `M` says.
+pub struct Function<M, O: Outcome<R>, R> {
+    site: &'static Site,
+    policy: Policy<O::Value, O::Stored>,
+    mode: PhantomData<fn() -> M>,
+}
+
+impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
+    /// The function at `site`.
+    #[inline]
+    pub const fn new(site: &'static Site, policy: Policy<O::Value, O::Stored>) -> Self {
+        Self { site, policy, mode: PhantomData }
+    }
+
+    /// Answers from the cache, or runs `body` and stores its result.
+    pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
+        let state = self.site.state::<M, _>();
+        let looked = state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, Io::Blocking)));
+        match self.judge(&state, looked) {
+            Ok(ret) => ret,
+            Err(ticket) => self.run(&state, key, ticket, body),
+        }
+    }
+
+    /// [`call`](Self::call) for async functions.
+    pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
+        let state = self.site.state::<M, _>();
+        let looked = match state.look_here(&key) {
+            Ok(looked) => looked,
+            Err(key) => state.look(key, Io::Async).await,
+        };
+        match self.judge(&state, looked) {
+            Ok(ret) => ret,
+            Err(ticket) => self.run_async(&state, key, ticket, body).await,
+        }
+    }
+
+    /// Runs `body` and stores its result, whatever the cache holds.
+    pub fn refresh(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
+        let state = self.site.state::<M, _>();
+        let ticket = block_on(state.ticket(Io::Blocking));
+        self.run(&state, key, ticket, body)
+    }
+
+    /// [`refresh`](Self::refresh) for async functions.
+    pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
+        let state = self.site.state::<M, _>();
+        let ticket = state.ticket(Io::Async).await;
+        self.run_async(&state, key, ticket, body).await
+    }
+
+    /// What the cache holds for `key`.
+    ///
+    /// # Errors
+    /// The key or the backend failed.
+    pub fn peek(&self, key: Result<Key, Error>) -> Result<Option<O::Stored>, Error> {
+        block_on(self.peek_with(key, Io::Blocking))
+    }
+
+    /// [`peek`](Self::peek) for async functions.
+    ///
+    /// # Errors
+    /// The key or the backend failed.
+    pub async fn peek_async(&self, key: Result<Key, Error>) -> Result<Option<O::Stored>, Error> {
+        self.peek_with(key, Io::Async).await
+    }
+
+    /// Stores `value` under `key`.
+    ///
+    /// # Errors
+    /// The key, the value or the backend failed.
+    pub fn insert(&self, key: Result<Key, Error>, value: O::Stored) -> Result<(), Error> {
+        block_on(self.insert_with(key, value, Io::Blocking))
+    }
+
+    /// [`insert`](Self::insert) for async functions.
+    ///
+    /// # Errors
+    /// The key, the value or the backend failed.
+    pub async fn insert_async(&self, key: Result<Key, Error>, value: O::Stored) -> Result<(), Error> {
+        self.insert_with(key, value, Io::Async).await
+    }
+
+    /// Removes the entry under `key`.
+    ///
+    /// # Errors
+    /// The key or the backend failed: the entry may still be served.
+    pub fn invalidate(&self, key: Result<Key, Error>) -> Result<(), Error> {
+        block_on(self.site.state::<M, _>().delete(&key?, Io::Blocking))
+    }
+
+    /// [`invalidate`](Self::invalidate) for async functions.
+    ///
+    /// # Errors
+    /// The key or the backend failed: the entry may still be served.
+    pub async fn invalidate_async(&self, key: Result<Key, Error>) -> Result<(), Error> {
+        self.site.state::<M, _>().delete(&key?, Io::Async).await
+    }
+
+    /// Ends the life of every entry of the function.
+    ///
+    /// # Errors
+    /// The backend failed: entries may still be served.
+    pub fn clear(&self) -> Result<(), Error> {
+        block_on(self.site.state::<M, _>().clear(Io::Blocking))
+    }
+
+    /// [`clear`](Self::clear) for async functions.
+    ///
+    /// # Errors
+    /// The backend failed: entries may still be served.
+    pub async fn clear_async(&self) -> Result<(), Error> {
+        self.site.state::<M, _>().clear(Io::Async).await
+    }
+
+    /// What the function has done so far.
+    pub fn stats(&self) -> Stats {
+        self.site.state::<M, _>().stats()
+    }
+
+    /// The text key on a server.
+    pub fn key(&self, key: Result<Key, Error>) -> String {
+        self.site.state::<M, _>().text_key(key.as_ref().ok())
+    }
+
+    // The steps that the drivers share.
+
+    /// What was found, as the function's return value; or the right to store what a run will give.
+    fn judge(&self, state: &State, looked: Looked) -> Result<R, Ticket> {
+        match looked {
+            Looked::Miss(ticket) => Err(ticket),
+            Looked::Found(found) => match M::unpack(found.packed) {
+                Ok(stored) => {
+                    state.hit(found.cost);
+                    Ok(O::revive(stored))
+                }
+                Err(error) => {
+                    state.undecodable(&error);
+                    Err(found.ticket)
+                }
+            },
+        }
+    }
+
+    fn run(&self, state: &State, key: Result<Key, Error>, ticket: Ticket, body: impl FnOnce() -> R) -> R {
+        let started = Instant::now();
+        let ret = body();
+        if let Some(write) = self.ran(state, key, ticket, &ret, started.elapsed()) {
+            block_on(state.store(write, Io::Blocking));
+        }
+        ret
+    }
+
+    async fn run_async(
+        &self,
+        state: &State,
+        key: Result<Key, Error>,
+        ticket: Ticket,
+        body: impl Future<Output = R>,
+    ) -> R {
+        let started = Instant::now();
+        let ret = body.await;
+        if let Some(write) = self.ran(state, key, ticket, &ret, started.elapsed()) {
+            state.store(write, Io::Async).await;
+        }
+        ret
+    }
+
+    /// Counts a run, and stores its result as far as that needs no waiting; the rest is returned.
+    fn ran(
+        &self,
+        state: &State,
+        key: Result<Key, Error>,
+        ticket: Ticket,
+        ret: &R,
+        cost: Duration,
+    ) -> Option<Write> {
+        state.ran(cost);
+        let stored = O::stored(ret)?;
+        if O::value(stored).is_some_and(|value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value))) {
+            return None;
+        }
+        let (key, life) = (key.ok()?, self.lifetime(state, stored)?);
+        if ticket.stores_nothing() {
+            return None;
+        }
+        match self.pack(stored) {
+            Ok(packed) => state.store_here(Write { key, ticket, packed, life, cost }),
+            Err(error) => {
+                state.failed(&error);
+                None
+            }
+        }
+    }
+
+    /// How long `stored` may be served: `Some(None)` is without end, `None` not at all.
+    fn lifetime(&self, state: &State, stored: &O::Stored) -> Option<Option<Duration>> {
+        let own = match O::value(stored) {
+            Some(value) => self.policy.ttl.map(|ttl| ttl(value)),
+            None => self.policy.negative_ttl.map(|ttl| ttl()),
+        };
+        let life = own.or(state.default_ttl());
+        (!life.is_some_and(|life| life.is_zero())).then_some(life)
+    }
+
+    fn pack(&self, stored: &O::Stored) -> Result<Packed, Error> {
+        M::pack(stored, self.policy.weigh)
+    }
+
+    async fn peek_with(&self, key: Result<Key, Error>, io: Io) -> Result<Option<O::Stored>, Error> {
+        let state = self.site.state::<M, _>();
+        match state.peek(&key?, io).await? {
+            Some(packed) => M::unpack(packed).map(Some).or_else(|error| {
+                state.undecodable(&error);
+                Ok(None)
+            }),
+            None => Ok(None),
+        }
+    }
+
+    async fn insert_with(&self, key: Result<Key, Error>, value: O::Stored, io: Io) -> Result<(), Error> {
+        let (key, state) = (key?, self.site.state::<M, _>());
+        let write = match self.lifetime(&state, &value) {
+            None => None,
+            Some(life) => Some((self.pack(&value)?, life)),
+        };
+        drop(value);
+        match write {
+            Some((packed, life)) => state.insert(key, packed, life, io).await,
+            // A value without a lifetime is not stored; the one before it must not stay either.
+            None => state.delete(&key, io).await,
+        }
+    }
+}
+
+/// The statistics of every function used so far, by name.
+///
+/// ```
+/// println!("{}", cache_runtime::stats());
+/// ```
+pub fn stats() -> AllStats {
+    let mut all: Vec<Stats> = Context::current().functions().iter().map(|state| state.stats()).collect();
+    all.sort_by(|a, b| a.function.cmp(&b.function));
+    AllStats(all)
+}

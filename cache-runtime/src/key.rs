@@ -1,0 +1,201 @@
+//! Keys: from arguments to the bytes that identify a call, and to the text used on servers.
+//!
+//! The bytes are [canonical](crate::canonical) and injective. On a server the text is
+//! `{prefix}{namespace}:{version}:{shape}:` and then either `#` with the hex digest of the bytes
+//! (BLAKE3, 256 bits: no collision to forge, nothing personal in a key), or the text of a
+//! `key = "…"` template, whose fields are escaped so that joins can't collide.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::canonical::{self, Buffer};
+use crate::error::Error;
+
+/// The longest text key that is sent as text; Memcached takes no longer ones.
+const MAX_TEXT: usize = 250;
+
+/// What identifies a call of one function.
+pub struct Key {
+    bytes: Buffer,
+    is_text: bool,
+}
+
+impl Key {
+    /// The key of the arguments that `write` writes, in their order.
+    ///
+    /// # Errors
+    /// An argument doesn't serialise.
+    #[inline]
+    pub fn of_args(write: impl FnOnce(&mut Args) -> Result<(), Error>) -> Result<Self, Error> {
+        let mut args = Args(Buffer::new());
+        write(&mut args)?;
+        Ok(Self { bytes: args.0, is_text: false })
+    }
+
+    /// The key of a template: `write` writes its literal text and its fields. Between two fields
+    /// stands a character that no escaped field has (the macro sees to it), so a text splits into its
+    /// fields in one way only.
+    ///
+    /// # Errors
+    /// A field doesn't serialise.
+    pub fn of_template(write: impl FnOnce(&mut Template) -> Result<(), Error>) -> Result<Self, Error> {
+        let mut template = Template(String::new());
+        write(&mut template)?;
+        Ok(Self { bytes: Buffer::from_slice(template.0.as_bytes()), is_text: true })
+    }
+
+    /// The bytes that identify the call within its function.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The key on a server, behind `head`.
+    pub(crate) fn text(&self, head: &str) -> String {
+        let mut text = String::with_capacity(head.len() + 65);
+        text.push_str(head);
+        match std::str::from_utf8(&self.bytes) {
+            // A template that begins like a digest, or is too long, becomes a digest itself.
+            Ok(template) if self.is_text && !template.starts_with('#') && text.len() + template.len() <= MAX_TEXT => {
+                text.push_str(template);
+            }
+            _ => {
+                text.push('#');
+                text.push_str(blake3::hash(&self.bytes).to_hex().as_str());
+            }
+        }
+        text
+    }
+}
+
+/// Collects arguments.
+pub struct Args(Buffer);
+
+impl Args {
+    /// Adds one argument.
+    ///
+    /// # Errors
+    /// It doesn't serialise.
+    #[inline]
+    pub fn arg<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        canonical::encode(value, &mut self.0)
+    }
+}
+
+/// Collects the text of a template.
+pub struct Template(String);
+
+impl Template {
+    /// Adds literal text.
+    pub fn literal(&mut self, text: &str) {
+        self.0.push_str(text);
+    }
+
+    /// Adds a field: strings, characters, integers and `bool` in plain text with percent escapes,
+    /// anything else as `~` and the hex of its canonical bytes (of their digest, when long).
+    ///
+    /// What is plain is decided by the type, not by the value: an untagged enum serialises `5_u8`
+    /// and `5_i64` to different canonical bytes but to the same text.
+    ///
+    /// # Errors
+    /// It doesn't serialise.
+    pub fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        let mut bytes = Buffer::new();
+        canonical::encode(value, &mut bytes)?;
+        match plain_text(std::any::type_name::<T>(), &bytes) {
+            Some(plain) => self.escaped(&plain),
+            None if bytes.len() <= 32 => {
+                self.0.push('~');
+                for byte in &bytes {
+                    let _ = write!(self.0, "{byte:02x}");
+                }
+            }
+            None => {
+                self.0.push_str("~~");
+                self.0.push_str(blake3::hash(&bytes).to_hex().as_str());
+            }
+        }
+        Ok(())
+    }
+
+    /// The unreserved characters of RFC 3986 stay, save `~`; all others are percent-encoded.
+    fn escaped(&mut self, plain: &str) {
+        for c in plain.chars() {
+            if c.is_ascii_alphanumeric() || "-._".contains(c) {
+                self.0.push(c);
+            } else {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(self.0, "%{byte:02X}");
+                }
+            }
+        }
+    }
+}
+
+/// The text of a canonical string, character, integer or `bool`, if that is what the type is.
+fn plain_text(type_name: &str, canonical: &[u8]) -> Option<String> {
+    let payload = canonical.get(1..)?;
+    match type_name.trim_start_matches('&') {
+        "str" | "alloc::string::String" | "alloc::borrow::Cow<str>" => {
+            let length_prefix = payload.iter().position(|byte| byte & 0x80 == 0)? + 1;
+            Some(std::str::from_utf8(payload.get(length_prefix..)?).ok()?.to_owned())
+        }
+        "char" => Some(char::from_u32(u32::from_le_bytes(payload.try_into().ok()?))?.to_string()),
+        "bool" => Some((payload.first()? != &0).to_string()),
+        "u8" | "u16" | "u32" | "u64" | "usize" | "u128" => Some(little_endian(payload, 0)?.to_string()),
+        "i8" | "i16" | "i32" | "i64" | "isize" | "i128" => {
+            let fill = if payload.last()? & 0x80 == 0 { 0 } else { 0xff };
+            Some(little_endian(payload, fill)?.cast_signed().to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Up to sixteen little-endian bytes, extended with `fill`.
+fn little_endian(payload: &[u8], fill: u8) -> Option<u128> {
+    let mut wide = [fill; 16];
+    wide.get_mut(..payload.len())?.copy_from_slice(payload);
+    Some(u128::from_le_bytes(wide))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template<A: Serialize, B: Serialize>(a: &A, b: &B) -> String {
+        let key = Key::of_template(|template| {
+            template.field(a)?;
+            template.literal(":");
+            template.field(b)
+        });
+        key.unwrap().text("")
+    }
+
+    #[test]
+    fn fields_are_plain_where_they_can_be() {
+        assert_eq!(template(&7_u64, &-3_i8), "7:-3");
+        assert_eq!(template(&"ann_lee", &true), "ann_lee:true");
+        assert_eq!(template(&"ann-b.c~d", &'é'), "ann-b.c%7Ed:%C3%A9");
+        assert_eq!(template(&"a b:c/ü", &i128::MIN), format!("a%20b%3Ac%2F%C3%BC:{}", i128::MIN));
+        assert!(template(&Some(1_u8), &"x").starts_with('~'));
+        assert_eq!(template(&vec![7_u64; 20], &"x").len(), 2 + 64 + 2);
+    }
+
+    #[test]
+    fn joins_cant_collide() {
+        assert_ne!(template(&"a:b", &"c"), template(&"a", &"b:c"));
+        assert_ne!(template(&"a%3Ab", &"c"), template(&"a:b", &"c"));
+        assert_ne!(template(&Some("1"), &"c"), template(&Some(1), &"c"));
+    }
+
+    #[test]
+    fn long_text_and_text_like_a_digest_become_digests() {
+        let long = template(&"x".repeat(300), &"y");
+        assert_eq!((long.len(), &long[..1]), (65, "#"));
+        let forged = Key::of_template(|template| {
+            template.literal(&long);
+            Ok(())
+        });
+        assert_ne!(forged.unwrap().text(""), long);
+    }
+}

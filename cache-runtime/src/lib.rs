@@ -1,0 +1,88 @@
+//! Cache functions with one attribute, in memory, Redis or Memcached.
+//!
+//! ```
+//! use cache_runtime::cached;
+//!
+//! #[cached(ttl = 60)]
+//! fn paths(grid: u32) -> u64 {
+//!     if grid < 2 { 1 } else { paths(grid - 1) + paths(grid - 2) }
+//! }
+//!
+//! assert_eq!(paths(80), 37_889_062_373_143_906);
+//! ```
+//!
+//! The body runs only on a miss. [`cached`] says what the attribute takes; beside the function stands a
+//! struct of the same name with its companions: `paths::invalidate(80)`, `paths::peek(80)`,
+//! `paths::insert(80, value)`, `paths::refresh(80)`, `paths::uncached(80)`, `paths::clear()`,
+//! `paths::stats()` and `paths::key(80)`.
+//!
+//! # What it promises, in this order
+//!
+//! 1. **Never a wrong answer.** No two functions, arguments or value shapes share an entry; bytes that
+//!    were not written by this function in this shape are a miss.
+//! 2. **Never worse than no cache.** A cache that is down costs a bounded delay, never an error, a panic
+//!    or a lost result.
+//!
+//! # Backends
+//!
+//! | backend | feature | URL |
+//! |---|---|---|
+//! | memory, typed values | always | none needed |
+//! | Redis | `redis` | `redis://[user:password@]host[:port][/db]`, `unix:///path/to.sock[?db=1]` |
+//! | Memcached | `memcached` | `memcached://host[:port][,host[:port]…]` |
+//! | memory, as a backend of bytes | always | `memory://` |
+//! | [your own](Backend) | always | [`Config::backend`], [`Config::async_backend`] |
+//!
+//! Async functions on a remote backend need the feature `tokio`. All URLs take `?timeout=100ms`,
+//! `?ttl=5m` and `?prefix=app:`; Redis and Memcached take `?pool=32` and `?max_value=1MiB`, memory takes
+//! `?capacity=1000` and `?max_bytes=64MiB`. [`Config::from_env`] lists the variables that hold them.
+//!
+//! # Beyond the attribute
+//!
+//! [`Cache`] and [`AsyncCache`] are the plain get / set-with-timeout API; [`testing`] isolates unit tests;
+//! [`check`] reports wrong settings at start-up; [`stats`] tells what the caches do.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backend;
+#[cfg(feature = "bincode")]
+mod cache;
+mod canonical;
+mod clock;
+mod codec;
+mod config;
+mod context;
+mod depth;
+mod entry;
+mod error;
+mod function;
+mod io;
+mod key;
+mod outcome;
+mod remote;
+mod shape;
+mod state;
+mod stats;
+pub mod testing;
+mod url;
+mod value;
+
+#[doc(hidden)]
+pub mod private;
+
+pub use bytes::Bytes;
+pub use cache_macros::cached;
+
+#[cfg(feature = "memcached")]
+pub use crate::backend::memcached::Memcached;
+pub use crate::backend::memory::{Bound, Memory};
+#[cfg(feature = "redis")]
+pub use crate::backend::redis::Redis;
+pub use crate::backend::{AsyncBackend, Backend, BoxFuture};
+#[cfg(feature = "bincode")]
+pub use crate::cache::{AsyncCache, Cache, Value};
+pub use crate::config::Config;
+pub use crate::context::{CheckError, check};
+pub use crate::error::{Error, ErrorKind};
+pub use crate::function::stats;
+pub use crate::stats::{AllStats, Stats};

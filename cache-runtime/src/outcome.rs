@@ -1,0 +1,157 @@
+//! Which part of a return value is stored, decided by type at compile time.
+//!
+//! `Result` and `Option` are recognised through any alias: an inherent constant on
+//! [`Probe<Result<T, E>>`] is found before the constant of the blanket trait [`Plain`], so
+//! `Probe::<R>::KIND` tells what `R` is, and as a const generic it picks the [`Outcome`] impl.
+//! `SELF` and `INNER` are the kinds of the type and of what it wraps, `NONE` and `ERR` the options
+//! `cache_none` and `cache_err`.
+
+use std::marker::PhantomData;
+
+/// The kind of a type that is neither `Result` nor `Option`.
+pub const PLAIN: u8 = 0;
+/// The kind of `Result`.
+pub const RESULT: u8 = 1;
+/// The kind of `Option`.
+pub const OPTION: u8 = 2;
+
+/// Tells the kind of `T`: see the module.
+pub struct Probe<T: ?Sized>(PhantomData<T>);
+
+impl<T, E> Probe<Result<T, E>> {
+    /// What `T` is.
+    pub const KIND: u8 = RESULT;
+}
+
+impl<T> Probe<Option<T>> {
+    /// What `T` is.
+    pub const KIND: u8 = OPTION;
+}
+
+/// The fallback that the inherent constants shadow.
+pub trait Plain {
+    /// What `T` is.
+    const KIND: u8 = PLAIN;
+}
+
+impl<T: ?Sized> Plain for Probe<T> {}
+
+/// What a value of kind `KIND` wraps: the `T` of `Result<T, E>` and `Option<T>`, else itself.
+pub trait Wraps<const KIND: u8> {
+    /// The wrapped type.
+    type Inner;
+}
+
+impl<T> Wraps<PLAIN> for T {
+    type Inner = T;
+}
+
+impl<T, E> Wraps<RESULT> for Result<T, E> {
+    type Inner = T;
+}
+
+impl<T> Wraps<OPTION> for Option<T> {
+    type Inner = T;
+}
+
+/// How a return type `R` is stored, revived and judged; implemented by [`As`].
+#[diagnostic::on_unimplemented(
+    message = "`cache_none` needs a function that returns an `Option`, `cache_err` one that returns a `Result`",
+    label = "`{R}` has no such part to store",
+    note = "leave the option out: every other value is stored anyway"
+)]
+pub trait Outcome<R> {
+    /// What `ttl = |value|` and `cache_if = |value|` see: the innermost success.
+    type Value;
+    /// What an entry holds.
+    type Stored;
+    /// The part to store, or `None` if this outcome isn't stored.
+    fn stored(ret: &R) -> Option<&Self::Stored>;
+    /// The success within a stored part, or `None` if it is negative (`None` or `Err`).
+    fn value(stored: &Self::Stored) -> Option<&Self::Value>;
+    /// The return value that a stored part stands for.
+    fn revive(stored: Self::Stored) -> R;
+}
+
+/// Picks an [`Outcome`] by the kinds of the return type and the two options.
+pub struct As<const SELF: u8, const INNER: u8, const NONE: bool, const ERR: bool>;
+
+/// What an entry of a function that returns `R` holds.
+pub type Stored<R, const SELF: u8, const INNER: u8, const NONE: bool, const ERR: bool> =
+    <As<SELF, INNER, NONE, ERR> as Outcome<R>>::Stored;
+
+/// One impl: the pattern of the stored part within the return value, and back.
+macro_rules! outcome {
+    ($([$($generic:ident),*] $self:ident $inner:ident $none:literal $err:literal:
+        $ret:ty => $stored:ty, $value:ty;
+        stored $pattern:pat => $part:expr; value $within:pat => $success:expr; revive $back:expr;)*) => {$(
+        impl<$($generic),*> Outcome<$ret> for As<$self, $inner, $none, $err> {
+            type Value = $value;
+            type Stored = $stored;
+            fn stored(ret: &$ret) -> Option<&$stored> {
+                #[allow(unreachable_patterns, reason = "some patterns take every value")]
+                match ret { $pattern => Some($part), _ => None }
+            }
+            fn value(stored: &$stored) -> Option<&$value> {
+                #[allow(unreachable_patterns, reason = "some patterns take every value")]
+                match stored { $within => Some($success), _ => None }
+            }
+            fn revive(stored: $stored) -> $ret {
+                let back: fn($stored) -> $ret = $back;
+                back(stored)
+            }
+        }
+    )*};
+}
+
+impl<R, const INNER: u8> Outcome<R> for As<PLAIN, INNER, false, false> {
+    type Value = R;
+    type Stored = R;
+    fn stored(ret: &R) -> Option<&R> {
+        Some(ret)
+    }
+    fn value(stored: &R) -> Option<&R> {
+        Some(stored)
+    }
+    fn revive(stored: R) -> R {
+        stored
+    }
+}
+
+outcome! {
+    [T, E] RESULT PLAIN false false: Result<T, E> => T, T;
+        stored Ok(part) => part; value part => part; revive Ok;
+    [T, E] RESULT PLAIN false true: Result<T, E> => Result<T, E>, T;
+        stored part => part; value Ok(value) => value; revive |whole| whole;
+    [T] OPTION PLAIN false false: Option<T> => T, T;
+        stored Some(part) => part; value part => part; revive Some;
+    [T] OPTION PLAIN true false: Option<T> => Option<T>, T;
+        stored part => part; value Some(value) => value; revive |whole| whole;
+
+    [T, E, F] RESULT RESULT false false: Result<Result<T, F>, E> => T, T;
+        stored Ok(Ok(part)) => part; value part => part; revive |part| Ok(Ok(part));
+    [T, E, F] RESULT RESULT false true: Result<Result<T, F>, E> => Result<Result<T, F>, E>, T;
+        stored part => part; value Ok(Ok(value)) => value; revive |whole| whole;
+    [T] OPTION OPTION false false: Option<Option<T>> => T, T;
+        stored Some(Some(part)) => part; value part => part; revive |part| Some(Some(part));
+    [T] OPTION OPTION true false: Option<Option<T>> => Option<Option<T>>, T;
+        stored part => part; value Some(Some(value)) => value; revive |whole| whole;
+
+    [T, E] RESULT OPTION false false: Result<Option<T>, E> => T, T;
+        stored Ok(Some(part)) => part; value part => part; revive |part| Ok(Some(part));
+    [T, E] RESULT OPTION true false: Result<Option<T>, E> => Option<T>, T;
+        stored Ok(part) => part; value Some(value) => value; revive Ok;
+    [T, E] RESULT OPTION false true: Result<Option<T>, E> => Result<Option<T>, E>, T;
+        stored whole @ (Ok(Some(_)) | Err(_)) => whole; value Ok(Some(value)) => value; revive |whole| whole;
+    [T, E] RESULT OPTION true true: Result<Option<T>, E> => Result<Option<T>, E>, T;
+        stored part => part; value Ok(Some(value)) => value; revive |whole| whole;
+
+    [T, E] OPTION RESULT false false: Option<Result<T, E>> => T, T;
+        stored Some(Ok(part)) => part; value part => part; revive |part| Some(Ok(part));
+    [T, E] OPTION RESULT true false: Option<Result<T, E>> => Option<Result<T, E>>, T;
+        stored whole @ (None | Some(Ok(_))) => whole; value Some(Ok(value)) => value; revive |whole| whole;
+    [T, E] OPTION RESULT false true: Option<Result<T, E>> => Result<T, E>, T;
+        stored Some(part) => part; value Ok(value) => value; revive Some;
+    [T, E] OPTION RESULT true true: Option<Result<T, E>> => Option<Result<T, E>>, T;
+        stored whole => whole; value Some(Ok(value)) => value; revive |whole| whole;
+}

@@ -1,0 +1,22 @@
+//! All that generated code may name. Nothing here is stable: the macro crate is pinned to this one.
+
+pub use crate::backend::memory::Bound;
+#[cfg(feature = "bincode")]
+pub use crate::codec::Bincode;
+#[cfg(feature = "json")]
+pub use crate::codec::Json;
+#[cfg(feature = "msgpack")]
+pub use crate::codec::MsgPack;
+#[cfg(feature = "postcard")]
+pub use crate::codec::Postcard;
+pub use crate::error::Error;
+pub use crate::function::{Function, Policy, Site};
+pub use crate::key::{Args, Key, Template};
+pub use crate::outcome::{As, OPTION, Outcome, PLAIN, Plain, Probe, RESULT, Stored, Wraps};
+pub use crate::state::Spec;
+pub use crate::stats::Stats;
+pub use crate::value::{Memory, Remote, weigh};
+pub use core::option::Option::{self, None, Some};
+pub use core::result::Result::{self, Ok};
+pub use core::time::Duration;
+pub use std::string::String;

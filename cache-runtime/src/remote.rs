@@ -1,0 +1,312 @@
+//! The entries of one function on a server: text keys, envelopes, and the generation token.
+//!
+//! # Clearing without scanning
+//!
+//! Each function has a random token on the server, and each entry carries the token that was valid when
+//! its value began to be computed. `clear` replaces the token, and with it every entry is
+//! void. A process reads the token with the same request as an entry, at the most twice a second, so a
+//! hit costs no extra round trip and other processes see a clear within [`TOKEN_FRESH`]. A token that
+//! the server lost is replaced by a new one, never by a default: an old entry can't come back.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::backend::AsyncBackend;
+use crate::clock::{Clock, millis, nanos};
+use crate::context::{Connected, Context, lock};
+use crate::entry::{self, Binding, Group as Token, Header};
+use crate::error::{Error, ErrorKind};
+use crate::io::Io;
+use crate::key::Key;
+use crate::state::{self, Spec, Write};
+use crate::value::{Format, Packed};
+
+/// How long a token that was read is used before it is read again.
+const TOKEN_FRESH: Duration = Duration::from_millis(500);
+
+/// The entries of one function.
+pub(crate) struct Remote {
+    connected: Arc<Connected>,
+    codec: u8,
+    shape: u64,
+    /// `{prefix}{namespace}:{version}:{shape}:`, in front of every entry's key.
+    head: String,
+    generation_key: String,
+    generation: Generation,
+}
+
+/// What a look-up gave.
+pub(crate) struct Look {
+    /// A payload and the cost of its run, if there is an entry that may be served.
+    pub(crate) entry: Result<Option<(Bytes, Duration)>, Unusable>,
+    /// For storing what a run gives.
+    pub(crate) ticket: Ticket,
+}
+
+/// Why nothing came of a look-up.
+pub(crate) enum Unusable {
+    /// The backend failed.
+    Backend(Error),
+    /// The bytes under the key are not an entry of this function.
+    Entry(Error),
+}
+
+/// The generation a run belongs to, and what is left of the call's time.
+pub(crate) struct Ticket {
+    token: Option<Token>,
+    left: Duration,
+}
+
+impl Remote {
+    pub(crate) fn open(
+        context: &Context,
+        spec: &Spec,
+        namespace: &str,
+        format: Result<Format, Error>,
+    ) -> Result<Self, Error> {
+        let connected = context.connected(spec.backend)?;
+        let Format { codec, shape } = format?;
+        let function = format!("{}{namespace}:{}:", connected.prefix, spec.version);
+        Ok(Self {
+            codec,
+            shape: shape.fingerprint,
+            head: format!("{function}{:016x}:", shape.fingerprint),
+            generation_key: format!("{function}generation"),
+            generation: Generation::default(),
+            connected,
+        })
+    }
+
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    pub(crate) fn default_ttl(&self) -> Option<Duration> {
+        self.connected.default_ttl
+    }
+
+    /// Reads the entry under `key`, and the generation with it when that is due.
+    pub(crate) async fn look(&self, key: &Key, clock: &Clock, io: Io) -> Look {
+        let (text, started) = (key.text(&self.head), Instant::now());
+        let read = self.read(&text, clock, io, started + self.connected.timeout).await;
+        let left = self.connected.timeout.saturating_sub(started.elapsed());
+        match read {
+            Ok((bytes, token)) => Look {
+                entry: bytes.map_or(Ok(None), |bytes| self.open_entry(&text, &bytes, token, clock)),
+                ticket: Ticket { token: Some(token), left },
+            },
+            Err(error) => Look { entry: Err(Unusable::Backend(error)), ticket: Ticket { token: None, left } },
+        }
+    }
+
+    /// The right to store the result of a run that begins now.
+    pub(crate) async fn ticket(&self, clock: &Clock, io: Io) -> Result<Ticket, Error> {
+        let (backend, started) = (self.connected.of(io), Instant::now());
+        let deadline = started + self.connected.timeout;
+        let token = match self.generation.known(clock) {
+            Ok(token) => token,
+            Err(epoch) => {
+                let found = backend.get(self.generation_key.as_bytes(), deadline).await?;
+                self.learn(found, epoch, backend, clock, deadline).await?
+            }
+        };
+        Ok(Ticket { token: Some(token), left: self.connected.timeout.saturating_sub(started.elapsed()) })
+    }
+
+    /// Stores a value under the generation of its ticket.
+    pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<(), Error> {
+        let (Packed::Encoded(payload), state::Ticket::Remote(Ticket { token: Some(token), left })) =
+            (write.packed, write.ticket)
+        else {
+            return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));
+        };
+        let (text, now) = (write.key.text(&self.head), clock.unix_ms());
+        let header = Header {
+            flags: 0,
+            created_ms: now,
+            fresh_until_ms: write.life.map(|life| now.saturating_add(millis(life))),
+            cost_us: Header::cost(write.cost),
+            groups: [token].into(),
+        };
+        let bytes = entry::seal(&self.binding(&text), &header, |out| {
+            out.extend_from_slice(&payload);
+            Ok(())
+        })?;
+        let backend = self.connected.of(io);
+        if bytes.len() > backend.max_value_len() {
+            let message = format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        backend.set(text.as_bytes(), bytes.into(), write.life, Instant::now() + left).await
+    }
+
+    /// Removes the entry under `key`.
+    pub(crate) async fn delete(&self, key: &Key, io: Io) -> Result<(), Error> {
+        let deadline = Instant::now() + self.connected.timeout;
+        self.connected.of(io).delete(key.text(&self.head).as_bytes(), deadline).await.map(drop)
+    }
+
+    /// Voids every entry.
+    pub(crate) async fn clear(&self, clock: &Clock, io: Io) -> Result<(), Error> {
+        let (token, deadline) = (random_token(), Instant::now() + self.connected.timeout);
+        // What is being read now may be the old token: it must not be learnt after this.
+        self.generation.forget();
+        let value = Bytes::copy_from_slice(&token);
+        self.connected.of(io).set(self.generation_key.as_bytes(), value, None, deadline).await?;
+        self.generation.replace(token, clock);
+        Ok(())
+    }
+
+    /// The bytes under `text`, and the generation that an entry must have.
+    async fn read(
+        &self,
+        text: &str,
+        clock: &Clock,
+        io: Io,
+        deadline: Instant,
+    ) -> Result<(Option<Bytes>, Token), Error> {
+        let backend = self.connected.of(io);
+        match self.generation.known(clock) {
+            Ok(token) => Ok((backend.get(text.as_bytes(), deadline).await?, token)),
+            Err(epoch) => {
+                let keys = [text.as_bytes(), self.generation_key.as_bytes()];
+                let mut found = backend.get_many(&keys, deadline).await?.into_iter();
+                let (entry, generation) = (found.next().flatten(), found.next().flatten());
+                Ok((entry, self.learn(generation, epoch, backend, clock, deadline).await?))
+            }
+        }
+    }
+
+    /// The generation from what the server holds; made there if it holds none.
+    async fn learn(
+        &self,
+        found: Option<Bytes>,
+        epoch: u64,
+        backend: &dyn AsyncBackend,
+        clock: &Clock,
+        deadline: Instant,
+    ) -> Result<Token, Error> {
+        let token = match found.as_deref().map(Token::try_from) {
+            Some(Ok(token)) => token,
+            found => self.make_token(found.is_some(), backend, deadline).await?,
+        };
+        self.generation.learn(token, epoch, clock);
+        Ok(token)
+    }
+
+    /// Puts a new token on the server; if another process was faster, takes its one.
+    async fn make_token(
+        &self,
+        over_garbage: bool,
+        backend: &dyn AsyncBackend,
+        deadline: Instant,
+    ) -> Result<Token, Error> {
+        let (key, token) = (self.generation_key.as_bytes(), random_token());
+        let value = Bytes::copy_from_slice(&token);
+        if over_garbage {
+            backend.set(key, value, None, deadline).await?;
+            return Ok(token);
+        }
+        if backend.add(key, value, None, deadline).await? {
+            return Ok(token);
+        }
+        let found = backend.get(key, deadline).await?;
+        found.and_then(|found| Token::try_from(&*found).ok()).ok_or_else(|| {
+            Error::new(ErrorKind::Server, "the backend loses the function's generation as it is written")
+        })
+    }
+
+    fn open_entry(
+        &self,
+        text: &str,
+        bytes: &Bytes,
+        token: Token,
+        clock: &Clock,
+    ) -> Result<Option<(Bytes, Duration)>, Unusable> {
+        let (header, payload) = entry::open(&self.binding(text), bytes).map_err(Unusable::Entry)?;
+        let is_expired = header.fresh_until_ms.is_some_and(|until| until <= clock.unix_ms());
+        if is_expired || header.groups.first() != Some(&token) {
+            return Ok(None);
+        }
+        Ok(Some((bytes.slice_ref(payload), Duration::from_micros(header.cost_us.into()))))
+    }
+
+    fn binding<'a>(&self, text: &'a str) -> Binding<'a> {
+        Binding { key: text.as_bytes(), shape: self.shape, codec: self.codec }
+    }
+}
+
+/// What this process knows of the function's generation.
+#[derive(Default)]
+struct Generation(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// The token, and when it was read, by the monotonic clock.
+    token: Option<(Token, u64)>,
+    /// Counts the clears of this process, so that a token read before one isn't learnt after it.
+    epoch: u64,
+}
+
+impl Generation {
+    /// The token if it was read lately, else the epoch in which it is read now.
+    fn known(&self, clock: &Clock) -> Result<Token, u64> {
+        let known = lock(&self.0);
+        match known.token {
+            Some((token, read)) if clock.monotonic() < read.saturating_add(nanos(TOKEN_FRESH)) => Ok(token),
+            _ => Err(known.epoch),
+        }
+    }
+
+    fn learn(&self, token: Token, epoch: u64, clock: &Clock) {
+        let mut known = lock(&self.0);
+        if known.epoch == epoch {
+            known.token = Some((token, clock.monotonic()));
+        }
+    }
+
+    fn forget(&self) {
+        let mut known = lock(&self.0);
+        *known = Known { token: None, epoch: known.epoch + 1 };
+    }
+
+    fn replace(&self, token: Token, clock: &Clock) {
+        let mut known = lock(&self.0);
+        *known = Known { token: Some((token, clock.monotonic())), epoch: known.epoch + 1 };
+    }
+}
+
+/// Sixteen bytes that no other process makes: the standard library seeds each `RandomState` from the
+/// operating system. Tokens need to differ, not to be secret.
+fn random_token() -> Token {
+    let half = || RandomState::new().build_hasher().finish().to_le_bytes();
+    let mut token = Token::default();
+    token[..8].copy_from_slice(&half());
+    token[8..].copy_from_slice(&half());
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_read_before_a_clear_is_not_learnt_after_it() {
+        let (generation, clock) = (Generation::default(), Clock::manual());
+        let epoch = generation.known(&clock).unwrap_err();
+        generation.forget();
+        generation.replace([2; 16], &clock);
+        generation.learn([1; 16], epoch, &clock);
+        assert_eq!(generation.known(&clock), Ok([2; 16]));
+        clock.advance(TOKEN_FRESH);
+        assert!(generation.known(&clock).is_err());
+    }
+
+    #[test]
+    fn tokens_differ() {
+        assert_ne!(random_token(), random_token());
+    }
+}

@@ -1,0 +1,406 @@
+//! The state of one cached function in one context, and every decision about its entries.
+//!
+//! Nothing here is generic over values: they arrive packed. What needs no waiting has `here` in its
+//! name; the rest is async code that serves both kinds of callers (see [`io`](crate::io)).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::backend::memory::{Bound, Slot, Store};
+use crate::clock::{Clock, nanos};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind};
+use crate::io::Io;
+use crate::key::Key;
+use crate::remote::{self, Remote};
+use crate::stats::{Counters, Stats};
+use crate::value::{Format, Packed};
+
+/// What the attribute says of a function, in constants.
+pub struct Spec {
+    /// The type name of the function's companion, or of a `__Site` within the function: its path.
+    pub path: fn() -> &'static str,
+    /// The function's name.
+    pub name: &'static str,
+    /// `namespace = "…"`.
+    pub namespace: Option<&'static str>,
+    /// `version = N`.
+    pub version: u32,
+    /// `backend = "…"`.
+    pub backend: &'static str,
+    /// `capacity = N` and `max_bytes = "…"`.
+    pub bound: Bound,
+}
+
+/// One function in one context.
+pub(crate) struct State {
+    spec: &'static Spec,
+    namespace: String,
+    counters: Counters,
+    clock: Clock,
+    default_ttl: Option<Duration>,
+    place: Place,
+    /// The kill switch: look-ups and stores are left out; invalidations are not.
+    disabled: bool,
+    /// Misuse is logged once.
+    said: AtomicBool,
+}
+
+/// Where entries are.
+enum Place {
+    Typed(Store),
+    Remote(Remote),
+    /// Nowhere, until somebody mends the settings or the type.
+    Broken(Error),
+}
+
+/// The outcome of a look-up.
+pub(crate) enum Looked {
+    Found(Found),
+    Miss(Ticket),
+}
+
+/// An entry that may be served, if it unpacks.
+pub(crate) struct Found {
+    pub(crate) packed: Packed,
+    /// What the run behind it took.
+    pub(crate) cost: Duration,
+    /// For a run, if it doesn't unpack.
+    pub(crate) ticket: Ticket,
+}
+
+/// The right to store the result of a run that begins now: what is cleared meanwhile stays so.
+pub(crate) enum Ticket {
+    /// Nothing is to be stored: caching is off, or the backend has just failed.
+    Nothing,
+    /// The store's generation.
+    Typed(u64),
+    Remote(remote::Ticket),
+}
+
+impl Ticket {
+    pub(crate) fn stores_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
+/// A result on its way into the cache.
+pub(crate) struct Write {
+    pub(crate) key: Key,
+    pub(crate) ticket: Ticket,
+    pub(crate) packed: Packed,
+    pub(crate) life: Option<Duration>,
+    pub(crate) cost: Duration,
+}
+
+impl State {
+    pub(crate) fn new(context: &Context, spec: &'static Spec, format: Option<Result<Format, Error>>) -> Self {
+        let namespace = spec.namespace.map_or_else(|| function_path((spec.path)(), spec.name), str::to_owned);
+        let place = match (context.config.first_problem(), format) {
+            (Some(problem), _) => Place::Broken(problem.clone()),
+            (None, None) => Place::Typed(Store::new(spec.bound)),
+            (None, Some(format)) => Remote::open(context, spec, &namespace, format)
+                .map_or_else(|error| Place::Broken(error.at(namespace.clone())), Place::Remote),
+        };
+        let default_ttl = match &place {
+            Place::Remote(remote) => remote.default_ttl(),
+            _ => context.config.common_ttl(),
+        };
+        Self {
+            spec,
+            namespace,
+            counters: Counters::default(),
+            clock: context.clock.clone(),
+            default_ttl,
+            place,
+            disabled: context.config.is_disabled(),
+            said: AtomicBool::new(false),
+        }
+    }
+
+    /// The mistake that keeps this function from being cached.
+    pub(crate) fn misuse(&self) -> Option<&Error> {
+        match &self.place {
+            Place::Broken(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether another function's entries would be taken for this one's.
+    pub(crate) fn clashes_with(&self, other: &Self) -> bool {
+        let unnamed = self.spec.namespace.is_none() || other.spec.namespace.is_none();
+        let remote = |state: &Self| matches!(state.place, Place::Remote(_));
+        unnamed
+            && remote(self)
+            && remote(other)
+            && (&self.namespace, self.spec.version) == (&other.namespace, other.spec.version)
+    }
+
+    /// The same function, kept from being cached.
+    pub(crate) fn broken_by_clash(mut self) -> Self {
+        let message = format!(
+            "two cached functions are both named `{}`: give one of them `namespace = \"…\"`",
+            self.namespace
+        );
+        self.place = Place::Broken(Error::new(ErrorKind::Config, message));
+        self
+    }
+
+    // Looking
+
+    /// Looks where no waiting is needed; gives back the key where it is.
+    #[inline]
+    pub(crate) fn look_here<'k>(&self, key: &'k Result<Key, Error>) -> Result<Looked, &'k Key> {
+        if self.disabled {
+            return Ok(Looked::Miss(Ticket::Nothing));
+        }
+        match (key, &self.place) {
+            (Ok(key), Place::Typed(store)) => Ok(self.look_typed(store, key)),
+            (Ok(key), Place::Remote(_)) => Err(key),
+            (Err(error), _) | (_, Place::Broken(error)) => {
+                self.failed(error);
+                Ok(Looked::Miss(Ticket::Nothing))
+            }
+        }
+    }
+
+    #[inline]
+    fn look_typed(&self, store: &Store, key: &Key) -> Looked {
+        let ticket = Ticket::Typed(store.generation());
+        match store.get(key.bytes(), self.clock.monotonic()) {
+            Some(slot) => {
+                Looked::Found(Found { packed: Packed::Typed(slot.value, slot.size), cost: slot.cost, ticket })
+            }
+            None => {
+                self.counters.misses.one();
+                Looked::Miss(ticket)
+            }
+        }
+    }
+
+    /// Looks on the server.
+    pub(crate) async fn look(&self, key: &Key, io: Io) -> Looked {
+        let Place::Remote(remote) = &self.place else { return Looked::Miss(Ticket::Nothing) };
+        let looked = remote.look(key, &self.clock, io).await;
+        match looked.entry {
+            Ok(Some((payload, cost))) => {
+                let (packed, ticket) = (Packed::Encoded(payload), Ticket::Remote(looked.ticket));
+                return Looked::Found(Found { packed, cost, ticket });
+            }
+            Ok(None) => {}
+            Err(remote::Unusable::Entry(error)) => self.undecodable_entry(&error),
+            Err(remote::Unusable::Backend(error)) => {
+                self.failed(&error);
+                self.counters.misses.one();
+                return Looked::Miss(Ticket::Nothing);
+            }
+        }
+        self.counters.misses.one();
+        Looked::Miss(Ticket::Remote(looked.ticket))
+    }
+
+    /// What is under `key`, without counting it.
+    pub(crate) async fn peek(&self, key: &Key, io: Io) -> Result<Option<Packed>, Error> {
+        if self.disabled {
+            return Ok(None);
+        }
+        match &self.place {
+            Place::Typed(store) => {
+                Ok(store.get(key.bytes(), self.clock.monotonic()).map(|slot| Packed::Typed(slot.value, slot.size)))
+            }
+            Place::Remote(remote) => match remote.look(key, &self.clock, io).await.entry {
+                Ok(entry) => Ok(entry.map(|(payload, _)| Packed::Encoded(payload))),
+                Err(remote::Unusable::Entry(_)) => Ok(None),
+                Err(remote::Unusable::Backend(error)) => Err(error),
+            },
+            Place::Broken(error) => Err(error.clone()),
+        }
+    }
+
+    /// The right to store the result of a run that begins without a look-up.
+    pub(crate) async fn ticket(&self, io: Io) -> Ticket {
+        if self.disabled {
+            return Ticket::Nothing;
+        }
+        let error = match &self.place {
+            Place::Typed(store) => return Ticket::Typed(store.generation()),
+            Place::Remote(remote) => match remote.ticket(&self.clock, io).await {
+                Ok(ticket) => return Ticket::Remote(ticket),
+                Err(error) => error,
+            },
+            Place::Broken(error) => error.clone(),
+        };
+        self.failed(&error);
+        Ticket::Nothing
+    }
+
+    // Storing
+
+    /// Stores where no waiting is needed; gives back the write where it is.
+    pub(crate) fn store_here(&self, write: Write) -> Option<Write> {
+        match &self.place {
+            Place::Typed(store) => {
+                self.stored(self.store_typed(store, write));
+                None
+            }
+            Place::Remote(_) => Some(write),
+            Place::Broken(_) => None,
+        }
+    }
+
+    /// Stores on the server; a failure is counted, never returned: the caller has its result.
+    pub(crate) async fn store(&self, write: Write, io: Io) {
+        if let Place::Remote(remote) = &self.place {
+            self.stored(remote.store(write, &self.clock, io).await);
+        }
+    }
+
+    /// Stores a value that no run gave.
+    pub(crate) async fn insert(
+        &self,
+        key: Key,
+        packed: Packed,
+        life: Option<Duration>,
+        io: Io,
+    ) -> Result<(), Error> {
+        if self.disabled {
+            return Ok(());
+        }
+        let result = match &self.place {
+            Place::Typed(store) => {
+                let ticket = Ticket::Typed(store.generation());
+                self.store_typed(store, Write { key, ticket, packed, life, cost: Duration::ZERO })
+            }
+            Place::Remote(remote) => {
+                let ticket = Ticket::Remote(remote.ticket(&self.clock, io).await?);
+                remote.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, &self.clock, io).await
+            }
+            Place::Broken(error) => Err(error.clone()),
+        };
+        self.stored(result.clone());
+        result
+    }
+
+    fn store_typed(&self, store: &Store, write: Write) -> Result<(), Error> {
+        let (Packed::Typed(value, size), Ticket::Typed(generation)) = (write.packed, write.ticket) else {
+            return Err(Error::new(ErrorKind::Encode, "a typed store takes typed values only"));
+        };
+        let now = self.clock.monotonic();
+        let deadline = write.life.map_or(u64::MAX, |life| now.saturating_add(nanos(life)));
+        store.set(write.key.bytes(), Slot { value, deadline, generation, cost: write.cost, size }, now)
+    }
+
+    // Removing
+
+    /// Removes what is under `key`, also while caching is switched off: others may still read it.
+    pub(crate) async fn delete(&self, key: &Key, io: Io) -> Result<(), Error> {
+        match &self.place {
+            Place::Typed(store) => {
+                store.delete(key.bytes(), self.clock.monotonic());
+                Ok(())
+            }
+            Place::Remote(remote) => self.reported(remote.delete(key, io).await),
+            Place::Broken(error) => Err(error.clone()),
+        }
+    }
+
+    /// Ends the life of every entry, also while caching is switched off.
+    pub(crate) async fn clear(&self, io: Io) -> Result<(), Error> {
+        match &self.place {
+            Place::Typed(store) => {
+                store.clear();
+                Ok(())
+            }
+            Place::Remote(remote) => self.reported(remote.clear(&self.clock, io).await),
+            Place::Broken(error) => Err(error.clone()),
+        }
+    }
+
+    // Telling
+
+    /// The text key; without arguments that serialise, one that no entry has.
+    pub(crate) fn text_key(&self, key: Option<&Key>) -> String {
+        let typed_head;
+        let head = match &self.place {
+            Place::Remote(remote) => remote.head(),
+            _ => {
+                typed_head = format!("{}:{}:", self.namespace, self.spec.version);
+                &typed_head
+            }
+        };
+        key.map_or_else(|| format!("{head}!"), |key| key.text(head))
+    }
+
+    pub(crate) fn default_ttl(&self) -> Option<Duration> {
+        self.default_ttl
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.snapshot(&self.namespace, self.spec.backend)
+    }
+
+    // Counting
+
+    pub(crate) fn hit(&self, cost: Duration) {
+        self.counters.hits.one();
+        self.counters.saved_nanos.time(cost);
+    }
+
+    pub(crate) fn ran(&self, cost: Duration) {
+        self.counters.runs.one();
+        self.counters.body_nanos.time(cost);
+    }
+
+    /// An entry was found that could not be served: a miss.
+    pub(crate) fn undecodable(&self, error: &Error) {
+        self.undecodable_entry(error);
+        self.counters.misses.one();
+    }
+
+    fn undecodable_entry(&self, error: &Error) {
+        self.counters.decode_failures.one();
+        log::debug!("{}: an entry can't be used: {error}", self.namespace);
+    }
+
+    fn stored(&self, result: Result<(), Error>) {
+        match result {
+            Ok(()) => self.counters.stores.one(),
+            Err(error) if error.kind() == ErrorKind::TooLarge => self.counters.oversize.one(),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn reported(&self, result: Result<(), Error>) -> Result<(), Error> {
+        if let Err(error) = &result {
+            self.failed(error);
+        }
+        result
+    }
+
+    /// Counts a failure. Misuse is an error in the log, once; what may pass is for the debug log.
+    pub(crate) fn failed(&self, error: &Error) {
+        self.counters.errors.one();
+        if error.is_temporary() {
+            log::debug!("{}: {error:?}", self.namespace);
+        } else if !self.said.swap(true, Ordering::Relaxed) {
+            log::error!("{} is not cached: {error:?}", self.namespace);
+        }
+    }
+}
+
+/// The path of a function, like `app::db::user`, unlike `module_path!` also within functions.
+fn function_path(marker: &str, name: &str) -> String {
+    match marker.rsplit_once("::") {
+        // The marker of an async function stands in the closure that its body becomes.
+        Some((function, "__Site")) => function.trim_end_matches("::{{closure}}").to_owned(),
+        Some((module, _companion)) => format!("{module}::{name}"),
+        None => name.to_owned(),
+    }
+}
+
+/// States are shared between threads and tasks.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Arc<State>>();
+};

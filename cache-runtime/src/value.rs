@@ -1,0 +1,106 @@
+//! Values on their way in and out of a cache: typed in memory, encoded elsewhere.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::canonical::{self, Buffer};
+use crate::codec::{self, Codec};
+use crate::error::{Error, ErrorKind};
+use crate::shape::Shape;
+
+/// A value as a store keeps it.
+pub enum Packed {
+    /// A value of the function's own type, and its size in bytes if the store wants it.
+    Typed(Arc<dyn Any + Send + Sync>, u64),
+    /// A codec's bytes.
+    Encoded(Bytes),
+}
+
+/// How encoded values look: the codec's number and the shape of the type.
+pub struct Format {
+    pub(crate) codec: u8,
+    pub(crate) shape: Shape,
+}
+
+/// How values of type `S` are packed: [`Memory`] or [`Remote`].
+pub trait Mode<S> {
+    /// The format on a server; `None` for values that stay typed.
+    fn format() -> Option<Result<Format, Error>>;
+
+    /// Packs a value; `weigh` tells its size.
+    ///
+    /// # Errors
+    /// It can't be encoded so that it decodes to itself.
+    fn pack(value: &S, weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error>;
+
+    /// Unpacks what [`pack`](Self::pack) packed.
+    ///
+    /// # Errors
+    /// It is not such a value.
+    fn unpack(packed: Packed) -> Result<S, Error>;
+}
+
+/// Values stay typed: they need `Clone + Send + Sync + 'static` only.
+pub struct Memory;
+
+impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
+    fn format() -> Option<Result<Format, Error>> {
+        None
+    }
+
+    #[inline]
+    fn pack(value: &S, weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error> {
+        let size = weigh.map_or(0, |weigh| weigh(value));
+        Ok(Packed::Typed(Arc::new(value.clone()), size))
+    }
+
+    #[inline]
+    fn unpack(packed: Packed) -> Result<S, Error> {
+        match &packed {
+            Packed::Typed(value, _) => value.downcast_ref::<S>().cloned(),
+            Packed::Encoded(_) => None,
+        }
+        .ok_or_else(mismatch)
+    }
+}
+
+/// Values are encoded by `C`.
+pub struct Remote<C>(PhantomData<C>);
+
+impl<C: Codec, S: Serialize + DeserializeOwned> Mode<S> for Remote<C> {
+    fn format() -> Option<Result<Format, Error>> {
+        Some(codec::shape::<C, S>().map(|shape| Format { codec: C::ID, shape }))
+    }
+
+    fn pack(value: &S, _weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error> {
+        let mut bytes = Vec::new();
+        codec::encode_checked::<C, S>(value, &mut bytes)?;
+        Ok(Packed::Encoded(bytes.into()))
+    }
+
+    fn unpack(packed: Packed) -> Result<S, Error> {
+        match packed {
+            Packed::Encoded(bytes) => codec::decode::<C, S>(&bytes),
+            Packed::Typed(..) => Err(mismatch()),
+        }
+    }
+}
+
+/// The bytes that a value in memory occupies, about: what it holds by value and what it points to.
+pub fn weigh<S: Serialize>(value: &S) -> u64 {
+    let mut bytes = Buffer::new();
+    // A value too deep to measure counts as the largest: it is not stored.
+    match canonical::encode(value, &mut bytes) {
+        Ok(()) => (size_of::<S>() + bytes.len()) as u64,
+        Err(_) => u64::MAX,
+    }
+}
+
+fn mismatch() -> Error {
+    Error::new(ErrorKind::Protocol, "the entry holds a value of another type")
+}

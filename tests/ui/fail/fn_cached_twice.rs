@@ -1,0 +1,9 @@
+use cache_runtime::cached;
+
+#[cached(ttl = 60)]
+#[cached(capacity = 10)]
+fn user(id: u64) -> u64 {
+    id
+}
+
+fn main() {}

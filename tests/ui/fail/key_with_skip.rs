@@ -1,0 +1,8 @@
+use cache_runtime::cached;
+
+#[cached(key = "user:{id}", skip(tenant))]
+fn user(id: u64, tenant: u64) -> u64 {
+    id + tenant
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use cache_runtime::cached;
+
+#[cached(skip(id))]
+fn answer() -> u64 {
+    42
+}
+
+fn main() {}

@@ -1,0 +1,55 @@
+//! Every option in every form, on functions of every kind that is supported.
+
+use std::time::Duration;
+
+use cache_runtime::cached;
+
+const LIFETIME: Duration = Duration::from_secs(5);
+
+#[cached]
+fn plain(id: u64) -> u64 {
+    id
+}
+
+#[cached()]
+pub fn nothing() {}
+
+#[cached(ttl = 60, capacity = 10_000, max_bytes = "64MiB", version = 3, namespace = "users")]
+fn numbers(id: u64) -> u64 {
+    id
+}
+
+#[cached(ttl = 1.5, max_bytes = 4096, crate = ::cache_runtime)]
+fn fraction(id: u64) -> u64 {
+    id
+}
+
+#[cached(ttl = "5m", cache_none = true, negative_ttl = "250ms", companions = finder)]
+fn find(id: u64) -> Option<u64> {
+    (id != 0).then_some(id)
+}
+
+#[cached(ttl = LIFETIME * 2, cache_err = true, negative_ttl = LIFETIME, companions = false)]
+async fn load(id: u64) -> Result<u64, String> {
+    if id == 0 { Err("no such user".to_owned()) } else { Ok(id) }
+}
+
+#[cached(ttl = |_| LIFETIME, cache_if = |_| true)]
+fn judged(id: u64) -> u64 {
+    id
+}
+
+#[cached(backend = "sessions", ttl = 60, codec = "bincode")]
+fn remote(id: u64) -> u64 {
+    id
+}
+
+fn main() {
+    assert_eq!(plain(7), 7);
+    assert_eq!(plain(7), 7);
+    nothing();
+    assert_eq!((numbers(7), fraction(7), judged(7)), (7, 7, 7));
+    assert_eq!((find(7), find(0)), (Some(7), None));
+    drop(load(7));
+    let _: fn(u64) -> u64 = remote;
+}
