@@ -122,11 +122,11 @@ fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Opt
     LitStr::new(name, span).parse_with(parse).ok()
 }
 
-/// The runtime escapes inside of fields what separates them, but leaves letters and digits, and writes
-/// escapes with `%` and `~`. So any other character between two fields tells where one ends; without
-/// one, `{a}{b}` reads the same for 1, 23 and 12, 3.
+/// The runtime writes fields in letters, digits, `_`, `-`, `.`, `~` and `%`. So a text with any other
+/// character tells where one field ends and the next begins; without one, `{a}{b}` reads the same for
+/// 1, 23 and 12, 3.
 fn separated(segments: &[Segment], span: Span) -> Result<()> {
-    let separates = |c: char| !(c.is_alphanumeric() || c == '~' || c == '%');
+    let separates = |c: char| !(c.is_alphanumeric() || "_-.~%".contains(c));
     let mut open: Option<&Place> = None;
     for segment in segments {
         match (segment, open) {

@@ -60,33 +60,34 @@ impl ErrorKind {
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
-    place: Option<String>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    /// From the innermost outwards.
+    places: Vec<String>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind`; backends outside this crate make theirs with it too.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), place: None, source: None }))
+        Self(Arc::new(Inner { kind, message: message.into(), places: Vec::new(), source: None }))
     }
 
     /// The same with the error that caused it.
     #[must_use]
-    pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.edit(|inner| inner.source = Some(source.into()))
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Arc::make_mut(&mut self.0).source = Some(source.into().into());
+        self
     }
 
-    /// The same with the place it speaks of: a variable, a redacted URL or a function.
-    /// The innermost place, being the most exact, is kept.
+    /// The same with a place it speaks of: a variable, a redacted URL, a type or a function. Places are
+    /// added from the innermost outwards.
     #[must_use]
-    pub fn at(self, place: impl Into<String>) -> Self {
-        if self.0.place.is_some() {
-            return self;
-        }
-        self.edit(|inner| inner.place = Some(place.into()))
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).places.push(place.into());
+        self
     }
 
     /// What went wrong, coarsely.
@@ -98,22 +99,14 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)
     }
-
-    /// Builders run before the error is shared, so the pointer is unique; a shared one is left alone.
-    fn edit(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            edit(inner);
-        }
-        self
-    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.kind.text(), self.0.message)?;
-        match &self.0.place {
-            Some(place) => write!(f, " ({place})"),
-            None => Ok(()),
+        match self.0.places.is_empty() {
+            true => Ok(()),
+            false => write!(f, " ({})", self.0.places.join(" in ")),
         }
     }
 }

@@ -1,0 +1,127 @@
+//! The environment's settings, as a process of its own sees them.
+
+use std::process::Command;
+
+/// Runs the program with these variables and steps; its standard output.
+fn run(variables: &[(&str, &str)], steps: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_configured"));
+    command.env_clear().envs(variables.iter().copied()).args(steps);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn assert_has(output: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(output.contains(part), "no `{part}` in:\n{output}");
+    }
+}
+
+#[test]
+fn an_alias_comes_from_its_variable() {
+    let output = run(&[("CACHE_SESSIONS_URL", "memory://?prefix=app:")], &["check", "calls"]);
+    assert_has(&output, &["check: ok", "runs: 1 1", "errors: 0 0", "key: app:configured::session:0:"]);
+}
+
+#[test]
+fn an_unknown_alias_names_its_variable_and_bodies_run() {
+    let output = run(&[], &["calls", "check"]);
+    assert_has(&output, &["runs: 3 1", "errors: 3 0", "check: 1 wrong", "no backend is named `sessions`: set CACHE_SESSIONS_URL"]);
+    assert_eq!(output.matches("ERROR").count(), 1, "misuse is logged once:\n{output}");
+}
+
+#[test]
+fn memory_for_all_needs_no_url() {
+    let output = run(&[("CACHE_BACKEND", "memory")], &["calls", "check"]);
+    assert_has(&output, &["runs: 1 1", "errors: 0 0", "check: ok"]);
+}
+
+#[test]
+fn the_kill_switch_runs_bodies() {
+    for off in ["0", "false", "off", "no"] {
+        let output = run(&[("CACHE_ENABLED", off), ("CACHE_BACKEND", "memory")], &["calls"]);
+        assert_has(&output, &["runs: 3 3", "errors: 0 0"]);
+    }
+    assert_has(&run(&[("CACHE_ENABLED", "1"), ("CACHE_BACKEND", "memory")], &["calls"]), &["runs: 1 1"]);
+}
+
+#[test]
+fn a_bad_variable_is_named_and_bodies_run() {
+    for (name, text) in [
+        ("CACHE_TIMEOUT", "soon"),
+        ("CACHE_DEFAULT_TTL", "0"),
+        ("CACHE_ENABLED", "maybe"),
+        ("CACHE_BACKEND", "redis"),
+    ] {
+        let output = run(&[(name, text), ("CACHE_SESSIONS_URL", "memory://")], &["check", "calls"]);
+        assert_has(&output, &["check: ", &format!("`{text}` is not"), &format!("({name}"), "runs: 3 3"]);
+    }
+}
+
+#[test]
+fn a_bad_url_is_named_without_its_password() {
+    for (url, message) in [
+        ("memory://:s3cret@h?speed=1", "unknown URL parameter `speed`"),
+        ("memory://:s3cret@h?capacity=many", "`capacity=many` is not a number of entries"),
+        ("memory://:s3cret@h?timeout=0", "`timeout=0` is not a duration"),
+        ("redis//:s3cret@h", "no `scheme://`"),
+        ("carrier-pigeon://:s3cret@h", "unknown URL scheme `carrier-pigeon://`"),
+        ("memory://:s3cret@h:99999", "a bad host or port"),
+    ] {
+        let output = run(&[("CACHE_SESSIONS_URL", url)], &["check", "calls"]);
+        assert_has(&output, &["check: 1 wrong", message, "(CACHE_SESSIONS_URL", "runs: 3 1"]);
+        assert!(!output.contains("s3cret"), "{output}");
+    }
+}
+
+#[test]
+fn code_wins_over_the_environment_and_comes_first_or_never() {
+    let variables = [("CACHE_SESSIONS_URL", "nonsense"), ("CACHE_PREFIX", "env:")];
+    let output = run(&variables, &["install", "check", "calls"]);
+    assert_has(&output, &["install: Ok", "check: ok", "runs: 1 1", "key: code:configured::session:0:"]);
+    let output = run(&[("CACHE_BACKEND", "memory")], &["calls", "install"]);
+    assert_has(&output, &["runs: 1 1", "install: Err", "install them once, before the first cached call"]);
+}
+
+#[test]
+fn the_prefix_comes_from_the_environment() {
+    let output = run(&[("CACHE_SESSIONS_URL", "memory://"), ("CACHE_PREFIX", "env:")], &["calls"]);
+    assert_has(&output, &["key: env:configured::session:0:"]);
+}
+
+#[cfg(feature = "servers")]
+mod servers {
+    use super::*;
+    use cache_tests::servers::RedisServer;
+
+    #[test]
+    fn a_wrong_password_is_misuse_and_a_dead_server_is_not() {
+        let server = RedisServer::start();
+        let url = server.url().replace("redis://", "redis://:s3cret@");
+        let output = run(&[("CACHE_SESSIONS_URL", &url)], &["check", "calls"]);
+        assert_has(&output, &["check: 1 wrong", "cache denied access", "runs: 3 1", "errors: 3 0"]);
+        assert!(!output.contains("s3cret"), "{output}");
+
+        let url = server.url();
+        drop(server);
+        let output = run(&[("CACHE_SESSIONS_URL", &url)], &["check", "calls"]);
+        assert_has(&output, &["WARN: cache backend `sessions`: cache unavailable", "check: ok", "runs: 3 1"]);
+    }
+
+    #[test]
+    fn the_common_variables_name_the_built_in_backends() {
+        let server = RedisServer::start();
+        let good = server.url();
+        let bad = "redis://127.0.0.1:1?speed=1";
+        for (variables, expected) in [
+            (vec![("REDIS_URL", good.as_str())], "check: ok"),
+            (vec![("REDIS_URL", bad)], "(REDIS_URL)"),
+            (vec![("REDIS_URL", bad), ("CACHE_REDIS_URL", good.as_str())], "check: ok"),
+            (vec![("CACHE_REDIS_URL", bad)], "(CACHE_REDIS_URL)"),
+            (vec![("MEMCACHED_URL", "memcached://127.0.0.1:1?speed=1")], "(MEMCACHED_URL)"),
+        ] {
+            assert_has(&run(&variables, &["check"]), &[expected]);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Two builds of one application share a server: neither reads the other's shape, each reads its own.
+
+use cache_runtime::testing::Scope;
+use cache_runtime::{Config, cached};
+use serde::{Deserialize, Serialize};
+
+/// One build: its type, and the function that stores it under the name that all builds share.
+macro_rules! build {
+    ($name:ident, $codec:literal, $value:expr, $($type:tt)*) => {
+        mod $name {
+            use super::*;
+
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            $($type)*
+
+            #[cached(backend = "shared", namespace = "deploy", codec = $codec)]
+            pub(super) fn load() -> Value {
+                $value
+            }
+        }
+    };
+}
+
+/// The old build stores; the new one must run its body, and must not spoil the entry for the old one.
+macro_rules! deploys {
+    ($($change:ident: $new:expr, { $($type:tt)* })*) => {
+        $(mod $change {
+            use super::*;
+
+            mod bincode {
+                use super::*;
+                build!(old, "bincode", Value { width: 640, height: 480, name: "x".into() },
+                    pub(super) struct Value { width: u32, height: u32, name: String });
+                build!(new, "bincode", $new, $($type)*);
+
+                #[test]
+                fn neither_build_reads_the_other() {
+                    each_reads_its_own(old::load, old::load::stats, new::load, new::load::stats);
+                }
+            }
+
+            #[cfg(feature = "servers")]
+            mod postcard {
+                use super::*;
+                build!(old, "postcard", Value { width: 640, height: 480, name: "x".into() },
+                    pub(super) struct Value { width: u32, height: u32, name: String });
+                build!(new, "postcard", $new, $($type)*);
+
+                #[test]
+                fn neither_build_reads_the_other() {
+                    each_reads_its_own(old::load, old::load::stats, new::load, new::load::stats);
+                }
+            }
+        })*
+    };
+}
+
+fn each_reads_its_own<O: PartialEq + std::fmt::Debug, N: PartialEq + std::fmt::Debug>(
+    old: fn() -> O,
+    old_stats: fn() -> cache_runtime::Stats,
+    new: fn() -> N,
+    new_stats: fn() -> cache_runtime::Stats,
+) {
+    let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+    let _entered = scope.enter();
+    let (of_old, of_new) = (old(), new());
+    assert_eq!((old_stats().runs, new_stats().runs), (1, 1), "the new build read the old one's bytes");
+    assert_eq!((old(), new()), (of_old, of_new));
+    assert_eq!((old_stats().runs, old_stats().hits), (1, 1), "the new build spoiled the old one's entry");
+    assert_eq!((new_stats().runs, new_stats().hits), (1, 1));
+}
+
+deploys! {
+    field_added: Value { width: 640, height: 480, name: "x".into(), depth: 1 },
+        { pub(super) struct Value { width: u32, height: u32, name: String, depth: u32 } }
+    field_removed: Value { width: 640, name: "x".into() },
+        { pub(super) struct Value { width: u32, name: String } }
+    field_renamed: Value { width: 640, length: 480, name: "x".into() },
+        { pub(super) struct Value { width: u32, length: u32, name: String } }
+    field_retyped: Value { width: 640, height: 480, name: "x".into() },
+        { pub(super) struct Value { width: u32, height: i32, name: String } }
+    fields_of_one_type_swapped: Value { height: 480, width: 640, name: "x".into() },
+        { pub(super) struct Value { height: u32, width: u32, name: String } }
+    struct_renamed: Value(Size { width: 640, height: 480, name: "x".into() }),
+        { pub(super) struct Value(Size); #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)] pub(super) struct Size { width: u32, height: u32, name: String } }
+}
+
+mod variant_inserted {
+    use super::*;
+    build!(old, "bincode", Value::Circle(1), pub(super) enum Value { Circle(u32), #[allow(dead_code)] Square(u32) });
+    build!(new, "bincode", Value::Circle(1), pub(super) enum Value { #[allow(dead_code)] Point, Circle(u32), #[allow(dead_code)] Square(u32) });
+
+    #[test]
+    fn neither_build_reads_the_other() {
+        each_reads_its_own(old::load, old::load::stats, new::load, new::load::stats);
+    }
+}
+
+/// Fields that may be left out: right, or not stored; never swapped.
+mod left_out {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Contact {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        email: Option<String>,
+    }
+
+    fn contacts() -> Vec<Contact> {
+        let text = |text: &str| Some(text.to_owned());
+        vec![
+            Contact { name: None, email: text("a@example.org") },
+            Contact { name: text("b"), email: None },
+            Contact { name: text("c"), email: text("c@example.org") },
+            Contact { name: None, email: None },
+        ]
+    }
+
+    #[cached(backend = "shared")]
+    fn positional(index: usize) -> Contact {
+        contacts().swap_remove(index)
+    }
+
+    #[cached(backend = "shared")]
+    fn positional_list() -> Vec<Contact> {
+        contacts()
+    }
+
+    #[cfg(feature = "servers")]
+    #[cached(backend = "shared", codec = "msgpack")]
+    fn by_name(index: usize) -> Contact {
+        contacts().swap_remove(index)
+    }
+
+    #[test]
+    fn fields_never_swap() {
+        let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+        let _entered = scope.enter();
+        for _ in 0..2 {
+            for (index, contact) in contacts().into_iter().enumerate() {
+                assert_eq!(positional(index), contact);
+                #[cfg(feature = "servers")]
+                assert_eq!(by_name(index), contact);
+            }
+            assert_eq!(positional_list(), contacts());
+        }
+        // Only the contact with both fields can be stored by position.
+        assert_eq!((positional::stats().runs, positional::stats().errors), (7, 6));
+        assert_eq!((positional_list::stats().runs, positional_list::stats().errors), (2, 2));
+        #[cfg(feature = "servers")]
+        assert_eq!((by_name::stats().runs, by_name::stats().hits), (4, 4));
+    }
+}
+
+/// Types that bincode can't serve are named, with the way out.
+mod untraceable {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Loose {
+        Number(u64),
+        Text(String),
+    }
+
+    #[cached(backend = "shared")]
+    fn positional() -> Loose {
+        Loose::Number(1)
+    }
+
+    #[cfg(feature = "servers")]
+    #[cached(backend = "shared", codec = "msgpack")]
+    fn described(n: u64) -> Loose {
+        if n == 0 { Loose::Text("none".into()) } else { Loose::Number(n) }
+    }
+
+    #[test]
+    fn the_codec_to_use_is_named() {
+        let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+        let _entered = scope.enter();
+        assert_eq!((positional(), positional()), (Loose::Number(1), Loose::Number(1)));
+        assert_eq!((positional::stats().runs, positional::stats().errors), (2, 2));
+        let error = positional::invalidate().unwrap_err().to_string();
+        assert!(error.contains("codec = \"msgpack\"") && error.contains("deploy::untraceable::positional"), "{error}");
+        let error = cache_runtime::check().unwrap_err().to_string();
+        assert!(error.contains("codec = \"msgpack\""), "{error}");
+        #[cfg(feature = "servers")]
+        for _ in 0..2 {
+            assert_eq!((described(0), described(1)), (Loose::Text("none".into()), Loose::Number(1)));
+        }
+        #[cfg(feature = "servers")]
+        assert_eq!((described::stats().runs, described::stats().hits), (2, 2));
+    }
+}

@@ -1,0 +1,172 @@
+//! Several processes, as isolated scopes with one server: what one does, the others see.
+#![cfg(feature = "servers")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use cache_runtime::testing::Scope;
+use cache_runtime::{Cache, Config, cached};
+use cache_tests::servers::{MemcachedServer, RedisServer};
+
+macro_rules! suite {
+    ($module:ident, $backend:literal, $server:ty, [$($asyncness:tt)?], [$($wait:tt)*]) => {
+        mod $module {
+            use super::*;
+
+            #[cached(backend = $backend)]
+            $($asyncness)? fn load(n: u64) -> u64 {
+                n * 2
+            }
+
+            fn run<F: Future<Output = ()>>(test: impl FnOnce(Scope, Scope, String) -> F) {
+                let server = <$server>::start();
+                let process = || Scope::with(Config::new().url($backend, &server.url())).unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(test(process(), process(), server.url()));
+            }
+
+            #[test]
+            fn what_one_process_stored_the_others_find() {
+                run(|one, other, _| async move {
+                    assert_eq!(one.run(async { load(4)$($wait)* }).await, 8);
+                    assert_eq!(other.run(async { load(4)$($wait)* }).await, 8);
+                    let ran = other.run(async { (load::stats().runs, load::stats().hits) }).await;
+                    assert_eq!(ran, (0, 1));
+                });
+            }
+
+            #[test]
+            fn a_clear_is_seen_by_others_within_a_second() {
+                run(|one, other, _| async move {
+                    one.run(async { load(4)$($wait)* }).await;
+                    other.run(async { load(4)$($wait)* }).await;
+                    one.run(async { load::clear()$($wait)*.unwrap() }).await;
+                    assert_eq!(one.run(async { load::peek(4)$($wait)*.unwrap() }).await, None);
+                    other.advance(Duration::from_secs(1));
+                    assert_eq!(other.run(async { load::peek(4)$($wait)*.unwrap() }).await, None);
+                });
+            }
+
+            #[test]
+            fn an_invalidation_is_seen_at_once() {
+                run(|one, other, _| async move {
+                    one.run(async { load(4)$($wait)* }).await;
+                    other.run(async { load(4)$($wait)* }).await;
+                    one.run(async { load::invalidate(4)$($wait)*.unwrap() }).await;
+                    assert_eq!(other.run(async { load::peek(4)$($wait)*.unwrap() }).await, None);
+                });
+            }
+
+            #[test]
+            fn a_lost_generation_brings_nothing_back() {
+                run(|one, other, url| async move {
+                    one.run(async { load(4)$($wait)* }).await;
+                    one.run(async { load::clear()$($wait)*.unwrap() }).await;
+                    let key = one.run(async { load::key(4) }).await;
+                    let generation = format!("{}:generation", key.rsplitn(3, ':').last().unwrap());
+                    assert!(delete(&url, &generation), "{generation}");
+                    assert_eq!(other.run(async { load::peek(4)$($wait)*.unwrap() }).await, None);
+                });
+            }
+
+            #[test]
+            fn bytes_of_somebody_else_are_a_miss_and_counted() {
+                run(|one, _, url| async move {
+                    one.run(async { load(4)$($wait)*; load(5)$($wait)* }).await;
+                    let (key, other_key) = one.run(async { (load::key(4), load::key(5)) }).await;
+                    let bytes = get(&url, &other_key);
+                    assert!(bytes.len() > 16);
+                    for wrong in [&b"garbage"[..], b"", &bytes, &bytes[1..], &[0xff; 100]] {
+                        set(&url, &key, wrong);
+                        let found = one.run(async { load::peek(4)$($wait)*.unwrap() }).await;
+                        assert_eq!(found, None, "{wrong:?}");
+                    }
+                    assert_eq!(one.run(async { load(4)$($wait)* }).await, 8);
+                    let stats = one.run(async { load::stats() }).await;
+                    assert_eq!((stats.runs, stats.decode_failures), (3, 1));
+                });
+            }
+        }
+    };
+}
+
+suite!(redis, "redis", RedisServer, [], []);
+suite!(redis_async, "redis", RedisServer, [async], [.await]);
+suite!(memcached, "memcached", MemcachedServer, [], []);
+suite!(memcached_async, "memcached", MemcachedServer, [async], [.await]);
+
+// Raw access to a server, by way of the backends themselves.
+
+fn backend(url: &str) -> Box<dyn cache_runtime::Backend> {
+    match url.starts_with("redis") {
+        true => Box::new(cache_runtime::Redis::from_url(url).unwrap()),
+        false => Box::new(cache_runtime::Memcached::from_url(url).unwrap()),
+    }
+}
+
+fn soon() -> std::time::Instant {
+    std::time::Instant::now() + Duration::from_secs(5)
+}
+
+fn get(url: &str, key: &str) -> cache_runtime::Bytes {
+    backend(url).get(key.as_bytes(), soon()).unwrap().unwrap()
+}
+
+fn set(url: &str, key: &str, value: &[u8]) {
+    backend(url).set(key.as_bytes(), value.to_vec().into(), None, soon()).unwrap();
+}
+
+fn delete(url: &str, key: &str) -> bool {
+    backend(url).delete(key.as_bytes(), soon()).unwrap()
+}
+
+#[cached(backend = "redis")]
+fn counted(n: u64) -> u64 {
+    n
+}
+
+/// The number of commands that a Redis server has run.
+fn commands(server: &RedisServer) -> u64 {
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", server.port())).unwrap());
+    stream.get_mut().write_all(b"INFO stats\r\n").unwrap();
+    let line = stream.lines().map(Result::unwrap).find(|line| line.starts_with("total_commands_processed:")).unwrap();
+    line.trim().rsplit(':').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_hit_costs_one_round_trip_also_when_the_generation_is_read() {
+    let server = RedisServer::start();
+    let scope = Scope::with(Config::new().url("redis", &server.url())).unwrap();
+    let _entered = scope.enter();
+    counted(1);
+    counted(1);
+    let before = commands(&server);
+    for _ in 0..10 {
+        counted(1);
+        scope.advance(Duration::from_millis(200));
+    }
+    // The second INFO counts itself.
+    assert_eq!(commands(&server) - before, 10 + 1);
+    assert_eq!(counted::stats().hits, 11);
+}
+
+#[test]
+fn an_oversize_result_is_returned_and_counted() {
+    #[cached(backend = "memcached")]
+    fn large(length: usize) -> Vec<u8> {
+        vec![7; length]
+    }
+
+    let server = MemcachedServer::start();
+    let scope = Scope::with(Config::new().url("memcached", &server.url())).unwrap();
+    let _entered = scope.enter();
+    for length in [1 << 19, 1 << 20, 3 << 20] {
+        assert_eq!(large(length).len(), length);
+        assert_eq!(large(length).len(), length);
+    }
+    let stats = large::stats();
+    assert_eq!((stats.runs, stats.hits, stats.oversize, stats.errors), (5, 1, 4, 0), "{stats}");
+    // The plain cache of the same server goes on.
+    Cache::named("memcached").unwrap().set("n", &1, None).unwrap();
+}
