@@ -13,7 +13,6 @@ mod tests;
 mod validate;
 mod value;
 
-/// Caches the results of a function: its body runs only on a miss.
 #[proc_macro_attribute]
 pub fn cached(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     cached_function(args.into(), item.into()).into()

@@ -21,7 +21,8 @@
 
 use std::any::type_name;
 
-use serde::de::value::Error as Refusal;
+/// Serde's own error that is nothing but its text.
+pub(crate) use serde::de::value::Error as Refusal;
 use serde::ser::{self, Error as _, Serialize};
 use smallvec::SmallVec;
 
@@ -34,23 +35,26 @@ pub(crate) type Buffer = SmallVec<[u8; 128]>;
 /// can be read; both keep a deep value from overflowing the stack.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// Appends the canonical bytes of `value`.
+/// In which order the elements of a sequence are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As serde shows them, hash sets apart.
+    Shown,
+    /// Sorted. Values equal but for the iteration order of hash sets that serde hides then have equal bytes; lists
+    /// that differ in nothing but their order have so, too.
+    Any,
+}
+
+/// Appends the canonical bytes of `value`, an argument.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Result<(), Error> {
-    encode_in(Order::Shown, value, out)
+    encode_in(Order::Shown, value, out).map_err(|refusal| Error::new(ErrorKind::Key, refusal.to_string()))
 }
 
-/// The same, but every sequence is taken for a set. Values equal but for the iteration order of hash sets, which
-/// serde may hide from [`encode`], then have equal bytes; lists that differ in order only have so, too.
-pub(crate) fn encode_unordered<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Result<(), Error> {
-    encode_in(Order::Any, value, out)
-}
-
+/// The same for a value that need not be an argument.
 #[inline]
-fn encode_in<T: Serialize + ?Sized>(order: Order, value: &T, out: &mut Buffer) -> Result<(), Error> {
-    Encoder { out, order, room: MAX_DEPTH, type_name: "" }
-        .value(value)
-        .map_err(|refusal| Error::new(ErrorKind::Key, refusal.to_string()))
+pub(crate) fn encode_in<T: Serialize + ?Sized>(order: Order, value: &T, out: &mut Buffer) -> Result<(), Refusal> {
+    Encoder { out, order, room: MAX_DEPTH, type_name: "" }.value(value)
 }
 
 /// The first byte of every value. A change to any of these changes every key: `tests::golden` holds them.
@@ -91,15 +95,6 @@ mod tag {
     pub(super) const SKIP: u8 = 33;
 }
 
-/// In which order the elements of a sequence are written.
-#[derive(Clone, Copy, PartialEq)]
-enum Order {
-    /// As serde shows them, hash sets apart.
-    Shown,
-    /// Sorted.
-    Any,
-}
-
 struct Encoder<'b> {
     out: &'b mut Buffer,
     order: Order,
@@ -127,8 +122,9 @@ impl Encoder<'_> {
 
     #[inline]
     fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Done {
+        self.out.reserve(1 + N);
         self.out.push(tag);
-        self.out.extend_from_slice(&bytes);
+        for byte in bytes { self.out.push(byte); }
         Ok(())
     }
 

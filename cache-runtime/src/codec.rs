@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
-use crate::canonical::{self, Buffer};
+use crate::canonical::{self, Buffer, Order};
 use crate::depth::Budget;
 use crate::error::{Error, ErrorKind};
 use crate::shape::{self, Shape};
@@ -145,15 +145,13 @@ where
     T: Serialize + DeserializeOwned,
 {
     // First, because its limit of depth keeps the formats, which have none, from overflowing the stack.
-    let shown = canonical_bytes(canonical::encode, value)?;
+    let shown = canonical_bytes(Order::Shown, value)?;
     let start = out.len();
     C::write(value, out)?;
     let decoded: T = decode::<C, T>(out.get(start..).unwrap_or_default())
         .map_err(|error| changed::<C>().with_source(error))?;
-    if canonical_bytes(canonical::encode, &decoded)? == shown || same_unordered(value, &decoded)? {
-        return Ok(());
-    }
-    Err(changed::<C>())
+    let same = shown == canonical_bytes(Order::Shown, &decoded)? || same_unordered(value, &decoded)?;
+    if same { Ok(()) } else { Err(changed::<C>()) }
 }
 
 /// Whether two values are the same but for the order of elements, as hash sets out of `canonical`'s sight are.
@@ -161,17 +159,13 @@ where
 /// A payload with a field left out can't pass for this: decoding it has to read the field, so the decoded value, had
 /// it the same elements in any order, would have taken more bytes than were written.
 fn same_unordered<T: Serialize>(value: &T, decoded: &T) -> Result<bool, Error> {
-    let shown = canonical_bytes(canonical::encode_unordered, value)?;
-    Ok(canonical_bytes(canonical::encode_unordered, decoded)? == shown)
+    Ok(canonical_bytes(Order::Any, value)? == canonical_bytes(Order::Any, decoded)?)
 }
 
-fn canonical_bytes<T: Serialize>(
-    encode: impl FnOnce(&T, &mut Buffer) -> Result<(), Error>,
-    value: &T,
-) -> Result<Buffer, Error> {
+fn canonical_bytes<T: Serialize>(order: Order, value: &T) -> Result<Buffer, Error> {
     let mut bytes = Buffer::new();
-    encode(value, &mut bytes)
-        .map_err(|error| Error::new(ErrorKind::Encode, "serde can't show it").with_source(error))?;
+    canonical::encode_in(order, value, &mut bytes)
+        .map_err(|refusal| Error::new(ErrorKind::Encode, refusal.to_string()))?;
     Ok(bytes)
 }
 

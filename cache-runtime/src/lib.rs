@@ -71,6 +71,170 @@ mod value;
 pub mod private;
 
 pub use bytes::Bytes;
+/// Caches a function: its body runs only on a miss.
+///
+/// ```
+/// use cache_runtime::cached;
+///
+/// #[cached(ttl = 60)]
+/// fn user(id: u64) -> Result<String, std::num::ParseIntError> {
+///     let number: u64 = "7".parse()?;
+///     Ok(format!("user {}", number * id))
+/// }
+///
+/// assert_eq!(user(6)?, "user 42");          // runs the body
+/// assert_eq!(user(6)?, "user 42");          // does not
+/// assert_eq!(user::stats().hits, 1);
+/// user::invalidate(6).unwrap();             // the next call runs the body again
+/// # Ok::<(), std::num::ParseIntError>(())
+/// ```
+///
+/// Blocking and `async` functions are written alike; on an `async fn` the companions that touch a
+/// backend are async too. Arguments are borrowed for the key, so they need no `Clone`; they need
+/// `serde::Serialize`, unless they are skipped. In memory, values need `Clone + Send + Sync + 'static`; on
+/// any other backend `serde::Serialize + serde::de::DeserializeOwned`.
+///
+/// # `backend`
+///
+/// `"memory"`, the default, keeps typed values in this process. `"redis"` and `"memcached"` need the feature of the
+/// same name. Any other name is an alias, configured as `CACHE_<ALIAS>_URL` or by [`Config`].
+///
+/// ```
+/// # use cache_runtime::{cached, Config};
+/// #[cached(backend = "sessions", ttl = "30m")]
+/// fn session(token: &str) -> Option<u64> {
+///     token.strip_prefix("user-")?.parse().ok()
+/// }
+///
+/// Config::from_env().url("sessions", "memory://").install()?;
+/// assert_eq!(session("user-7"), Some(7));
+/// # Ok::<(), cache_runtime::Error>(())
+/// ```
+///
+/// # `ttl`
+///
+/// A number of seconds, a text with `ms`, `s`, `m`, `h` or `d`, any expression of type `Duration`, or a
+/// closure that decides for each value (what is inside `Ok` or `Some`). `Duration::ZERO` from a closure or an
+/// expression stores nothing.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// # use std::time::Duration;
+/// const SHORT: Duration = Duration::from_millis(500);
+///
+/// struct Token { text: String, valid_for: Duration }
+/// # impl Clone for Token { fn clone(&self) -> Self { Token { text: self.text.clone(), valid_for: self.valid_for } } }
+///
+/// #[cached(ttl = 1.5)]
+/// fn seconds() -> u32 { 1 }
+/// #[cached(ttl = "250ms")]
+/// fn text() -> u32 { 2 }
+/// #[cached(ttl = SHORT)]
+/// fn expression() -> u32 { 3 }
+/// #[cached(ttl = |token| token.valid_for)]
+/// fn token() -> Result<Token, String> {
+///     Ok(Token { text: "t".to_owned(), valid_for: Duration::from_secs(60) })
+/// }
+/// # assert_eq!(seconds() + text() + expression(), 6);
+/// # assert_eq!(token().unwrap().text, "t");
+/// ```
+///
+/// # `key` and `skip`
+///
+/// All arguments identify a call, unless `skip` leaves some out or `key` says what does: a template, whose fields
+/// are escaped, or a tuple of expressions over the arguments.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// struct Db;
+/// struct Request { path: String, trace_id: u64 }
+///
+/// #[cached(skip(db))]
+/// fn by_id(db: &Db, id: u64) -> u64 { id }
+///
+/// #[cached(key = "page:{request.path}")]
+/// fn page(request: &Request) -> String { format!("{} {}", request.path, request.trace_id) }
+///
+/// #[cached(key = (request.path.len(), flag))]
+/// fn mixed(request: &Request, flag: bool) -> usize { request.path.len() + usize::from(flag) }
+///
+/// by_id(&Db, 7);
+/// assert_eq!(by_id::peek(7).unwrap(), Some(7));   // a companion takes what the key reads
+/// assert!(page::key(&Request { path: "/a b".into(), trace_id: 1 }).ends_with(":page:%2Fa%20b"));
+/// # mixed(&Request { path: "/".into(), trace_id: 1 }, true);
+/// ```
+///
+/// # `cache_none`, `cache_err`, `negative_ttl`, `cache_if`
+///
+/// Only `Some` and `Ok` are stored, recognised by type, through any alias, also where one is inside the other.
+/// `cache_none = true` and `cache_err = true` store `None` and `Err` too, for `negative_ttl` if there is one.
+/// `cache_if` sees what is inside `Ok` or `Some`.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// #[cached(ttl = 60, cache_none = true, negative_ttl = 5)]
+/// fn find(id: u64) -> Option<String> { (id != 0).then(|| id.to_string()) }
+///
+/// #[cached(cache_if = |rows| !rows.is_empty())]
+/// fn rows(n: usize) -> std::io::Result<Vec<u8>> { Ok(vec![0; n]) }
+///
+/// find(0);
+/// assert_eq!(find::peek(0).unwrap(), Some(None));
+/// rows(0).unwrap();
+/// assert_eq!(rows::peek(0).unwrap(), None);
+/// ```
+///
+/// # `capacity` and `max_bytes`
+///
+/// The bound of a memory function's entries: 10,000 unless said otherwise. `max_bytes` measures values as serde shows
+/// them, so it needs `Serialize`.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// #[cached(capacity = 1_000, max_bytes = "64MiB")]
+/// fn page(n: u32) -> String { n.to_string() }
+/// # assert_eq!(page(1), "1");
+/// ```
+///
+/// # `namespace` and `version`
+///
+/// A function is known on a server by crate, modules and name. `namespace` gives it another name, which survives
+/// moving it; `version` is a number to bump when the meaning of its values changes but their type does not.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// #[cached(namespace = "prices", version = 3)]
+/// fn price(id: u64) -> u64 { id * 100 }
+/// assert!(price::key(1).starts_with("prices:3:"));
+/// ```
+///
+/// # `codec`
+///
+/// How values are written on a server: `"bincode"` (the default), `"postcard"`, `"msgpack"`, `"json"`, each a
+/// feature. The first two know fields by position, and a type that changes reads nothing of its old values. The other
+/// two know fields by name: they serve untagged enums, `#[serde(flatten)]`, `skip_serializing_if` and types that evolve
+/// with `#[serde(default)]`.
+///
+/// # `companions`
+///
+/// `companions = name` renames the struct beside the function, where its name is taken by a module or type;
+/// `companions = false` leaves it out.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// mod user {}
+///
+/// #[cached(companions = user_cache)]
+/// fn user(id: u64) -> u64 { id }
+///
+/// user(1);
+/// user_cache::clear().unwrap();
+/// # Ok::<(), cache_runtime::Error>(())
+/// ```
+///
+/// # `crate`
+///
+/// `crate = path` is where this crate is found when it is renamed or re-exported: `crate = my_prelude::cache`.
 pub use cache_macros::cached;
 
 #[cfg(feature = "memcached")]

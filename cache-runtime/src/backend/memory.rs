@@ -164,7 +164,7 @@ fn entry_size(key: &[u8], slot: &Slot) -> u64 {
 /// use cache_runtime::{Cache, Config, Memory};
 ///
 /// Config::from_env().url("scratch", "memory://?capacity=100&max_bytes=1MiB").install()?;
-/// Cache::named("scratch")?.set("key", "value", None)?;
+/// Cache::named("scratch")?.set("key", &"value".to_owned(), None)?;
 /// # Ok::<(), cache_runtime::Error>(())
 /// ```
 pub struct Memory {

@@ -18,20 +18,20 @@ pub(crate) struct PerRuntime<T> {
     alive: watch::Sender<()>,
 }
 
-impl<T: Default + Send + Sync + 'static> PerRuntime<T> {
+impl<T: Send + Sync + 'static> PerRuntime<T> {
     pub(crate) fn new() -> Self {
         Self { values: Arc::default(), alive: watch::Sender::new(()) }
     }
 
-    /// The value of the runtime that this is called on.
-    pub(crate) fn get(&self) -> Result<Arc<T>, Error> {
+    /// The value of the runtime that this is called on, made if there is none yet.
+    pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<Arc<T>, Error> {
         let runtime = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::Unavailable, "an async call outside a tokio runtime").with_source(error)
         })?;
         if let Some(value) = lock(&self.values).get(&runtime.id()) {
             return Ok(value.clone());
         }
-        let value = lock(&self.values).entry(runtime.id()).or_default().clone();
+        let value = lock(&self.values).entry(runtime.id()).or_insert_with(|| Arc::new(make())).clone();
         self.forget_with(&runtime);
         Ok(value)
     }
@@ -76,17 +76,17 @@ mod tests {
     fn each_runtime_has_its_own() {
         let values = PerRuntime::<()>::new();
         let (one, two) = (runtime(), runtime());
-        let first = one.block_on(async { values.get() }).unwrap();
-        let other = two.block_on(async { values.get() }).unwrap();
+        let first = one.block_on(async { values.get(Default::default) }).unwrap();
+        let other = two.block_on(async { values.get(Default::default) }).unwrap();
         assert!(!Arc::ptr_eq(&first, &other));
-        assert!(Arc::ptr_eq(&first, &one.block_on(async { values.get() }).unwrap()));
+        assert!(Arc::ptr_eq(&first, &one.block_on(async { values.get(Default::default) }).unwrap()));
     }
 
     #[test]
     fn nothing_is_kept_of_runtimes_that_are_gone() {
         let values = PerRuntime::<()>::new();
         for _ in 0..1000 {
-            runtime().block_on(async { values.get() }).unwrap();
+            runtime().block_on(async { values.get(Default::default) }).unwrap();
         }
         assert!(lock(&values.values).is_empty());
     }
@@ -95,7 +95,7 @@ mod tests {
     fn nothing_is_kept_in_a_runtime_that_lives_longer() {
         let runtime = runtime();
         let values = PerRuntime::<()>::new();
-        let value = Arc::downgrade(&runtime.block_on(async { values.get() }).unwrap());
+        let value = Arc::downgrade(&runtime.block_on(async { values.get(Default::default) }).unwrap());
         drop(values);
         assert!(value.upgrade().is_none());
         runtime.block_on(async {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn without_a_runtime_it_is_an_error() {
-        let error = PerRuntime::<()>::new().get().unwrap_err();
+        let error = PerRuntime::<()>::new().get(Default::default).unwrap_err();
         assert!(error.to_string().contains("outside a tokio runtime"), "{error}");
     }
 }

@@ -188,11 +188,7 @@ mod tests {
             Self { pool: Pool::new(max), opened: AtomicUsize::new(0) }
         }
 
-        fn run<T>(
-            &self,
-            redo: Redo,
-            call: impl FnMut(&mut usize) -> Result<T, Error>,
-        ) -> Result<T, Error> {
+        fn run<T>(&self, redo: Redo, call: impl FnMut(&mut usize) -> Result<T, Error>) -> Result<T, Error> {
             let deadline = Instant::now() + Duration::from_millis(50);
             self.pool.run(redo, deadline, || Ok(self.opened.fetch_add(1, Ordering::Relaxed)), call)
         }

@@ -427,7 +427,7 @@ mod shared {
         }
 
         async fn answer(&self, command: &Cmd, redo: Redo, deadline: Instant) -> Result<Value, Error> {
-            let shared = self.shared.get()?;
+            let shared = self.shared.get(Shared::default)?;
             let (live, used) = self.within(deadline, shared.connection(&self.server)).await?;
             match self.send(&shared, live, command, deadline).await {
                 Err(error) if used && redo.applies(&error) => {}
@@ -464,7 +464,11 @@ mod shared {
     }
 
     impl AsyncBackend for Redis {
-        fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        fn get<'a>(
+            &'a self,
+            key: &'a [u8],
+            deadline: Instant,
+        ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
             Box::pin(async move { self.ask_async(&get(key), Redo::Once, one, deadline).await })
         }
 
@@ -606,9 +610,20 @@ mod tests {
     #[test]
     fn other_urls_are_refused() {
         for text in [
-            "rediss://h", "redis+cluster://a,b", "redis+sentinel://a/m", "http://h", "redis://", "redis://a,b",
-            "redis://h/x", "redis://h/1?db=1", "redis://h?db=-1", "redis://me@h", "unix://h/r.sock", "unix://",
-            "redis://h?tiemout=1s", "redis://h?pool=0",
+            "rediss://h",
+            "redis+cluster://a,b",
+            "redis+sentinel://a/m",
+            "http://h",
+            "redis://",
+            "redis://a,b",
+            "redis://h/x",
+            "redis://h/1?db=1",
+            "redis://h?db=-1",
+            "redis://me@h",
+            "unix://h/r.sock",
+            "unix://",
+            "redis://h?tiemout=1s",
+            "redis://h?pool=0",
         ] {
             let error = Redis::from_url(text).expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Config, "{text}: {error}");
@@ -650,7 +665,8 @@ mod tests {
         for io in [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock] {
             assert_eq!(failure(io::Error::from(io).into()).kind(), ErrorKind::Timeout);
         }
-        for io in [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::NotFound] {
+        for io in [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::NotFound]
+        {
             assert_eq!(failure(io::Error::from(io).into()).kind(), ErrorKind::Unavailable);
         }
     }

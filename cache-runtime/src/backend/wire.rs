@@ -101,8 +101,10 @@ mod tests {
     #[test]
     fn a_trickle_ends_at_the_deadline() {
         let (client, mut server) = pair();
-        thread::spawn(move || while server.write_all(b"x").is_ok() {
-            thread::sleep(Duration::from_millis(20));
+        thread::spawn(move || {
+            while server.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
         });
         let start = Instant::now();
         let mut wire = Wire::new(client, start + Duration::from_millis(100));

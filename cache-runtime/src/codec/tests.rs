@@ -1,1 +1,292 @@
+#![allow(clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct User {
+    id: u64,
+    name: String,
+    score: f64,
+    tags: Vec<String>,
+    boss: Option<Box<User>>,
+    kind: Kind,
+    seen: BTreeMap<String, (i8, bool)>,
+    groups: HashSet<u16>,
+    digest: [u8; 4],
+}
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Kind {
+    A,
+    B(u32),
+    C(i64, char),
+    D { x: Option<i16> },
+}
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Tree {
+    Leaf(u8),
+    Node(Vec<Tree>),
+    Both(Box<Tree>, Box<Tree>),
+    Wrapped(Box<Tree>),
+}
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct List(Option<Box<List>>);
+
+/// Decodes fields swapped in a positional format, had it the chance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Contact {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    phones: Vec<u8>,
+}
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u8),
+    Text(String),
+}
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Flat {
+    id: u8,
+    #[serde(flatten)]
+    rest: HashMap<String, u8>,
+}
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct HiddenSet(HashSet<u32>);
+
+fn stored<C: Codec, T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, Error> {
+    // Behind a header, as in an entry.
+    let mut out = vec![0xFF; 3];
+    encode_checked::<C, T>(value, &mut out)?;
+    Ok(out.split_off(3))
+}
+
+fn round_trip<C: Codec, T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    assert_eq!(&decode::<C, T>(&stored::<C, T>(value).unwrap()).unwrap(), value);
+}
+
+/// Stored and read as itself, or not stored.
+fn right_or_refused<C: Codec, T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    match stored::<C, T>(value) {
+        Ok(bytes) => assert_eq!(&decode::<C, T>(&bytes).unwrap(), value),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Encode),
+    }
+}
+
+fn survives<C: Codec>(bytes: &[u8]) {
+    let _ = decode::<C, User>(bytes);
+    let _ = decode::<C, Tree>(bytes);
+    let _ = decode::<C, List>(bytes);
+    let _ = decode::<C, Contact>(bytes);
+    let _ = decode::<C, Vec<()>>(bytes);
+    let _ = decode::<C, HashMap<(), Vec<[u64; 8]>>>(bytes);
+    let _ = decode::<C, Vec<Vec<Vec<String>>>>(bytes);
+    let _ = decode::<C, (u128, i128, f32, char, Option<Option<bool>>)>(bytes);
+    let _ = decode::<C, Untagged>(bytes);
+    let _ = decode::<C, Flat>(bytes);
+}
+
+fn list(depth: usize) -> List {
+    (0..depth).fold(List(None), |list, _| List(Some(Box::new(list))))
+}
+
+fn tree(depth: usize) -> Tree {
+    (0..depth).fold(Tree::Leaf(1), |tree, _| Tree::Wrapped(Box::new(tree)))
+}
+
+fn contacts() -> impl Strategy<Value = Contact> {
+    let text = || proptest::option::of("[a\u{1}\u{0}]{0,2}");
+    (text(), text(), proptest::collection::vec(0..2u8, 0..3)).prop_map(|(name, email, phones)| Contact {
+        name,
+        email,
+        phones,
+    })
+}
+
+fn users() -> impl Strategy<Value = User> {
+    let text = || ".{0,8}";
+    let kind = prop_oneof![
+        Just(Kind::A),
+        any::<u32>().prop_map(Kind::B),
+        (any::<i64>(), any::<char>()).prop_map(|(a, b)| Kind::C(a, b)),
+        any::<Option<i16>>().prop_map(|x| Kind::D { x }),
+    ];
+    let plain = (
+        any::<u64>(),
+        text(),
+        -1e300..1e300,
+        proptest::collection::vec(text(), 0..4),
+        kind,
+        proptest::collection::btree_map(text(), any::<(i8, bool)>(), 0..4),
+        proptest::collection::hash_set(any::<u16>(), 0..8),
+        any::<[u8; 4]>(),
+    );
+    let plain = plain.prop_map(|(id, name, score, tags, kind, seen, groups, digest)| User {
+        id,
+        name,
+        score,
+        tags,
+        boss: None,
+        kind,
+        seen,
+        groups,
+        digest,
+    });
+    (plain.clone(), proptest::option::of(plain)).prop_map(|(user, boss)| User { boss: boss.map(Box::new), ..user })
+}
+
+fn trees() -> impl Strategy<Value = Tree> {
+    any::<u8>().prop_map(Tree::Leaf).prop_recursive(6, 30, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Tree::Node),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| Tree::Both(Box::new(a), Box::new(b))),
+            inner.prop_map(|tree| Tree::Wrapped(Box::new(tree))),
+        ]
+    })
+}
+
+/// What is true of every format.
+macro_rules! every_codec {
+    ($($module:ident: $feature:literal $codec:ident;)*) => {$(
+        #[cfg(feature = $feature)]
+        mod $module {
+            use super::*;
+
+            proptest! {
+                #[test]
+                fn values_decode_to_themselves(user in users(), tree in trees()) {
+                    round_trip::<$codec, _>(&user);
+                    round_trip::<$codec, _>(&tree);
+                }
+
+                #[test]
+                fn left_out_fields_never_come_back_as_others(contacts in proptest::collection::vec(contacts(), 0..3)) {
+                    if $codec::SELF_DESCRIBING {
+                        round_trip::<$codec, _>(&contacts);
+                    } else {
+                        right_or_refused::<$codec, _>(&contacts);
+                    }
+                }
+
+                #[test]
+                fn arbitrary_bytes_are_survived(bytes in any::<Vec<u8>>()) {
+                    survives::<$codec>(&bytes);
+                }
+
+                #[test]
+                fn mutated_bytes_are_survived(user in users(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+                    let mut bytes = stored::<$codec, _>(&user).unwrap();
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                    survives::<$codec>(&bytes);
+                    survives::<$codec>(&bytes[at..]);
+                    survives::<$codec>(&bytes[..at]);
+                }
+            }
+
+            #[test]
+            fn plain_values_decode_to_themselves() {
+                round_trip::<$codec, _>(&());
+                round_trip::<$codec, _>(&String::new());
+                round_trip::<$codec, _>(&(u64::MAX, i64::MIN, u8::MAX, f32::MIN_POSITIVE, '\u{10FFFF}'));
+                round_trip::<$codec, _>(&(u128::MAX, i128::MIN));
+                round_trip::<$codec, _>(&vec![Some("a".to_owned()), None]);
+                round_trip::<$codec, _>(&std::time::Duration::from_nanos(1_000_000_001));
+                round_trip::<$codec, _>(&HiddenSet((0..1000).collect()));
+                round_trip::<$codec, _>(&Err::<u8, String>("no".into()));
+                round_trip::<$codec, _>(&vec![(); 1000]);
+                round_trip::<$codec, _>(&vec![7u8; 100_000]);
+                round_trip::<$codec, _>(&"x".repeat(100_000));
+            }
+
+            #[test]
+            fn nothing_is_stored_that_comes_back_changed() {
+                right_or_refused::<$codec, _>(&Some(None::<u8>));
+                right_or_refused::<$codec, _>(&vec![f64::INFINITY, f64::NEG_INFINITY]);
+                right_or_refused::<$codec, _>(&HashMap::from([((1u8, 2u8), 3u8)]));
+                right_or_refused::<$codec, _>(&Untagged::Text("a".into()));
+                right_or_refused::<$codec, _>(&Flat { id: 1, rest: HashMap::from([("a".into(), 2)]) });
+                assert!(stored::<$codec, _>(&f64::NAN).is_ok_and(|bytes| decode::<$codec, f64>(&bytes).unwrap().is_nan())
+                    || $codec::NAME == "json");
+            }
+
+            #[test]
+            fn deep_values_are_refused_both_ways() {
+                round_trip::<$codec, _>(&tree(100));
+                for error in [stored::<$codec, _>(&tree(10_000)), stored::<$codec, _>(&list(10_000))].map(Result::unwrap_err) {
+                    assert_eq!(error.kind(), ErrorKind::Encode);
+                    assert!(error.to_string().contains("128"), "{error}");
+                }
+                for byte in [0x00, 0x01, 0x02, 0x03, 0x31, 0x5B, 0x7B, 0x81, 0x82, 0x91, 0x92, 0xC7, 0xDC, 0xFF] {
+                    survives::<$codec>(&vec![byte; 1 << 20]);
+                }
+                // A format may read this without getting any further in the bytes.
+                for byte in 0..=u8::MAX {
+                    survives::<$codec>(&[byte]);
+                }
+            }
+
+            #[test]
+            fn claimed_lengths_are_not_believed() {
+                for claim in [vec![0xFD; 9], vec![0xFF; 9], b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01".to_vec()] {
+                    survives::<$codec>(&claim);
+                }
+                assert!(decode::<$codec, Vec<()>>(b"\xFD\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF").is_err());
+                assert!(decode::<$codec, Vec<()>>(b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01").is_err());
+                assert!(decode::<$codec, String>(b"\xFD\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F").is_err());
+                assert!(decode::<$codec, Vec<u8>>(b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01").is_err());
+                assert!(stored::<$codec, _>(&vec![(); 1 << 17]).is_err() || $codec::SELF_DESCRIBING);
+            }
+
+            #[test]
+            fn errors_have_a_kind_and_a_way_out() {
+                assert_eq!(decode::<$codec, User>(b"\xC1").unwrap_err().kind(), ErrorKind::Protocol);
+                let left_out = Contact { name: None, email: Some("a@b".into()), phones: vec![] };
+                match stored::<$codec, _>(&left_out) {
+                    Ok(_) => assert!($codec::SELF_DESCRIBING),
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(text.contains("skip_serializing_if") && text.contains("codec = \"msgpack\""), "{text}");
+                    }
+                }
+            }
+
+            #[test]
+            fn shapes_are_traced_where_the_format_is_positional() {
+                assert_eq!(shape::<$codec, u8>().unwrap() == shape::of::<u8>().unwrap(), !$codec::SELF_DESCRIBING);
+                assert_eq!(shape::<$codec, Untagged>().is_ok(), $codec::SELF_DESCRIBING);
+            }
+        }
+    )*};
+}
+
+every_codec! {
+    bincode: "bincode" Bincode;
+    postcard: "postcard" Postcard;
+    msgpack: "msgpack" MsgPack;
+    json: "json" Json;
+}
+
+/// What is stored today must be read tomorrow.
+#[test]
+fn golden() {
+    let value = (1u8, 300u32, -1i16, "é".to_owned(), Some(true), Kind::D { x: None }, vec![1.5f32]);
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    #[cfg(feature = "bincode")]
+    assert_eq!(hex(stored::<Bincode, _>(&value).unwrap()), "");
+    #[cfg(feature = "postcard")]
+    assert_eq!(hex(stored::<Postcard, _>(&value).unwrap()), "");
+    #[cfg(feature = "msgpack")]
+    assert_eq!(hex(stored::<MsgPack, _>(&value).unwrap()), "");
+    #[cfg(feature = "json")]
+    assert_eq!(stored::<Json, _>(&value).unwrap(), b"");
+}

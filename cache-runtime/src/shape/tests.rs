@@ -358,7 +358,11 @@ fn many_parts_are_traced_in_little_time() {
         };
     }
     wide!(a b c d e f g h i j k l m n o p q r s t u v w x y z aa bb cc dd ee ff gg hh ii jj kk ll mm nn oo pp);
-    type Doubled<T> = (T, T);
+    #[derive(Deserialize)]
+    struct Doubled<T> {
+        left: Box<T>,
+        right: Box<T>,
+    }
     type Nested = Doubled<Doubled<Doubled<Doubled<Doubled<Doubled<Doubled<Doubled<Wide>>>>>>>>;
     let start = Instant::now();
     let text = text::<Nested>();

@@ -1,0 +1,317 @@
+//! The contract of [`Backend`], line by line, as cases that every backend passes.
+//!
+//! The cases are written once, against [`AsyncBackend`]; a blocking backend takes them through
+//! [`Ready`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Error, ErrorKind};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// A blocking backend as an async one, whose futures are ready when first polled.
+pub struct Ready<B: ?Sized>(pub Arc<B>);
+
+impl<B: Backend + ?Sized> AsyncBackend for Ready<B> {
+    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        Box::pin(async move { self.0.get(key, deadline) })
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        keys: &'a [&'a [u8]],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
+        Box::pin(async move { self.0.get_many(keys, deadline) })
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move { self.0.set(key, value, ttl, deadline) })
+    }
+
+    fn add<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.0.add(key, value, ttl, deadline) })
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.0.delete(key, deadline) })
+    }
+
+    fn max_value_len(&self) -> usize {
+        self.0.max_value_len()
+    }
+}
+
+/// Runs every case on a blocking backend that has no entries; "at once" means on eight threads.
+pub fn blocking(backend: Arc<dyn Backend>) {
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(8).enable_all().build();
+    // Spawned, because the thread that calls `block_on` is none of the eight.
+    let suite = asynchronous(Arc::new(Ready(backend)));
+    threads.unwrap().block_on(async { tokio::spawn(suite).await.unwrap() });
+}
+
+/// Runs every case on an async backend that has no entries.
+pub async fn asynchronous(backend: Arc<dyn AsyncBackend>) {
+    let store = Store(backend);
+    let aging = Aging::start(&store).await;
+    what_is_set_is_read_until_deleted(&store).await;
+    the_last_set_counts(&store).await;
+    add_stores_only_what_is_missing(&store).await;
+    get_many_keeps_the_order(&store).await;
+    keys_and_values_are_any_bytes(&store).await;
+    long_keys_differ_to_the_last_byte(&store).await;
+    values_may_be_empty_and_long(&store).await;
+    calls_at_once_keep_apart(&store).await;
+    one_of_many_adds_wins(&store).await;
+    a_passed_deadline_is_a_timeout(&store).await;
+    aging.end(&store).await;
+}
+
+/// The backend with a generous deadline, where every error fails the test.
+#[derive(Clone)]
+struct Store(Arc<dyn AsyncBackend>);
+
+impl Store {
+    async fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.0.get(key, soon()).await.unwrap()
+    }
+
+    async fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<Bytes>> {
+        self.0.get_many(keys, soon()).await.unwrap()
+    }
+
+    async fn set(&self, key: &[u8], value: impl Into<Bytes>) {
+        self.set_for(key, value, None).await;
+    }
+
+    async fn set_for(&self, key: &[u8], value: impl Into<Bytes>, ttl: impl Into<Option<Duration>>) {
+        self.0.set(key, value.into(), ttl.into(), soon()).await.unwrap();
+    }
+
+    async fn add(&self, key: &[u8], value: impl Into<Bytes>) -> bool {
+        self.0.add(key, value.into(), None, soon()).await.unwrap()
+    }
+
+    async fn delete(&self, key: &[u8]) -> bool {
+        self.0.delete(key, soon()).await.unwrap()
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+async fn what_is_set_is_read_until_deleted(store: &Store) {
+    assert_eq!(store.get(b"plain").await, None);
+    store.set(b"plain", "value").await;
+    assert_eq!(store.get(b"plain").await.as_deref(), Some(&b"value"[..]));
+    assert!(store.delete(b"plain").await);
+    assert_eq!(store.get(b"plain").await, None);
+    assert!(!store.delete(b"plain").await);
+}
+
+async fn the_last_set_counts(store: &Store) {
+    for value in ["a long first value", "short", ""] {
+        store.set(b"overwritten", value).await;
+        assert_eq!(store.get(b"overwritten").await.unwrap(), value);
+    }
+}
+
+async fn add_stores_only_what_is_missing(store: &Store) {
+    assert!(store.add(b"added", "first").await);
+    assert!(!store.add(b"added", "second").await);
+    assert!(!store.add(b"added", "first").await, "the same value is there, and not by this call");
+    assert_eq!(store.get(b"added").await.unwrap(), "first");
+    assert!(store.delete(b"added").await);
+    assert!(store.add(b"added", "third").await);
+    assert_eq!(store.get(b"added").await.unwrap(), "third");
+    store.set(b"added-empty", "").await;
+    assert!(!store.add(b"added-empty", "full").await, "an empty value is a value");
+}
+
+async fn get_many_keeps_the_order(store: &Store) {
+    assert!(store.get_many(&[]).await.is_empty());
+    for name in ["a", "b", "c"] {
+        store.set(format!("many-{name}").as_bytes(), name).await;
+    }
+    let keys: [&[u8]; 6] = [b"many-c", b"many-none", b"many-a", b"many-c", b"many-b", b"many-none"];
+    let values = store.get_many(&keys).await;
+    let values: Vec<_> = values.iter().map(Option::as_deref).collect();
+    assert_eq!(values, [Some(&b"c"[..]), None, Some(b"a"), Some(b"c"), Some(b"b"), None]);
+
+    let keys: Vec<_> = (0..1000).map(|n| format!("many-{n}")).collect();
+    for key in keys.iter().step_by(7) {
+        store.set(key.as_bytes(), key.clone()).await;
+    }
+    let values = store.get_many(&keys.iter().map(String::as_bytes).collect::<Vec<_>>()).await;
+    assert_eq!(values.len(), keys.len());
+    for (index, (key, value)) in keys.iter().zip(values).enumerate() {
+        let expected = (index % 7 == 0).then_some(key.as_bytes());
+        assert_eq!(value.as_deref(), expected, "{key}");
+    }
+}
+
+async fn keys_and_values_are_any_bytes(store: &Store) {
+    let all: Vec<u8> = (0..=255).collect();
+    let keys = [
+        &b""[..],
+        &all,
+        b" ",
+        b"a b",
+        b"a  b",
+        b"a",
+        b"a\r\n",
+        b"a\r\nmd a\r\n",
+        b"\0",
+        b"\0\0",
+        b"~",
+        b"\xff\xfe",
+        "schlüssel".as_bytes(),
+        &[b'k'; 250],
+        &[b'k'; 251],
+    ];
+    for (index, key) in keys.iter().enumerate() {
+        let value = [&all[..], b"\r\nEND\r\n", &[u8::try_from(index).unwrap()]].concat();
+        store.set(key, value).await;
+    }
+    let values = store.get_many(&keys).await;
+    for (index, (key, many)) in keys.iter().zip(values).enumerate() {
+        let one = store.get(key).await.unwrap();
+        assert_eq!(one, [&all[..], b"\r\nEND\r\n", &[u8::try_from(index).unwrap()]].concat(), "{key:?}");
+        assert_eq!(many, Some(one), "{key:?}");
+        assert!(store.delete(key).await, "{key:?}");
+    }
+}
+
+async fn long_keys_differ_to_the_last_byte(store: &Store) {
+    let key = |last: u8| [&vec![b'x'; (64 << 10) - 1][..], &[last]].concat();
+    store.set(&key(b'1'), "one").await;
+    assert_eq!(store.get(&key(b'2')).await, None);
+    store.set(&key(b'2'), "two").await;
+    assert_eq!(store.get(&key(b'1')).await.unwrap(), "one");
+    assert_eq!(store.get(&key(b'2')).await.unwrap(), "two");
+    assert!(store.delete(&key(b'1')).await);
+    assert_eq!(store.get(&key(b'2')).await.unwrap(), "two");
+}
+
+async fn values_may_be_empty_and_long(store: &Store) {
+    let max = store.0.max_value_len();
+    let mut lengths = vec![0, 1, 8 << 10, (64 << 10) + 1, 1 << 20, (1 << 20) + 1, 3 << 20];
+    if max < 16 << 20 {
+        lengths.extend([max, max + 1]);
+    }
+    // The longest key that goes out as it is leaves the least room for the value.
+    for (key, length) in lengths.into_iter().flat_map(|length| [([b'l'; 250], length), ([0; 250], length)]) {
+        let value: Bytes = (0..length).map(|index| (index % 251) as u8).collect();
+        let stored = store.0.set(&key, value.clone(), None, soon()).await;
+        if length <= max {
+            stored.unwrap();
+            assert!(store.get(&key).await.unwrap() == value, "{length} bytes came back as others");
+        } else {
+            assert_eq!(stored.unwrap_err().kind(), ErrorKind::TooLarge);
+            let added = store.0.add(b"too-long", value, None, soon()).await;
+            assert_eq!(added.unwrap_err().kind(), ErrorKind::TooLarge);
+        }
+    }
+}
+
+async fn calls_at_once_keep_apart(store: &Store) {
+    let mut tasks = JoinSet::new();
+    for task in 0..16_usize {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for round in 0..50 {
+                let (key, value) =
+                    (format!("task-{task}-{}", round % 5), format!("{task}:{round}").repeat(1 + task * 20));
+                store.set(key.as_bytes(), value.clone()).await;
+                assert_eq!(store.get(key.as_bytes()).await.unwrap(), value);
+                let both = store.get_many(&[b"task-none", key.as_bytes()]).await;
+                assert_eq!(both, [None, Some(value.into())]);
+            }
+        });
+    }
+    assert_eq!(tasks.join_all().await.len(), 16);
+}
+
+async fn one_of_many_adds_wins(store: &Store) {
+    for round in 0..10 {
+        let mut tasks = JoinSet::new();
+        for task in 0..16 {
+            let store = store.clone();
+            tasks
+                .spawn(async move { store.add(format!("race-{round}").as_bytes(), format!("{task}")).await });
+        }
+        let winners = tasks.join_all().await.into_iter().filter(|won| *won).count();
+        assert_eq!(winners, 1);
+    }
+}
+
+async fn a_passed_deadline_is_a_timeout(store: &Store) {
+    store.set(b"late", "value").await;
+    let (backend, late) = (&store.0, Instant::now());
+    let errors = [
+        backend.get(b"late", late).await.unwrap_err(),
+        backend.get_many(&[b"late"], late).await.unwrap_err(),
+        backend.set(b"late", "other".into(), None, late).await.unwrap_err(),
+        backend.add(b"later", "other".into(), None, late).await.unwrap_err(),
+        backend.delete(b"late", late).await.unwrap_err(),
+    ];
+    assert_eq!(errors.map(|error| error.kind()), [ErrorKind::Timeout; 5]);
+    assert_eq!(store.get(b"late").await.unwrap(), "value");
+}
+
+/// Entries with lifetimes, which run out while the other cases are at work.
+struct Aging {
+    start: Instant,
+}
+
+const TTL: Duration = Duration::from_millis(1500);
+/// The lifetime, rounded up to whole seconds, and two more.
+const GONE: Duration = Duration::from_secs(4);
+
+impl Aging {
+    async fn start(store: &Store) -> Self {
+        store.set_for(b"age-month", "kept", Duration::from_secs(31 * 86_400)).await;
+        store.set_for(b"age-longest", "kept", Duration::MAX).await;
+        store.set_for(b"age-none", "kept", None).await;
+        store.set_for(b"age-replaced", "short", TTL).await;
+        store.set_for(b"age-replaced", "kept", None).await;
+        store.set_for(b"age-shortest", "gone", Duration::from_nanos(1)).await;
+        store.set_for(b"age-set", "gone", TTL).await;
+        let start = Instant::now();
+        assert!(store.0.add(b"age-added", "gone".into(), Some(TTL), soon()).await.unwrap());
+        // Memcached's clock ticks once a second: early in a second, and late in one.
+        for half in 0..2 {
+            assert_eq!(store.get(b"age-set").await.unwrap(), "gone", "half {half} of the lifetime");
+            assert_eq!(store.get(b"age-added").await.unwrap(), "gone", "half {half} of the lifetime");
+            sleep(TTL / 2).await;
+        }
+        Self { start }
+    }
+
+    async fn end(&self, store: &Store) {
+        for key in [&b"age-set"[..], b"age-added", b"age-shortest"] {
+            while store.get(key).await.is_some() {
+                assert!(self.start.elapsed() < GONE, "{} is still there", String::from_utf8_lossy(key));
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert!(store.add(b"age-added", "anew").await, "what has run out is not in the way");
+        for key in [&b"age-month"[..], b"age-longest", b"age-none", b"age-replaced"] {
+            assert_eq!(store.get(key).await.unwrap(), "kept", "{}", String::from_utf8_lossy(key));
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Real servers, each a process of its own on a free loopback port, gone when dropped.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to answer after its start, on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+/// A `redis-server`.
+pub struct RedisServer {
+    process: Process,
+    over_socket: bool,
+}
+
+impl RedisServer {
+    /// Starts one with an empty database that is never written to disk.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments, such as `--requirepass`.
+    pub fn start_with(options: &[&str]) -> Self {
+        let process = Process::start(&REDIS, options);
+        Self { process, over_socket: false }
+    }
+
+    /// The same, reached over a unix socket.
+    pub fn start_unix() -> Self {
+        Self { over_socket: true, ..Self::start() }
+    }
+
+    /// Its URL, without a query.
+    pub fn url(&self) -> String {
+        match self.over_socket {
+            true => format!("unix://{}", self.process.dir.join(SOCKET).display()),
+            false => format!("redis://{}", self.addr()),
+        }
+    }
+}
+
+/// A `memcached`.
+pub struct MemcachedServer {
+    process: Process,
+}
+
+impl MemcachedServer {
+    /// Starts one with 64 MiB.
+    pub fn start() -> Self {
+        Self { process: Process::start(&MEMCACHED, &[]) }
+    }
+
+    /// Its URL, without a query.
+    pub fn url(&self) -> String {
+        format!("memcached://{}", self.addr())
+    }
+}
+
+impl Deref for RedisServer {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for RedisServer {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl Deref for MemcachedServer {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for MemcachedServer {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// How a kind of server is started and asked whether it is there.
+struct Program {
+    name: &'static str,
+    install: &'static str,
+    arguments: fn(port: u16, dir: &Path) -> Vec<String>,
+    question: &'static [u8],
+}
+
+const SOCKET: &str = "redis.sock";
+
+static REDIS: Program = Program {
+    name: "redis-server",
+    install: "apt-get install -y redis-server   (macOS: brew install redis)",
+    arguments: |port, dir| {
+        let (port, dir, socket) =
+            (port.to_string(), dir.display().to_string(), dir.join(SOCKET).display().to_string());
+        let pairs = [
+            ("--bind", "127.0.0.1"),
+            ("--port", &port),
+            ("--unixsocket", &socket),
+            ("--dir", &dir),
+            ("--save", ""),
+            ("--appendonly", "no"),
+        ];
+        pairs.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]).collect()
+    },
+    question: b"PING\r\n",
+};
+
+static MEMCACHED: Program = Program {
+    name: "memcached",
+    install: "apt-get install -y memcached   (macOS: brew install memcached)",
+    // `-u` only matters to root, whom memcached refuses to run as unasked.
+    arguments: |port, _| {
+        ["-l", "127.0.0.1", "-p", &port.to_string(), "-u", "root"].map(str::to_owned).to_vec()
+    },
+    question: b"version\r\n",
+};
+
+/// A server's process and its directory.
+pub struct Process {
+    program: &'static Program,
+    options: Vec<String>,
+    child: Child,
+    port: u16,
+    dir: PathBuf,
+}
+
+impl Process {
+    fn start(program: &'static Program, options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let dir = new_dir();
+        // Between asking for a free port and using it, somebody else may take it.
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(child) = launch(program, &options, port, &dir) {
+                return Self { program, options, child, port, dir };
+            }
+        }
+        panic!("`{}` doesn't start; try it by hand", program.name);
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        self.child.wait().unwrap();
+    }
+
+    /// Stops it in its tracks: its connections stay open and are not answered.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Kills it and starts it on the same port, empty.
+    pub fn restart(&mut self) {
+        self.kill();
+        let child = (0..10).find_map(|_| launch(self.program, &self.options, self.port, &self.dir));
+        self.child = child.unwrap_or_else(|| panic!("port {} was taken during a restart", self.port));
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success(), "`{}` has ended by itself", self.program.name);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Starts the program and waits until it answers; `None` if it ends instead.
+fn launch(program: &Program, options: &[String], port: u16, dir: &Path) -> Option<Child> {
+    let mut child = spawn(program, &[(program.arguments)(port, dir), options.to_vec()].concat());
+    let deadline = Instant::now() + START;
+    while Instant::now() < deadline {
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        if answers(port, program.question).unwrap_or(false) {
+            return Some(child);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    panic!("`{}` doesn't answer on port {port}", program.name);
+}
+
+fn answers(port: u16, question: &[u8]) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(question)?;
+    Ok(stream.read(&mut [0; 64])? > 0)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn new_dir() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("cache-tests-{}-{number}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Starts the program such that, on Linux, it ends with this process however that ends.
+///
+/// What the kernel waits for is the end of the thread that started the program, and tests have threads
+/// of their own; hence one thread that starts all.
+fn spawn(program: &Program, arguments: &[String]) -> Child {
+    type Started = std::io::Result<Child>;
+    static STARTER: LazyLock<Mutex<Sender<(Command, Sender<Started>)>>> = LazyLock::new(|| {
+        let (sender, receiver) = channel::<(Command, Sender<Started>)>();
+        thread::spawn(move || {
+            for (mut command, reply) in receiver {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        Mutex::new(sender)
+    });
+    assert!(exists(program.name), "`{}` is needed for this test:\n    {}", program.name, program.install);
+    let mut command = if exists("setpriv") {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", program.name]);
+        command
+    } else {
+        Command::new(program.name)
+    };
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let (sender, receiver) = channel();
+    STARTER.lock().unwrap_or_else(PoisonError::into_inner).send((command, sender)).unwrap();
+    receiver.recv().unwrap().unwrap()
+}
+
+fn exists(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}

@@ -1,0 +1,84 @@
+//! Every backend passes the one suite, blocking and async.
+
+#![cfg(feature = "servers")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use cache_runtime::{Memcached, Memory, Redis};
+use cache_tests::conformance::{asynchronous, blocking};
+use cache_tests::servers::{MemcachedServer, RedisServer};
+
+/// Long enough for a machine that runs all tests at once.
+const PATIENT: &str = "?timeout=10s";
+
+fn redis(server: &RedisServer) -> Arc<Redis> {
+    Arc::new(Redis::from_url(&(server.url() + PATIENT)).unwrap())
+}
+
+fn memcached(servers: &[MemcachedServer]) -> Arc<Memcached> {
+    let hosts: Vec<_> = servers.iter().map(|server| server.addr().to_string()).collect();
+    Arc::new(Memcached::from_url(&format!("memcached://{}{PATIENT}", hosts.join(","))).unwrap())
+}
+
+fn three() -> [MemcachedServer; 3] {
+    std::array::from_fn(|_| MemcachedServer::start())
+}
+
+#[test]
+fn memory_blocking() {
+    blocking(Arc::new(Memory::new()));
+}
+
+#[tokio::test]
+async fn memory_async() {
+    asynchronous(Arc::new(Memory::new())).await;
+}
+
+#[test]
+fn redis_blocking() {
+    let server = RedisServer::start();
+    blocking(redis(&server));
+}
+
+#[tokio::test]
+async fn redis_async() {
+    let server = RedisServer::start();
+    asynchronous(redis(&server)).await;
+}
+
+#[test]
+fn redis_over_a_unix_socket_blocking() {
+    let server = RedisServer::start_unix();
+    blocking(redis(&server));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_over_a_unix_socket_async() {
+    let server = RedisServer::start_unix();
+    asynchronous(redis(&server)).await;
+}
+
+#[test]
+fn memcached_blocking() {
+    let server = MemcachedServer::start();
+    blocking(memcached(&[server]));
+}
+
+#[tokio::test]
+async fn memcached_async() {
+    let server = MemcachedServer::start();
+    asynchronous(memcached(&[server])).await;
+}
+
+#[test]
+fn three_memcached_blocking() {
+    let servers = three();
+    blocking(memcached(&servers));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_memcached_async() {
+    let servers = three();
+    asynchronous(memcached(&servers)).await;
+}
