@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Attribute, GenericArgument, PathArguments, Signature, Type};
@@ -210,8 +210,11 @@ fn function(plan: &Plan) -> TokenStream {
             (backend.to_token_stream(), quote!(#rt::Bound { capacity: #rt::None, max_bytes: #rt::None }))
         }
     };
-    let policy = policy(plan);
+    let (policy, mode, checks) = (policy(plan), mode(plan), checks(plan));
+    // The bounds on values are reported on the return type.
+    let mode = spanned(plan.func.output.span(), mode);
     quote!({
+        #checks
         #marker
         static SITE: #rt::Site = #rt::Site::new(#rt::Spec {
             path: ::core::any::type_name::<#path>,
@@ -221,29 +224,27 @@ fn function(plan: &Plan) -> TokenStream {
             backend: #backend,
             bound: #bound,
         });
-        <#ty>::new(&SITE, #policy)
+        <#ty>::new::<#mode>(&SITE, #policy)
     })
 }
 
-/// `Function<mode, outcome, return type>`; bounds that don't hold are reported on the return type.
+/// `Function<outcome, return type>`
 fn function_type(plan: &Plan) -> TokenStream {
-    let (rt, output, outcome) = (rt(plan), &plan.func.output, outcome(plan));
-    let mode = match &plan.target {
-        Target::Memory { .. } => quote!(#rt::Memory),
-        Target::Remote { codec, .. } => {
-            let codec = format_ident!(
-                "{}",
-                match codec {
-                    Codec::Bincode => "Bincode",
-                    Codec::Postcard => "Postcard",
-                    Codec::Msgpack => "MsgPack",
-                    Codec::Json => "Json",
-                }
-            );
-            quote!(#rt::Remote<#rt::#codec>)
-        }
+    let (rt, output, kinds) = (rt(plan), &plan.func.output, kinds(plan));
+    quote_spanned!(output.span()=> #rt::Function<#rt::As<#kinds>, #output>)
+}
+
+/// How values are packed.
+fn mode(plan: &Plan) -> TokenStream {
+    let rt = rt(plan);
+    let codec = match &plan.target {
+        Target::Memory { .. } => return quote!(#rt::Memory),
+        Target::Remote { codec: Codec::Bincode, .. } => quote!(Bincode),
+        Target::Remote { codec: Codec::Postcard, .. } => quote!(Postcard),
+        Target::Remote { codec: Codec::Msgpack, .. } => quote!(MsgPack),
+        Target::Remote { codec: Codec::Json, .. } => quote!(Json),
     };
-    quote_spanned!(output.span()=> #rt::Function<#mode, #outcome, #output>)
+    quote!(#rt::Remote<#rt::#codec>)
 }
 
 /// What the options say of each value.
@@ -304,16 +305,28 @@ fn key(plan: &Plan) -> TokenStream {
     }
 }
 
-/// How the return type is stored, as a type; the kinds are found by type, so aliases don't matter.
-fn outcome(plan: &Plan) -> TokenStream {
-    let kinds = kinds(plan);
-    let rt = rt(plan);
-    quote_spanned!(plan.func.output.span()=> #rt::As<#kinds>)
+/// Errors on options that the return type has no use for.
+fn checks(plan: &Plan) -> TokenStream {
+    let (rt, (outer, inner)) = (rt(plan), kind_of(plan));
+    let check = |span: Option<Span>, assert: TokenStream| {
+        let assert = quote!(#rt::#assert(#outer, #inner));
+        span.map(|span| spanned(span, assert)).map(|assert| quote!(const _: () = #assert;))
+    };
+    let none = check(plan.negative.none, quote!(assert_none));
+    let err = check(plan.negative.err, quote!(assert_err));
+    quote!(#none #err)
 }
 
 /// The const arguments of `As` and `Stored`.
 fn kinds(plan: &Plan) -> TokenStream {
-    let (rt, output, negative) = (rt(plan), &plan.func.output, &plan.negative);
+    let ((outer, inner), negative) = (kind_of(plan), &plan.negative);
+    let (none, err) = (negative.none.is_some(), negative.err.is_some());
+    quote!(#outer, #inner, #none, #err)
+}
+
+/// The kinds of the return type and of what it wraps; found by type, so that aliases don't matter.
+fn kind_of(plan: &Plan) -> (TokenStream, TokenStream) {
+    let (rt, output) = (rt(plan), &plan.func.output);
     let kind = |ty: TokenStream| {
         quote!({
             #[allow(unused_imports)]
@@ -323,14 +336,13 @@ fn kinds(plan: &Plan) -> TokenStream {
     };
     let outer = kind(output.to_token_stream());
     let inner = kind(quote!(<#output as #rt::Wraps<#outer>>::Inner));
-    let (none, err) = (negative.none, negative.err);
-    quote!(#outer, #inner, #none, #err)
+    (outer, inner)
 }
 
 /// The type that an entry holds, spelled out where the return type says what it is.
 fn stored(plan: &Plan) -> TokenStream {
     let output = &plan.func.output;
-    spelled(output, plan.negative.none, plan.negative.err).map_or_else(
+    spelled(output, plan.negative.none.is_some(), plan.negative.err.is_some()).map_or_else(
         || {
             let (rt, kinds) = (rt(plan), kinds(plan));
             quote!(#rt::Stored<#output, #kinds>)
@@ -390,6 +402,15 @@ fn free_name<'a>(name: &str, params: impl Iterator<Item = &'a Param> + Clone) ->
 
 fn option<T: ToTokens>(rt: &TokenStream, value: Option<&T>) -> TokenStream {
     value.map_or_else(|| quote!(#rt::None), |value| quote!(#rt::Some(#value)))
+}
+
+/// Tokens that errors report at `span`.
+fn spanned(span: Span, tokens: TokenStream) -> TokenStream {
+    let at = |mut token: TokenTree| {
+        token.set_span(token.span().located_at(span));
+        token
+    };
+    tokens.into_iter().map(at).collect()
 }
 
 fn rt(plan: &Plan) -> TokenStream {

@@ -13,6 +13,8 @@ mod tests;
 mod validate;
 mod value;
 
+// Documented where it is re-exported, so that its examples run with the runtime.
+#[allow(missing_docs)]
 #[proc_macro_attribute]
 pub fn cached(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     cached_function(args.into(), item.into()).into()

@@ -6,6 +6,7 @@
 mod key;
 mod signature;
 
+use proc_macro2::Span;
 use syn::{Expr, Ident, LitStr, Path, Result, parse_quote};
 
 use crate::args::{Args, Given};
@@ -62,8 +63,10 @@ pub(crate) enum KeySource {
 /// Whether `None` and `Err` are stored, and for how long.
 #[derive(Debug)]
 pub(crate) struct Negative {
-    pub(crate) none: bool,
-    pub(crate) err: bool,
+    /// Where `cache_none = true` stands.
+    pub(crate) none: Option<Span>,
+    /// Where `cache_err = true` stands.
+    pub(crate) err: Option<Span>,
     /// `None`: as long as any other value. Never `None` beside a lifetime per value if `none` or `err` is set.
     pub(crate) lifetime: Option<Period>,
 }
@@ -221,8 +224,8 @@ fn negative(args: &Args, errors: &mut Errors) -> Negative {
         _ => {}
     }
     Negative {
-        none: none.is_some(),
-        err: err.is_some(),
+        none: none.map(|option| option.span()),
+        err: err.map(|option| option.span()),
         lifetime: args.negative_ttl.as_ref().map(|given| given.value.clone()),
     }
 }

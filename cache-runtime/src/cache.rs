@@ -117,7 +117,12 @@ impl Cache {
 
     /// What is under `key`, else what `make` gives, stored for `ttl`. A backend that fails is as if
     /// nothing were there.
-    pub fn get_or_set<T: Value>(&self, key: &str, ttl: impl Into<Option<Duration>>, make: impl FnOnce() -> T) -> T {
+    pub fn get_or_set<T: Value>(
+        &self,
+        key: &str,
+        ttl: impl Into<Option<Duration>>,
+        make: impl FnOnce() -> T,
+    ) -> T {
         let made = self.get_or_try_set(key, ttl, || Ok::<T, std::convert::Infallible>(make()));
         made.unwrap_or_else(|never| match never {})
     }
@@ -194,7 +199,8 @@ impl AsyncCache {
         ttl: impl Into<Option<Duration>>,
         make: impl Future<Output = T>,
     ) -> T {
-        let made = self.get_or_try_set(key, ttl, async { Ok::<T, std::convert::Infallible>(make.await) }).await;
+        let made =
+            self.get_or_try_set(key, ttl, async { Ok::<T, std::convert::Infallible>(make.await) }).await;
         made.unwrap_or_else(|never| match never {})
     }
 
@@ -272,7 +278,8 @@ impl Plain {
         let payload = |out: &mut Vec<u8>| codec::encode_checked::<Bincode, T>(value, out);
         let bytes = entry::seal(&binding(&text, shape), &header, payload)?;
         if bytes.len() > backend.max_value_len() {
-            let message = format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
+            let message =
+                format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         backend.set(text.as_bytes(), bytes.into(), ttl, self.deadline()).await

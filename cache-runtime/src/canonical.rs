@@ -19,11 +19,13 @@
 //! and the order of a map that remembers one. A hash set is known by the name of its type, because serde shows it as a
 //! sequence; behind `#[serde(transparent)]` or `with` that name is hidden, and equal sets may then differ in bytes.
 
+mod serializer;
+
 use std::any::type_name;
 
 /// Serde's own error that is nothing but its text.
 pub(crate) use serde::de::value::Error as Refusal;
-use serde::ser::{self, Error as _, Serialize};
+use serde::ser::{Error as _, Serialize};
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind};
@@ -53,7 +55,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Resu
 
 /// The same for a value that need not be an argument.
 #[inline]
-pub(crate) fn encode_in<T: Serialize + ?Sized>(order: Order, value: &T, out: &mut Buffer) -> Result<(), Refusal> {
+pub(crate) fn encode_in<T: Serialize + ?Sized>(
+    order: Order,
+    value: &T,
+    out: &mut Buffer,
+) -> Result<(), Refusal> {
     Encoder { out, order, room: MAX_DEPTH, type_name: "" }.value(value)
 }
 
@@ -120,22 +126,30 @@ impl Encoder<'_> {
         Ok(())
     }
 
+    /// Tag and bytes in one write, which takes half the time of two.
     #[inline]
     fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Done {
-        self.out.reserve(1 + N);
-        self.out.push(tag);
-        for byte in bytes { self.out.push(byte); }
+        const WIDEST: usize = size_of::<u128>();
+        const { assert!(N <= WIDEST) };
+        let mut whole = [tag; 1 + WIDEST];
+        whole[1..=N].copy_from_slice(&bytes);
+        self.out.extend_from_slice(&whole[..=N]);
         Ok(())
     }
 
+    /// Bytes behind their length.
     #[inline]
     fn counted(&mut self, bytes: &[u8]) {
         let mut rest = bytes.len();
-        while rest > 0x7F {
-            self.out.push((rest & 0x7F) as u8 | 0x80);
+        loop {
+            let [low, ..] = rest.to_le_bytes();
             rest >>= 7;
+            if rest == 0 {
+                self.out.push(low);
+                break;
+            }
+            self.out.push(low | 0x80);
         }
-        self.out.push((rest & 0x7F) as u8);
         self.out.extend_from_slice(bytes);
     }
 
@@ -151,263 +165,6 @@ impl Encoder<'_> {
         self.out.extend_from_slice(&index.to_le_bytes());
         self.counted(variant.as_bytes());
     }
-}
-
-impl<'b> Encoder<'b> {
-    /// Opens a value that holds others, after its tag.
-    #[inline]
-    fn open(&mut self) -> Result<Compound<'_, 'b>, Refusal> {
-        Ok(Compound { encoder: self, sorted: None })
-    }
-
-    /// The same for contents whose order means nothing.
-    fn open_sorted(&mut self) -> Result<Compound<'_, 'b>, Refusal> {
-        let sorted = Some(Sorted { start: self.out.len(), ends: SmallVec::new() });
-        Ok(Compound { encoder: self, sorted })
-    }
-}
-
-macro_rules! fixed {
-    ($($method:ident($type:ty) = $tag:ident;)*) => {$(
-        #[inline]
-        fn $method(self, value: $type) -> Done {
-            self.fixed(tag::$tag, value.to_le_bytes())
-        }
-    )*};
-}
-
-impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
-    type Ok = ();
-    type Error = Refusal;
-    type SerializeSeq = Compound<'e, 'b>;
-    type SerializeTuple = Compound<'e, 'b>;
-    type SerializeTupleStruct = Compound<'e, 'b>;
-    type SerializeTupleVariant = Compound<'e, 'b>;
-    type SerializeMap = Compound<'e, 'b>;
-    type SerializeStruct = Compound<'e, 'b>;
-    type SerializeStructVariant = Compound<'e, 'b>;
-
-    fixed! {
-        serialize_u8(u8) = U8;
-        serialize_u16(u16) = U16;
-        serialize_u32(u32) = U32;
-        serialize_u64(u64) = U64;
-        serialize_u128(u128) = U128;
-        serialize_i8(i8) = I8;
-        serialize_i16(i16) = I16;
-        serialize_i32(i32) = I32;
-        serialize_i64(i64) = I64;
-        serialize_i128(i128) = I128;
-        serialize_f32(f32) = F32;
-        serialize_f64(f64) = F64;
-    }
-
-    #[inline]
-    fn serialize_bool(self, value: bool) -> Done {
-        self.fixed(tag::BOOL, [value.into()])
-    }
-
-    #[inline]
-    fn serialize_char(self, value: char) -> Done {
-        self.fixed(tag::CHAR, u32::from(value).to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_str(self, value: &str) -> Done {
-        self.named(tag::STR, value);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_bytes(self, value: &[u8]) -> Done {
-        self.out.push(tag::BYTES);
-        self.counted(value);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_none(self) -> Done {
-        self.fixed(tag::NONE, [])
-    }
-
-    #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
-        self.out.push(tag::SOME);
-        self.value(value)
-    }
-
-    #[inline]
-    fn serialize_unit(self) -> Done {
-        self.fixed(tag::UNIT, [])
-    }
-
-    fn serialize_unit_struct(self, name: &'static str) -> Done {
-        self.named(tag::UNIT_STRUCT, name);
-        Ok(())
-    }
-
-    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Done {
-        self.variant(tag::UNIT_VARIANT, name, index, variant);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Done {
-        self.named(tag::NEWTYPE_STRUCT, name);
-        self.value(value)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Done {
-        self.variant(tag::NEWTYPE_VARIANT, name, index, variant);
-        self.value(value)
-    }
-
-    fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'e, 'b>, Refusal> {
-        let is_set = is_hash_set(self.type_name);
-        self.out.push(if is_set { tag::SET } else { tag::SEQ });
-        if is_set || self.order == Order::Any { self.open_sorted() } else { self.open() }
-    }
-
-    #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
-        self.out.push(tag::TUPLE);
-        self.open()
-    }
-
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
-        self.named(tag::TUPLE_STRUCT, name);
-        self.open()
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<Compound<'e, 'b>, Refusal> {
-        self.variant(tag::TUPLE_VARIANT, name, index, variant);
-        self.open()
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Compound<'e, 'b>, Refusal> {
-        self.out.push(tag::MAP);
-        self.open_sorted()
-    }
-
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
-        self.named(tag::STRUCT, name);
-        self.open()
-    }
-
-    fn serialize_struct_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<Compound<'e, 'b>, Refusal> {
-        self.variant(tag::STRUCT_VARIANT, name, index, variant);
-        self.open()
-    }
-
-    #[inline]
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-}
-
-/// A value that holds others, from its tag to its `END`.
-struct Compound<'e, 'b> {
-    encoder: &'e mut Encoder<'b>,
-    sorted: Option<Sorted>,
-}
-
-impl Compound<'_, '_> {
-    #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        self.encoder.value(value)?;
-        if let Some(sorted) = &mut self.sorted {
-            sorted.ends.push(self.encoder.out.len());
-        }
-        Ok(())
-    }
-
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Done {
-        self.encoder.named(tag::FIELD, name);
-        self.encoder.value(value)
-    }
-
-    fn skipped(&mut self, name: &str) -> Done {
-        self.encoder.named(tag::SKIP, name);
-        Ok(())
-    }
-
-    #[inline]
-    fn finish(self) -> Done {
-        if let Some(sorted) = self.sorted {
-            sorted.apply(self.encoder.out);
-        }
-        self.encoder.fixed(tag::END, [])
-    }
-}
-
-macro_rules! compound {
-    ($($trait:ident { $($item:tt)* })*) => {$(
-        impl ser::$trait for Compound<'_, '_> {
-            type Ok = ();
-            type Error = Refusal;
-
-            compound!(@item $($item)*);
-
-            #[inline]
-            fn end(self) -> Done {
-                self.finish()
-            }
-        }
-    )*};
-    (@item element $method:ident) => {
-        #[inline]
-        fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-            self.element(value)
-        }
-    };
-    (@item fields) => {
-        #[inline]
-        fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Done {
-            self.field(name, value)
-        }
-
-        fn skip_field(&mut self, name: &'static str) -> Done {
-            self.skipped(name)
-        }
-    };
-    (@item entries) => {
-        fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
-            self.encoder.value(key)
-        }
-
-        /// A value ends its entry.
-        fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-            self.element(value)
-        }
-    };
-}
-
-compound! {
-    SerializeSeq { element serialize_element }
-    SerializeTuple { element serialize_element }
-    SerializeTupleStruct { element serialize_field }
-    SerializeTupleVariant { element serialize_field }
-    SerializeStruct { fields }
-    SerializeStructVariant { fields }
-    SerializeMap { entries }
 }
 
 /// Where the parts of a set or map lie in the buffer: one after another from `start`, up to each of `ends`.

@@ -176,7 +176,10 @@ fn changed<C: Codec>() -> Error {
         ("a field left out by `skip_serializing_if` may be why", "msgpack")
     };
     let name = C::NAME;
-    Error::new(ErrorKind::Encode, format!("its {name} bytes don't decode to it; {cause}: try `codec = \"{other}\"`"))
+    Error::new(
+        ErrorKind::Encode,
+        format!("its {name} bytes don't decode to it; {cause}: try `codec = \"{other}\"`"),
+    )
 }
 
 fn unwritable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

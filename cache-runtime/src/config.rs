@@ -53,7 +53,10 @@ pub struct Config {
 #[derive(Clone)]
 enum Source {
     /// A URL, and the variable or call that gave it.
-    Url { text: String, place: String },
+    Url {
+        text: String,
+        place: String,
+    },
     Blocking(Arc<dyn Backend>),
     Async(Arc<dyn AsyncBackend>),
 }
@@ -81,8 +84,9 @@ impl Config {
         config.default_ttl = config.read("CACHE_DEFAULT_TTL", "a duration like `60` or `5m`", parse_duration);
         config.timeout = config.read("CACHE_TIMEOUT", "a duration like `250ms`", parse_duration);
         config.disabled = !config.read("CACHE_ENABLED", "`1` or `0`", parse_switch).unwrap_or(true);
-        config.all_memory =
-            config.read("CACHE_BACKEND", "`memory`", |text| (text == "memory").then_some(true)).unwrap_or(false);
+        config.all_memory = config
+            .read("CACHE_BACKEND", "`memory`", |text| (text == "memory").then_some(true))
+            .unwrap_or(false);
         config
     }
 
@@ -211,7 +215,7 @@ impl Config {
         let source = match self.sources.get(alias) {
             _ if self.all_memory => return Ok(self.pair(Memory::default())),
             Some(source) => source.clone(),
-            None => self.from_variables(alias)?,
+            None => self.in_environment(alias)?,
         };
         match source {
             Source::Blocking(backend) => {
@@ -232,10 +236,10 @@ impl Config {
             "memory" => self.pair(Memory::open(url)?),
             #[cfg(feature = "redis")]
             "redis" | "rediss" | "unix" | "redis+unix" | "redis+cluster" | "redis+sentinel" => {
-                self.pair(crate::backend::redis::Redis::open(url, timeout)?)
+                self.server(crate::backend::redis::Redis::open(url, timeout)?)
             }
             #[cfg(feature = "memcached")]
-            "memcached" => self.pair(crate::backend::memcached::Memcached::open(url, timeout)?),
+            "memcached" => self.server(crate::backend::memcached::Memcached::open(url, timeout)?),
             unknown => return Err(unknown_scheme(unknown)),
         };
         connected.timeout = timeout;
@@ -252,6 +256,18 @@ impl Config {
         self.connected(Arc::new(Inline(backend.clone())), backend)
     }
 
+    /// A server's backend, which serves async callers itself if tokio is there.
+    #[cfg(all(feature = "tokio", any(feature = "redis", feature = "memcached")))]
+    fn server<B: Backend + AsyncBackend>(&self, backend: B) -> Connected {
+        self.pair(backend)
+    }
+
+    #[cfg(all(not(feature = "tokio"), any(feature = "redis", feature = "memcached")))]
+    fn server<B: Backend>(&self, backend: B) -> Connected {
+        let backend = Arc::new(backend);
+        self.connected(Arc::new(Inline(backend.clone())), Arc::new(Spawned(backend)))
+    }
+
     fn connected(&self, blocking: Arc<dyn AsyncBackend>, asynchronous: Arc<dyn AsyncBackend>) -> Connected {
         Connected {
             blocking,
@@ -262,7 +278,7 @@ impl Config {
         }
     }
 
-    fn from_variables(&self, alias: &str) -> Result<Source, Error> {
+    fn in_environment(&self, alias: &str) -> Result<Source, Error> {
         let own = format!("CACHE_{}_URL", alias.to_ascii_uppercase().replace('-', "_"));
         let (common, default) = match alias {
             "redis" => ("REDIS_URL", "redis://127.0.0.1:6379"),
@@ -270,7 +286,8 @@ impl Config {
             "memory" => ("", "memory://"),
             _ => ("", ""),
         };
-        let names = [own.as_str(), common].into_iter().filter(|name| self.reads_environment && !name.is_empty());
+        let names =
+            [own.as_str(), common].into_iter().filter(|name| self.reads_environment && !name.is_empty());
         if let Some((name, text)) = names.into_iter().find_map(|name| Some((name, variable(name)?))) {
             return Ok(Source::Url { text, place: name.to_owned() });
         }
@@ -315,11 +332,13 @@ fn unknown_scheme(scheme: &str) -> Error {
         "redis" | "rediss" | "unix" | "redis+unix" | "redis+cluster" | "redis+sentinel" => "redis",
         "memcached" => "memcached",
         _ => {
-            let message =
-                format!("unknown URL scheme `{scheme}://`; known are `redis`, `unix`, `memcached` and `memory`");
+            let message = format!(
+                "unknown URL scheme `{scheme}://`; known are `redis`, `unix`, `memcached` and `memory`"
+            );
             return Error::new(ErrorKind::Config, message);
         }
     };
-    let message = format!("`{scheme}://` needs the feature `{feature}` of cache-runtime, which is not compiled in");
+    let message =
+        format!("`{scheme}://` needs the feature `{feature}` of cache-runtime, which is not compiled in");
     Error::new(ErrorKind::Config, message)
 }

@@ -57,7 +57,8 @@ impl Limits<'_> {
     /// The limits inside the next value.
     #[inline]
     fn enter<E: de::Error>(self) -> Result<Self, E> {
-        let room = self.room.checked_sub(1).ok_or_else(|| E::custom("values lie too deep within one another"))?;
+        let room =
+            self.room.checked_sub(1).ok_or_else(|| E::custom("values lie too deep within one another"))?;
         if self.counted {
             let left = self.budget.elements.get().checked_sub(1);
             self.budget.elements.set(left.ok_or_else(|| E::custom("more elements than the bytes can hold"))?);

@@ -105,7 +105,8 @@ pub(crate) fn seal(
 
 /// The header and payload of bytes that were sealed under `binding`. All others are an error, never a value.
 pub(crate) fn open<'a>(binding: &Binding<'_>, bytes: &'a [u8]) -> Result<(Header, &'a [u8]), Error> {
-    let foreign = || Error::new(ErrorKind::Protocol, "not an entry of this key, shape, codec and format version");
+    let foreign =
+        || Error::new(ErrorKind::Protocol, "not an entry of this key, shape, codec and format version");
     let (body, stored) = bytes.split_last_chunk::<CHECKSUM>().ok_or_else(foreign)?;
     // Before the checksum, so that another version's bytes are not read through for nothing.
     let opened = Header::read(binding.codec, body).ok_or_else(foreign)?;

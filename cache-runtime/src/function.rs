@@ -4,7 +4,6 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use crate::io::{Io, block_on};
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
-use crate::value::{Mode, Packed};
+use crate::value::{Format, Mode, Packed};
 
 pub(crate) use crate::state::State;
 use crate::state::{Looked, Spec, Ticket, Write};
@@ -34,16 +33,16 @@ impl Site {
 
     /// The state in the current context.
     #[inline]
-    fn state<M: Mode<S>, S>(&'static self) -> StateRef {
+    fn state(&'static self, format: MakeFormat) -> StateRef {
         match Context::scoped() {
-            None => StateRef::Global(self.state.get_or_init(|| self.state_in::<M, S>(Context::global()))),
-            Some(scope) => StateRef::Scoped(self.state_in::<M, S>(&scope)),
+            None => StateRef::Global(self.state.get_or_init(|| self.state_in(Context::global(), format))),
+            Some(scope) => StateRef::Scoped(self.state_in(&scope, format)),
         }
     }
 
     #[cold]
-    fn state_in<M: Mode<S>, S>(&'static self, context: &Context) -> Arc<State> {
-        context.function(std::ptr::from_ref(self).addr(), || State::new(context, &self.spec, M::format()))
+    fn state_in(&'static self, context: &Context, format: MakeFormat) -> Arc<State> {
+        context.function(std::ptr::from_ref(self).addr(), || State::new(context, &self.spec, format()))
     }
 }
 
@@ -76,23 +75,31 @@ pub struct Policy<V, S> {
     pub weigh: Option<fn(&S) -> u64>,
 }
 
-/// A cached function that returns `R`, stored as `O` says, where `M` says.
-pub struct Function<M, O: Outcome<R>, R> {
+type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
+type MakeFormat = fn() -> Option<Result<Format, Error>>;
+
+/// A cached function that returns `R`, stored as `O` says.
+///
+/// The mode is held as function pointers, so that a value that doesn't fit it is one error, where the
+/// function is made, and not one for each method that is called.
+pub struct Function<O: Outcome<R>, R> {
     site: &'static Site,
     policy: Policy<O::Value, O::Stored>,
-    mode: PhantomData<fn() -> M>,
+    format: MakeFormat,
+    pack: Pack<O::Stored>,
+    unpack: fn(Packed) -> Result<O::Stored, Error>,
 }
 
-impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
-    /// The function at `site`.
+impl<O: Outcome<R>, R> Function<O, R> {
+    /// The function at `site`, whose values are packed as `M` says.
     #[inline]
-    pub const fn new(site: &'static Site, policy: Policy<O::Value, O::Stored>) -> Self {
-        Self { site, policy, mode: PhantomData }
+    pub fn new<M: Mode<O::Stored>>(site: &'static Site, policy: Policy<O::Value, O::Stored>) -> Self {
+        Self { site, policy, format: M::format, pack: M::pack, unpack: M::unpack }
     }
 
     /// Answers from the cache, or runs `body` and stores its result.
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
-        let state = self.site.state::<M, _>();
+        let state = self.state();
         let looked = state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, Io::Blocking)));
         match self.judge(&state, looked) {
             Ok(ret) => ret,
@@ -102,7 +109,7 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
 
     /// [`call`](Self::call) for async functions.
     pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
-        let state = self.site.state::<M, _>();
+        let state = self.state();
         let looked = match state.look_here(&key) {
             Ok(looked) => looked,
             Err(key) => state.look(key, Io::Async).await,
@@ -115,14 +122,14 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
 
     /// Runs `body` and stores its result, whatever the cache holds.
     pub fn refresh(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
-        let state = self.site.state::<M, _>();
+        let state = self.state();
         let ticket = block_on(state.ticket(Io::Blocking));
         self.run(&state, key, ticket, body)
     }
 
     /// [`refresh`](Self::refresh) for async functions.
     pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
-        let state = self.site.state::<M, _>();
+        let state = self.state();
         let ticket = state.ticket(Io::Async).await;
         self.run_async(&state, key, ticket, body).await
     }
@@ -164,7 +171,7 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub fn invalidate(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        block_on(self.site.state::<M, _>().delete(&key?, Io::Blocking))
+        block_on(self.state().delete(&key?, Io::Blocking))
     }
 
     /// [`invalidate`](Self::invalidate) for async functions.
@@ -172,7 +179,7 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub async fn invalidate_async(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        self.site.state::<M, _>().delete(&key?, Io::Async).await
+        self.state().delete(&key?, Io::Async).await
     }
 
     /// Ends the life of every entry of the function.
@@ -180,7 +187,7 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
     /// # Errors
     /// The backend failed: entries may still be served.
     pub fn clear(&self) -> Result<(), Error> {
-        block_on(self.site.state::<M, _>().clear(Io::Blocking))
+        block_on(self.state().clear(Io::Blocking))
     }
 
     /// [`clear`](Self::clear) for async functions.
@@ -188,26 +195,31 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
     /// # Errors
     /// The backend failed: entries may still be served.
     pub async fn clear_async(&self) -> Result<(), Error> {
-        self.site.state::<M, _>().clear(Io::Async).await
+        self.state().clear(Io::Async).await
     }
 
     /// What the function has done so far.
     pub fn stats(&self) -> Stats {
-        self.site.state::<M, _>().stats()
+        self.state().stats()
     }
 
     /// The text key on a server.
     pub fn key(&self, key: Result<Key, Error>) -> String {
-        self.site.state::<M, _>().text_key(key.as_ref().ok())
+        self.state().text_key(key.as_ref().ok())
     }
 
     // The steps that the drivers share.
+
+    #[inline]
+    fn state(&self) -> StateRef {
+        self.site.state(self.format)
+    }
 
     /// What was found, as the function's return value; or the right to store what a run will give.
     fn judge(&self, state: &State, looked: Looked) -> Result<R, Ticket> {
         match looked {
             Looked::Miss(ticket) => Err(ticket),
-            Looked::Found(found) => match M::unpack(found.packed) {
+            Looked::Found(found) => match (self.unpack)(found.packed) {
                 Ok(stored) => {
                     state.hit(found.cost);
                     Ok(O::revive(stored))
@@ -255,7 +267,8 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
     ) -> Option<Write> {
         state.ran(cost);
         let stored = O::stored(ret)?;
-        if O::value(stored).is_some_and(|value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value))) {
+        if O::value(stored).is_some_and(|value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value)))
+        {
             return None;
         }
         let (key, life) = (key.ok()?, self.lifetime(state, stored)?);
@@ -282,13 +295,13 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
     }
 
     fn pack(&self, stored: &O::Stored) -> Result<Packed, Error> {
-        M::pack(stored, self.policy.weigh)
+        (self.pack)(stored, self.policy.weigh)
     }
 
     async fn peek_with(&self, key: Result<Key, Error>, io: Io) -> Result<Option<O::Stored>, Error> {
-        let state = self.site.state::<M, _>();
+        let state = self.state();
         match state.peek(&key?, io).await? {
-            Some(packed) => M::unpack(packed).map(Some).or_else(|error| {
+            Some(packed) => (self.unpack)(packed).map(Some).or_else(|error| {
                 state.undecodable(&error);
                 Ok(None)
             }),
@@ -297,7 +310,7 @@ impl<M: Mode<O::Stored>, O: Outcome<R>, R> Function<M, O, R> {
     }
 
     async fn insert_with(&self, key: Result<Key, Error>, value: O::Stored, io: Io) -> Result<(), Error> {
-        let (key, state) = (key?, self.site.state::<M, _>());
+        let (key, state) = (key?, self.state());
         let write = match self.lifetime(&state, &value) {
             None => None,
             Some(life) => Some((self.pack(&value)?, life)),

@@ -56,7 +56,9 @@ impl Key {
         text.push_str(head);
         match std::str::from_utf8(&self.bytes) {
             // A template that begins like a digest, or is too long, becomes a digest itself.
-            Ok(template) if self.is_text && !template.starts_with('#') && text.len() + template.len() <= MAX_TEXT => {
+            Ok(template)
+                if self.is_text && !template.starts_with('#') && text.len() + template.len() <= MAX_TEXT =>
+            {
                 text.push_str(template);
             }
             _ => {

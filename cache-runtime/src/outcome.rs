@@ -9,11 +9,11 @@
 use std::marker::PhantomData;
 
 /// The kind of a type that is neither `Result` nor `Option`.
-pub const PLAIN: u8 = 0;
+pub(crate) const PLAIN: u8 = 0;
 /// The kind of `Result`.
-pub const RESULT: u8 = 1;
+pub(crate) const RESULT: u8 = 1;
 /// The kind of `Option`.
-pub const OPTION: u8 = 2;
+pub(crate) const OPTION: u8 = 2;
 
 /// Tells the kind of `T`: see the module.
 pub struct Probe<T: ?Sized>(PhantomData<T>);
@@ -55,11 +55,6 @@ impl<T> Wraps<OPTION> for Option<T> {
 }
 
 /// How a return type `R` is stored, revived and judged; implemented by [`As`].
-#[diagnostic::on_unimplemented(
-    message = "`cache_none` needs a function that returns an `Option`, `cache_err` one that returns a `Result`",
-    label = "`{R}` has no such part to store",
-    note = "leave the option out: every other value is stored anyway"
-)]
 pub trait Outcome<R> {
     /// What `ttl = |value|` and `cache_if = |value|` see: the innermost success.
     type Value;
@@ -73,6 +68,24 @@ pub trait Outcome<R> {
     fn revive(stored: Self::Stored) -> R;
 }
 
+/// Stops the compilation if a type of these kinds has no `None`.
+#[track_caller]
+pub const fn assert_none(outer: u8, inner: u8) {
+    assert!(
+        outer == OPTION || inner == OPTION,
+        "`cache_none` needs a function that returns an `Option`: leave it out"
+    );
+}
+
+/// Stops the compilation if a type of these kinds has no `Err`.
+#[track_caller]
+pub const fn assert_err(outer: u8, inner: u8) {
+    assert!(
+        outer == RESULT || inner == RESULT,
+        "`cache_err` needs a function that returns a `Result`: leave it out"
+    );
+}
+
 /// Picks an [`Outcome`] by the kinds of the return type and the two options.
 pub struct As<const SELF: u8, const INNER: u8, const NONE: bool, const ERR: bool>;
 
@@ -82,10 +95,10 @@ pub type Stored<R, const SELF: u8, const INNER: u8, const NONE: bool, const ERR:
 
 /// One impl: the pattern of the stored part within the return value, and back.
 macro_rules! outcome {
-    ($([$($generic:ident),*] $self:ident $inner:ident $none:literal $err:literal:
+    ($([$($generic:ident),*] $self:ident $inner:ident $(any $any:ident)? [$none:expr, $err:expr]:
         $ret:ty => $stored:ty, $value:ty;
         stored $pattern:pat => $part:expr; value $within:pat => $success:expr; revive $back:expr;)*) => {$(
-        impl<$($generic),*> Outcome<$ret> for As<$self, $inner, $none, $err> {
+        impl<$($generic,)* $(const $any: bool)?> Outcome<$ret> for As<$self, $inner, $none, $err> {
             type Value = $value;
             type Stored = $stored;
             fn stored(ret: &$ret) -> Option<&$stored> {
@@ -104,7 +117,7 @@ macro_rules! outcome {
     )*};
 }
 
-impl<R, const INNER: u8> Outcome<R> for As<PLAIN, INNER, false, false> {
+impl<R, const INNER: u8, const NONE: bool, const ERR: bool> Outcome<R> for As<PLAIN, INNER, NONE, ERR> {
     type Value = R;
     type Stored = R;
     fn stored(ret: &R) -> Option<&R> {
@@ -119,39 +132,39 @@ impl<R, const INNER: u8> Outcome<R> for As<PLAIN, INNER, false, false> {
 }
 
 outcome! {
-    [T, E] RESULT PLAIN false false: Result<T, E> => T, T;
+    [T, E] RESULT PLAIN any NONE [NONE, false]: Result<T, E> => T, T;
         stored Ok(part) => part; value part => part; revive Ok;
-    [T, E] RESULT PLAIN false true: Result<T, E> => Result<T, E>, T;
+    [T, E] RESULT PLAIN any NONE [NONE, true]: Result<T, E> => Result<T, E>, T;
         stored part => part; value Ok(value) => value; revive |whole| whole;
-    [T] OPTION PLAIN false false: Option<T> => T, T;
+    [T] OPTION PLAIN any ERR [false, ERR]: Option<T> => T, T;
         stored Some(part) => part; value part => part; revive Some;
-    [T] OPTION PLAIN true false: Option<T> => Option<T>, T;
+    [T] OPTION PLAIN any ERR [true, ERR]: Option<T> => Option<T>, T;
         stored part => part; value Some(value) => value; revive |whole| whole;
 
-    [T, E, F] RESULT RESULT false false: Result<Result<T, F>, E> => T, T;
+    [T, E, F] RESULT RESULT any NONE [NONE, false]: Result<Result<T, F>, E> => T, T;
         stored Ok(Ok(part)) => part; value part => part; revive |part| Ok(Ok(part));
-    [T, E, F] RESULT RESULT false true: Result<Result<T, F>, E> => Result<Result<T, F>, E>, T;
+    [T, E, F] RESULT RESULT any NONE [NONE, true]: Result<Result<T, F>, E> => Result<Result<T, F>, E>, T;
         stored part => part; value Ok(Ok(value)) => value; revive |whole| whole;
-    [T] OPTION OPTION false false: Option<Option<T>> => T, T;
+    [T] OPTION OPTION any ERR [false, ERR]: Option<Option<T>> => T, T;
         stored Some(Some(part)) => part; value part => part; revive |part| Some(Some(part));
-    [T] OPTION OPTION true false: Option<Option<T>> => Option<Option<T>>, T;
+    [T] OPTION OPTION any ERR [true, ERR]: Option<Option<T>> => Option<Option<T>>, T;
         stored part => part; value Some(Some(value)) => value; revive |whole| whole;
 
-    [T, E] RESULT OPTION false false: Result<Option<T>, E> => T, T;
+    [T, E] RESULT OPTION [false, false]: Result<Option<T>, E> => T, T;
         stored Ok(Some(part)) => part; value part => part; revive |part| Ok(Some(part));
-    [T, E] RESULT OPTION true false: Result<Option<T>, E> => Option<T>, T;
+    [T, E] RESULT OPTION [true, false]: Result<Option<T>, E> => Option<T>, T;
         stored Ok(part) => part; value Some(value) => value; revive Ok;
-    [T, E] RESULT OPTION false true: Result<Option<T>, E> => Result<Option<T>, E>, T;
+    [T, E] RESULT OPTION [false, true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored whole @ (Ok(Some(_)) | Err(_)) => whole; value Ok(Some(value)) => value; revive |whole| whole;
-    [T, E] RESULT OPTION true true: Result<Option<T>, E> => Result<Option<T>, E>, T;
+    [T, E] RESULT OPTION [true, true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored part => part; value Ok(Some(value)) => value; revive |whole| whole;
 
-    [T, E] OPTION RESULT false false: Option<Result<T, E>> => T, T;
+    [T, E] OPTION RESULT [false, false]: Option<Result<T, E>> => T, T;
         stored Some(Ok(part)) => part; value part => part; revive |part| Some(Ok(part));
-    [T, E] OPTION RESULT true false: Option<Result<T, E>> => Option<Result<T, E>>, T;
+    [T, E] OPTION RESULT [true, false]: Option<Result<T, E>> => Option<Result<T, E>>, T;
         stored whole @ (None | Some(Ok(_))) => whole; value Some(Ok(value)) => value; revive |whole| whole;
-    [T, E] OPTION RESULT false true: Option<Result<T, E>> => Result<T, E>, T;
+    [T, E] OPTION RESULT [false, true]: Option<Result<T, E>> => Result<T, E>, T;
         stored Some(part) => part; value Ok(value) => value; revive Some;
-    [T, E] OPTION RESULT true true: Option<Result<T, E>> => Option<Result<T, E>>, T;
+    [T, E] OPTION RESULT [true, true]: Option<Result<T, E>> => Option<Result<T, E>>, T;
         stored whole => whole; value Some(Ok(value)) => value; revive |whole| whole;
 }

@@ -12,7 +12,7 @@ pub use crate::codec::Postcard;
 pub use crate::error::Error;
 pub use crate::function::{Function, Policy, Site};
 pub use crate::key::{Args, Key, Template};
-pub use crate::outcome::{As, OPTION, Outcome, PLAIN, Plain, Probe, RESULT, Stored, Wraps};
+pub use crate::outcome::{As, Outcome, Plain, Probe, Stored, Wraps, assert_err, assert_none};
 pub use crate::state::Spec;
 pub use crate::stats::Stats;
 pub use crate::value::{Memory, Remote, weigh};

@@ -137,7 +137,8 @@ impl Remote {
         })?;
         let backend = self.connected.of(io);
         if bytes.len() > backend.max_value_len() {
-            let message = format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
+            let message =
+                format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         backend.set(text.as_bytes(), bytes.into(), write.life, Instant::now() + left).await

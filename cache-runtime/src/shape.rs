@@ -7,14 +7,16 @@
 //! The tracer (`shape/probe.rs`) is a `Deserializer` that has no data. A run follows one path of choices (which field,
 //! variant or element), notes what the type asks for at its end, and stops it there with an error. The next run takes
 //! the next path. So nothing is ever invented for a type to validate, except elements that stand before the one
-//! looked for in a tuple, and keys before their values in a map: if the type takes none of the [`probe::Sample`]s
-//! there, its name stands for the element.
+//! looked for in a tuple, and keys before their values in a map: if a type takes none of the samples there, its name
+//! stands for what lies behind. Two things escape: what a hand-written impl asks for after the first element of a
+//! sequence, and what it asks for only after having seen a value.
 //!
 //! The text reads like `struct "User"{"id":u64,"tags":seq(string),"boss":option(#0)}`; `#0` is the first type of the
 //! text that holds others, seen before. It names each once, so runs are as many as the distinct types have parts, and
 //! recursion ends. Types are told apart by the name of their visitor, which holds their path and type arguments.
 
 mod probe;
+mod walk;
 
 use std::any::type_name;
 use std::collections::HashMap;
@@ -152,7 +154,7 @@ impl Trace {
                 return Ok(trace);
             }
         }
-        trace.text.push_str(type_name::<T>());
+        trace.write(format_args!("~{:?}", type_name::<T>()));
         Ok(trace)
     }
 

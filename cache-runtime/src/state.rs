@@ -206,9 +206,9 @@ impl State {
             return Ok(None);
         }
         match &self.place {
-            Place::Typed(store) => {
-                Ok(store.get(key.bytes(), self.clock.monotonic()).map(|slot| Packed::Typed(slot.value, slot.size)))
-            }
+            Place::Typed(store) => Ok(store
+                .get(key.bytes(), self.clock.monotonic())
+                .map(|slot| Packed::Typed(slot.value, slot.size))),
             Place::Remote(remote) => match remote.look(key, &self.clock, io).await.entry {
                 Ok(entry) => Ok(entry.map(|(payload, _)| Packed::Encoded(payload))),
                 Err(remote::Unusable::Entry(_)) => Ok(None),

@@ -77,8 +77,18 @@ impl fmt::Display for AllStats {
 }
 
 const COLUMNS: [&str; 12] = [
-    "function", "backend", "hits", "misses", "hit %", "runs", "stores", "errors", "undecodable", "oversize",
-    "in bodies", "saved",
+    "function",
+    "backend",
+    "hits",
+    "misses",
+    "hit %",
+    "runs",
+    "stores",
+    "errors",
+    "undecodable",
+    "oversize",
+    "in bodies",
+    "saved",
 ];
 
 /// Names to the left, numbers to the right, every column as wide as its widest cell.

@@ -85,14 +85,21 @@ impl Url {
         self.take_with(name, "a size like `512KiB` or `64MiB`", parse_size)
     }
 
-    fn take_with<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
+    fn take_with<T>(
+        &mut self,
+        name: &str,
+        what: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let Some(index) = self.query.iter().position(|(known, _)| known == name) else {
             return Ok(None);
         };
         let (_, text) = self.query.remove(index);
         match parse(&text) {
             Some(value) => Ok(Some(value)),
-            None => Err(Error::new(ErrorKind::Config, format!("the URL parameter `{name}={text}` is not {what}"))),
+            None => {
+                Err(Error::new(ErrorKind::Config, format!("the URL parameter `{name}={text}` is not {what}")))
+            }
         }
     }
 
@@ -102,7 +109,11 @@ impl Url {
             None => Ok(()),
             Some((name, _)) => Err(Error::new(
                 ErrorKind::Config,
-                format!("unknown URL parameter `{name}` for `{}://`; known are `{}`", self.scheme, known.join("`, `")),
+                format!(
+                    "unknown URL parameter `{name}` for `{}://`; known are `{}`",
+                    self.scheme,
+                    known.join("`, `")
+                ),
             )),
         }
     }
@@ -167,7 +178,8 @@ fn percent_decode(text: &str) -> Option<String> {
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                let digit =
+                    |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
                 digit(rest.next()?)? << 4 | digit(rest.next()?)?
             }
             _ => byte,
@@ -210,7 +222,8 @@ mod tests {
 
     #[test]
     fn every_part_is_read() {
-        let mut url = Url::parse("Redis://me:p%40ss@h1:1,[::1]:2,h3/7?timeout=100ms&max=2KiB&pool=3").unwrap();
+        let mut url =
+            Url::parse("Redis://me:p%40ss@h1:1,[::1]:2,h3/7?timeout=100ms&max=2KiB&pool=3").unwrap();
         assert_eq!((url.scheme.as_str(), url.path.as_str()), ("redis", "/7"));
         assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("me"), Some("p@ss")));
         let hosts: Vec<_> = url.hosts.iter().map(|host| (host.name.as_str(), host.port)).collect();
@@ -225,8 +238,12 @@ mod tests {
     #[test]
     fn no_error_shows_a_password() {
         for text in [
-            "redis://:s3cret@h:notaport", "redis://:s3cret@h:0", "redis:s3cret@h", "redis://u:s3cret@h/%zz",
-            "redis://u:s3/cret@h:x", "redis://h/%zz?password=s3cret",
+            "redis://:s3cret@h:notaport",
+            "redis://:s3cret@h:0",
+            "redis:s3cret@h",
+            "redis://u:s3cret@h/%zz",
+            "redis://u:s3/cret@h:x",
+            "redis://h/%zz?password=s3cret",
         ] {
             let message = format!("{0} {0:?}", Url::parse(text).unwrap_err());
             assert!(!message.contains("s3") && !message.contains("cret"), "{message}");

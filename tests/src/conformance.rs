@@ -215,7 +215,7 @@ async fn values_may_be_empty_and_long(store: &Store) {
     }
     // The longest key that goes out as it is leaves the least room for the value.
     for (key, length) in lengths.into_iter().flat_map(|length| [([b'l'; 250], length), ([0; 250], length)]) {
-        let value: Bytes = (0..length).map(|index| (index % 251) as u8).collect();
+        let value: Bytes = (0..=250).cycle().take(length).collect();
         let stored = store.0.set(&key, value.clone(), None, soon()).await;
         if length <= max {
             stored.unwrap();

@@ -220,7 +220,7 @@ fn launch(program: &Program, options: &[String], port: u16, dir: &Path) -> Optio
         }
         thread::sleep(Duration::from_millis(5));
     }
-    let _ = child.kill();
+    let _ = child.kill().and_then(|()| child.wait());
     panic!("`{}` doesn't answer on port {port}", program.name);
 }
 
@@ -248,9 +248,9 @@ fn new_dir() -> PathBuf {
 /// What the kernel waits for is the end of the thread that started the program, and tests have threads
 /// of their own; hence one thread that starts all.
 fn spawn(program: &Program, arguments: &[String]) -> Child {
-    type Started = std::io::Result<Child>;
-    static STARTER: LazyLock<Mutex<Sender<(Command, Sender<Started>)>>> = LazyLock::new(|| {
-        let (sender, receiver) = channel::<(Command, Sender<Started>)>();
+    type Order = (Command, Sender<std::io::Result<Child>>);
+    static STARTER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
+        let (sender, receiver) = channel::<Order>();
         thread::spawn(move || {
             for (mut command, reply) in receiver {
                 let _ = reply.send(command.spawn());

@@ -107,7 +107,7 @@ async fn garbage_is_an_error() {
 
 #[tokio::test]
 async fn answers_that_announce_too_much_are_errors() {
-    let timeout_or_protocol = [ErrorKind::Timeout, ErrorKind::Protocol];
+    let nested: &'static [u8] = b"*1\r\n".repeat(10_000).leak();
     for answer in [
         &b"$9223372036854775807\r\nx"[..],
         b"$536870912\r\nx",
@@ -116,18 +116,37 @@ async fn answers_that_announce_too_much_are_errors() {
         b"|4611686018427387903\r\n",
         b"=-1\r\n",
         b"!-1\r\n",
-        b"*-2\r\n",
         b"(\r\n",
         b"VA 1073741824 kkey\r\nx",
         b"VA 18446744073709551615 kkey\r\nx",
         b"VA -1 kkey\r\n",
         b"VA\r\n",
+        &[b'*'; 4096],
+        nested,
     ] {
-        fails(fakes::answering(answer), &timeout_or_protocol).await;
+        for Kinds { name, kinds } in both(fakes::answering(answer)) {
+            for backend in kinds {
+                let error = backend.get(b"key", within(SHORT / 3)).await.unwrap_err();
+                let expected = [ErrorKind::Timeout, ErrorKind::Protocol];
+                assert!(expected.contains(&error.kind()), "{name} {:?}: {error:?}", answer.escape_ascii());
+            }
+        }
     }
-    fails(fakes::answering(&[b'*'; 4096]), &timeout_or_protocol).await;
-    let nested: &'static [u8] = b"*1\r\n".repeat(10_000).leak();
-    fails(fakes::answering(nested), &timeout_or_protocol).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_lost_step_is_not_used_again() {
+    for Kinds { name, kinds } in [
+        redis(&format!("redis://{}", fakes::answering(b":1\r\n$5\r\nstale\r\n"))),
+        memcached(&format!("memcached://{}", fakes::answering(b"HD kkey\r\nVA 5 kkey\r\nstale\r\n"))),
+    ] {
+        for backend in kinds {
+            for _ in 0..3 {
+                let error = backend.get(b"key", soon()).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Protocol, "{name}: {error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -409,7 +428,7 @@ fn outside_a_runtime_it_is_an_error() {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match call.as_mut().poll(&mut context) {
             std::task::Poll::Ready(Err(error)) => {
-                assert!(error.to_string().contains("tokio runtime"), "{error}")
+                assert!(error.to_string().contains("tokio runtime"), "{error}");
             }
             other => panic!("{other:?}"),
         }
@@ -433,9 +452,11 @@ fn tasks_share_one_connection_to_redis_and_threads_a_few() {
     assert!(asked <= 4, "{asked} connections for 100 tasks");
     thread::scope(|scope| {
         for n in 0..16 {
-            let backend = &backend;
+            let backend = &*backend;
             scope.spawn(move || {
-                (0..50).for_each(|_| assert_eq!(Backend::get(&**backend, &[n], soon()).unwrap(), None))
+                for _ in 0..50 {
+                    assert_eq!(Backend::get(backend, &[n], soon()).unwrap(), None);
+                }
             });
         }
     });
@@ -473,7 +494,7 @@ fn a_full_queue_of_a_unix_socket_is_a_timeout() {
     let backend = Redis::from_url(&format!("unix://{}", path.display())).unwrap();
     // Each call leaves a connection in the queue that nobody takes.
     let filler: Vec<_> = std::iter::from_fn(|| {
-        let socket = std::thread::spawn({
+        let socket = thread::spawn({
             let path = path.clone();
             move || std::os::unix::net::UnixStream::connect(path)
         });

@@ -27,12 +27,12 @@ fn three() -> [MemcachedServer; 3] {
 
 #[test]
 fn memory_blocking() {
-    blocking(Arc::new(Memory::new()));
+    blocking(Arc::new(Memory::default()));
 }
 
 #[tokio::test]
 async fn memory_async() {
-    asynchronous(Arc::new(Memory::new())).await;
+    asynchronous(Arc::new(Memory::default())).await;
 }
 
 #[test]

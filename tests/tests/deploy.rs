@@ -87,8 +87,28 @@ deploys! {
 
 mod variant_inserted {
     use super::*;
-    build!(old, "bincode", Value::Circle(1), pub(super) enum Value { Circle(u32), #[allow(dead_code)] Square(u32) });
-    build!(new, "bincode", Value::Circle(1), pub(super) enum Value { #[allow(dead_code)] Point, Circle(u32), #[allow(dead_code)] Square(u32) });
+    build!(
+        old,
+        "bincode",
+        Value::Circle(1),
+        pub(super) enum Value {
+            Circle(u32),
+            #[allow(dead_code)]
+            Square(u32),
+        }
+    );
+    build!(
+        new,
+        "bincode",
+        Value::Circle(1),
+        pub(super) enum Value {
+            #[allow(dead_code)]
+            Point,
+            Circle(u32),
+            #[allow(dead_code)]
+            Square(u32),
+        }
+    );
 
     #[test]
     fn neither_build_reads_the_other() {
@@ -183,7 +203,10 @@ mod untraceable {
         assert_eq!((positional(), positional()), (Loose::Number(1), Loose::Number(1)));
         assert_eq!((positional::stats().runs, positional::stats().errors), (2, 2));
         let error = positional::invalidate().unwrap_err().to_string();
-        assert!(error.contains("codec = \"msgpack\"") && error.contains("deploy::untraceable::positional"), "{error}");
+        assert!(
+            error.contains("codec = \"msgpack\"") && error.contains("deploy::untraceable::positional"),
+            "{error}"
+        );
         let error = cache_runtime::check().unwrap_err().to_string();
         assert!(error.contains("codec = \"msgpack\""), "{error}");
         #[cfg(feature = "servers")]

@@ -79,7 +79,10 @@ mod servers {
     #[test]
     fn redis_and_memcached() {
         let (redis, memcached) = (RedisServer::start(), MemcachedServer::start());
-        on(Config::new().url("redis", &redis.url()).url("memcached", &memcached.url()), &["redis", "memcached"]);
+        on(
+            Config::new().url("redis", &redis.url()).url("memcached", &memcached.url()),
+            &["redis", "memcached"],
+        );
     }
 
     #[test]

@@ -130,7 +130,11 @@ fn counted(n: u64) -> u64 {
 fn commands(server: &RedisServer) -> u64 {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", server.port())).unwrap());
     stream.get_mut().write_all(b"INFO stats\r\n").unwrap();
-    let line = stream.lines().map(Result::unwrap).find(|line| line.starts_with("total_commands_processed:")).unwrap();
+    let line = stream
+        .lines()
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("total_commands_processed:"))
+        .unwrap();
     line.trim().rsplit(':').next().unwrap().parse().unwrap()
 }
 

@@ -28,11 +28,23 @@ impl<B: Backend + ?Sized> AsyncBackend for Inline<B> {
         Box::pin(async move { self.0.get_many(keys, deadline) })
     }
 
-    fn set<'a>(&'a self, key: &'a [u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Reply<'a, ()> {
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, ()> {
         Box::pin(async move { self.0.set(key, value, ttl, deadline) })
     }
 
-    fn add<'a>(&'a self, key: &'a [u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Reply<'a, bool> {
+    fn add<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
         Box::pin(async move { self.0.add(key, value, ttl, deadline) })
     }
 
@@ -59,7 +71,9 @@ impl Spawned {
             let work = runtime.spawn_blocking(move || work(&*backend));
             match tokio::time::timeout_at(deadline.into(), work).await {
                 Ok(Ok(result)) => result,
-                Ok(Err(died)) => Err(Error::new(ErrorKind::Unavailable, "the backend panicked").with_source(died)),
+                Ok(Err(died)) => {
+                    Err(Error::new(ErrorKind::Unavailable, "the backend panicked").with_source(died))
+                }
                 Err(_) => Err(late()),
             }
         })
@@ -86,12 +100,24 @@ impl AsyncBackend for Spawned {
         self.run(deadline, move |backend| backend.get_many(&borrowed(&keys), deadline))
     }
 
-    fn set<'a>(&'a self, key: &'a [u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Reply<'a, ()> {
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, ()> {
         let key = key.to_vec();
         self.run(deadline, move |backend| backend.set(&key, value, ttl, deadline))
     }
 
-    fn add<'a>(&'a self, key: &'a [u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Reply<'a, bool> {
+    fn add<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
         let key = key.to_vec();
         self.run(deadline, move |backend| backend.add(&key, value, ttl, deadline))
     }
@@ -157,12 +183,24 @@ impl AsyncBackend for Bridged {
         self.run(deadline, |backend| async move { backend.get_many(&borrowed(&keys), deadline).await })
     }
 
-    fn set<'a>(&'a self, key: &'a [u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Reply<'a, ()> {
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, ()> {
         let key = key.to_vec();
         self.run(deadline, |backend| async move { backend.set(&key, value, ttl, deadline).await })
     }
 
-    fn add<'a>(&'a self, key: &'a [u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Reply<'a, bool> {
+    fn add<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
         let key = key.to_vec();
         self.run(deadline, |backend| async move { backend.add(&key, value, ttl, deadline).await })
     }
@@ -200,7 +238,8 @@ fn background() -> Result<&'static tokio::runtime::Handle, Error> {
 
 #[cfg(feature = "tokio")]
 fn no_runtime(error: tokio::runtime::TryCurrentError) -> Error {
-    Error::new(ErrorKind::Unavailable, "async calls to a remote backend need a tokio runtime").with_source(error)
+    Error::new(ErrorKind::Unavailable, "async calls to a remote backend need a tokio runtime")
+        .with_source(error)
 }
 
 #[cfg(feature = "tokio")]

@@ -38,9 +38,11 @@ pub struct Bound {
 
 // Typed store
 
+type Entries = moka::sync::Cache<Box<[u8]>, Slot>;
+
 /// A bounded map from key bytes to typed values.
 pub(crate) struct Store {
-    entries: moka::sync::Cache<Box<[u8]>, Slot>,
+    entries: Entries,
     bound: Bound,
     generation: AtomicU64,
     /// Stores since the last sweep.
@@ -69,10 +71,10 @@ impl Store {
             (None, Some(bytes)) => (bytes, Some(1)),
             (Some(capacity), Some(bytes)) => (bytes, Some(bytes / capacity.max(1))),
         };
-        let builder = moka::sync::Cache::builder().max_capacity(limit);
+        let builder = Entries::builder().max_capacity(limit);
         let builder = match share {
             None => builder,
-            Some(share) => builder.weigher(move |key: &Box<[u8]>, slot: &Slot| {
+            Some(share) => builder.weigher(move |key, slot| {
                 let size = entry_size(key, slot).max(share);
                 u32::try_from(size).unwrap_or(u32::MAX)
             }),
@@ -128,7 +130,8 @@ impl Store {
     fn check_size(&self, key: &[u8], slot: &Slot) -> Result<(), Error> {
         match self.bound.max_bytes {
             Some(max) if entry_size(key, slot) > max => {
-                let message = format!("{} bytes do not fit a memory store of {max} bytes", entry_size(key, slot));
+                let message =
+                    format!("{} bytes do not fit a memory store of {max} bytes", entry_size(key, slot));
                 Err(Error::new(ErrorKind::TooLarge, message))
             }
             _ => Ok(()),
@@ -266,7 +269,9 @@ fn ready<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
 fn in_time(deadline: Instant) -> Result<(), Error> {
     match Instant::now() < deadline {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::Timeout, "the call's time was used up before it reached the backend")),
+        false => {
+            Err(Error::new(ErrorKind::Timeout, "the call's time was used up before it reached the backend"))
+        }
     }
 }
 

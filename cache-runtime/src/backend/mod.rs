@@ -12,11 +12,19 @@ use bytes::Bytes;
 use crate::error::Error;
 
 pub(crate) mod adapt;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod limits;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
 pub(crate) mod memory;
+#[cfg(all(feature = "tokio", any(feature = "redis", feature = "memcached")))]
+mod per_runtime;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod pool;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+#[cfg(feature = "redis")]
+mod wire;
 
 /// A boxed future, as [`AsyncBackend`] returns them: a network call dwarfs the box.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -4,6 +4,7 @@
 //! one. Both send the same commands and read the answers with the same functions. Of redis-rs this
 //! uses the encoder, the parser and the multiplexed connection; none of its types is public here.
 
+use std::convert::identity;
 use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -207,7 +208,7 @@ fn one(answer: Value) -> Result<Option<Bytes>, Error> {
     }
 }
 
-fn many(count: usize) -> impl FnOnce(Value) -> Result<Vec<Option<Bytes>>, Error> {
+fn many(count: usize) -> impl Fn(Value) -> Result<Vec<Option<Bytes>>, Error> {
     move |answer| match answer {
         Value::Array(values) if values.len() == count => values.into_iter().map(one).collect(),
         _ => Err(unexpected()),
@@ -226,6 +227,17 @@ fn any(answer: Value) -> Result<bool, Error> {
     match answer {
         Value::Int(count) => Ok(count > 0),
         _ => Err(unexpected()),
+    }
+}
+
+/// Outside, what went wrong with the connection, which is not used again; inside, what the server says.
+type Judged<T> = Result<Result<T, Error>, Error>;
+
+/// An answer that doesn't fit the command shows that the connection has lost step.
+fn judge<T>(answer: Result<Value, RedisError>, read: impl Fn(Value) -> Result<T, Error>) -> Judged<T> {
+    match answer.map_err(failure)?.extract_error() {
+        Ok(value) => read(value).map(Ok),
+        Err(said) => Ok(Err(failure(said))),
     }
 }
 
@@ -280,16 +292,15 @@ impl Redis {
         &self,
         command: &Cmd,
         redo: Redo,
-        read: impl FnOnce(Value) -> Result<T, Error>,
+        read: impl Fn(Value) -> Result<T, Error>,
         deadline: Instant,
     ) -> Result<T, Error> {
         let deadline = self.server.limits.deadline(deadline)?;
         let request = command.get_packed_command();
         let connect = || self.server.connect(deadline);
-        self.pool
-            .run(redo, deadline, connect, |connection| connection.ask(&request, deadline).map_err(failure))
-            .and_then(|answer| read(answer.extract_error().map_err(failure)?))
-            .map_err(|error| error.at(&self.server.limits.place))
+        let call = |connection: &mut Connection| judge(connection.ask(&request, deadline), &read);
+        let answer = self.pool.run(redo, deadline, connect, call);
+        answer.and_then(identity).map_err(|error| error.at(&self.server.limits.place))
     }
 }
 
@@ -416,37 +427,43 @@ mod shared {
             &self,
             command: &Cmd,
             redo: Redo,
-            read: impl FnOnce(Value) -> Result<T, Error>,
+            read: impl Fn(Value) -> Result<T, Error>,
             deadline: Instant,
         ) -> Result<T, Error> {
             let deadline = self.server.limits.deadline(deadline)?;
-            self.answer(command, redo, deadline)
-                .await
-                .and_then(|answer| read(answer.extract_error().map_err(failure)?))
-                .map_err(|error| error.at(&self.server.limits.place))
+            let answer = self.run(command, redo, &read, deadline).await;
+            answer.and_then(identity).map_err(|error| error.at(&self.server.limits.place))
         }
 
-        async fn answer(&self, command: &Cmd, redo: Redo, deadline: Instant) -> Result<Value, Error> {
+        /// As `Pool::run`.
+        async fn run<T>(
+            &self,
+            command: &Cmd,
+            redo: Redo,
+            read: &impl Fn(Value) -> Result<T, Error>,
+            deadline: Instant,
+        ) -> Judged<T> {
             let shared = self.shared.get(Shared::default)?;
             let (live, used) = self.within(deadline, shared.connection(&self.server)).await?;
-            match self.send(&shared, live, command, deadline).await {
+            match self.send(&shared, live, command, read, deadline).await {
                 Err(error) if used && redo.applies(&error) => {}
                 answer => return answer,
             }
             let (live, _) = self.within(deadline, shared.connection(&self.server)).await?;
-            self.send(&shared, live, command, deadline).await
+            self.send(&shared, live, command, read, deadline).await
         }
 
         /// A future dropped here leaves its answer to the connection, which throws it away.
-        async fn send(
+        async fn send<T>(
             &self,
             shared: &Shared,
             mut live: Live,
             command: &Cmd,
+            read: &impl Fn(Value) -> Result<T, Error>,
             deadline: Instant,
-        ) -> Result<Value, Error> {
+        ) -> Judged<T> {
             let answer = live.connection.send_packed_command(command);
-            let answer = self.within(deadline, async { answer.await.map_err(failure) }).await;
+            let answer = self.within(deadline, async { judge(answer.await, read) }).await;
             if answer.is_err() {
                 // A timeout too: the line may be dead without anybody knowing.
                 shared.replace(&live);

@@ -2,11 +2,14 @@
 
 use serde::Deserialize;
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
-use serde::de::{SeqAccess, MapAccess};
+use serde::de::{MapAccess, SeqAccess};
 
 use super::*;
 
-fn decode<'de, T: Deserialize<'de>>(budget: &Budget, deserializer: impl Deserializer<'de, Error = Error>) -> Result<T, Error> {
+fn decode<'de, T: Deserialize<'de>>(
+    budget: &Budget,
+    deserializer: impl Deserializer<'de, Error = Error>,
+) -> Result<T, Error> {
     budget.seed::<T>().deserialize(deserializer)
 }
 
@@ -102,7 +105,11 @@ fn levels_are_those_of_canonical_bytes() {
             visitor.visit_some(self)
         }
 
-        fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+        fn deserialize_newtype_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            visitor: V,
+        ) -> Result<V::Value, Error> {
             visitor.visit_newtype_struct(self)
         }
 

@@ -34,12 +34,24 @@ fn refused(binding: &Binding<'_>, bytes: &[u8]) -> bool {
 #[test]
 fn golden() {
     let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(sealed(&BINDING, &header(), b"value")), concat!(
-        "666e63", "01", "01", "02", "0200", "0068e5cf8b010000", "6052e6cf8b010000", "d2040000",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
-        "76616c7565", "5f01205b00ebb65a0b5793074d61a76e0",
-    ));
-    assert_eq!(hex(sealed(&BINDING, &Header::default(), b"")), "");
+    let full = [
+        ("magic", "666e63"),
+        ("version", "01"),
+        ("codec", "01"),
+        ("flags", "02"),
+        ("number of groups", "0200"),
+        ("created", "0068e5cf8b010000"),
+        ("fresh until", "6052e6cf8b010000"),
+        ("cost", "d2040000"),
+        ("groups", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"),
+        ("payload", "76616c7565"),
+        ("checksum", "f01205b00ebb65a0b5793074d61a76e0"),
+    ];
+    assert_eq!(hex(sealed(&BINDING, &header(), b"value")), full.map(|(_, hex)| hex).concat());
+    assert_eq!(
+        hex(sealed(&BINDING, &Header::default(), b"")),
+        "666e6301010000000000000000000000ffffffffffffffff000000009674ccabe4358bdbc752c5ad58e66fac"
+    );
 }
 
 #[test]

@@ -3,9 +3,10 @@
 
 use std::any::type_name;
 
-use serde::de::value::{Error as Stop, StrDeserializer};
-use serde::de::{self, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Visitor};
+use serde::de::value::Error as Stop;
+use serde::de::{self, DeserializeSeed, Deserializer, Error as _, Visitor};
 
+use super::walk::Walk;
 use super::{Compound, Outcome, Parts, Trace};
 
 /// Samples of text; numbers are always 1, which `NonZero` takes too.
@@ -24,13 +25,13 @@ const STRINGS: [&str; 8] = [
 const BYTES: [&[u8]; 6] = [&[], &[0; 16], &[0; 4], &[0; 32], &[0; 20], &[0; 64]];
 
 pub(super) struct Probe<'t> {
-    trace: &'t mut Trace,
+    pub(super) trace: &'t mut Trace,
     answer: Answer,
 }
 
 /// What a request is answered with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     /// The next choice of the trace, or the end of the run.
     Trace,
     /// Something simple that may pass for a value.
@@ -71,7 +72,7 @@ impl Kind {
 }
 
 /// Ends the run. It says nothing because nobody reads it: the trace has what there is to know.
-fn stop() -> Stop {
+pub(super) fn stop() -> Stop {
     Stop::custom("")
 }
 
@@ -80,7 +81,7 @@ impl<'t> Probe<'t> {
         Self { trace, answer: Answer::Trace }
     }
 
-    fn reborrow(&mut self, answer: Answer) -> Probe<'_> {
+    pub(super) fn reborrow(&mut self, answer: Answer) -> Probe<'_> {
         Probe { trace: self.trace, answer }
     }
 
@@ -126,7 +127,12 @@ impl<'t> Probe<'t> {
     }
 
     /// As little of the type as may be: no elements, and nothing of the type within itself.
-    fn sampled<'de, V: Visitor<'de>>(mut self, kind: Kind, parts: Parts, visitor: V) -> Result<V::Value, Stop> {
+    fn sampled<'de, V: Visitor<'de>>(
+        mut self,
+        kind: Kind,
+        parts: Parts,
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
         let name = type_name::<V>();
         if !kind.is_variant() && self.trace.sampled.contains(&name) {
             return Err(stop());
@@ -211,7 +217,11 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         self.leaf("unit", |_| visitor.visit_unit())
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Stop> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
         self.leaf(&format!("unit {name:?}"), |_| visitor.visit_unit())
     }
 
@@ -219,7 +229,11 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         self.compound(Kind::Option, "", Parts::Unnamed(1), visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Stop> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
         self.compound(Kind::Newtype, name, Parts::Unnamed(1), visitor)
     }
 
@@ -277,84 +291,6 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 
     fn is_human_readable(&self) -> bool {
         false
-    }
-}
-
-/// A walk over the parts of a type: samples up to the one picked, which is traced. Nothing comes behind it. A walk
-/// that picks none is a sample itself.
-struct Walk<'t> {
-    probe: Probe<'t>,
-    parts: Parts,
-    picked: Option<usize>,
-    next: usize,
-}
-
-impl Walk<'_> {
-    fn traced<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
-        seed.deserialize(self.probe.reborrow(Answer::Trace))
-    }
-
-    fn sampled<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
-        let start = self.probe.trace.made;
-        let value = seed.deserialize(self.probe.reborrow(Answer::Sample))?;
-        // Samples within a larger sample stay open until that is complete: it may be what refuses them.
-        if self.picked.is_some() {
-            self.probe.trace.keep_samples(start);
-        }
-        Ok(value)
-    }
-
-    fn name<'de, S: DeserializeSeed<'de>>(&self, index: usize, seed: S) -> Result<S::Value, Stop> {
-        let Parts::Named(names) = self.parts else { return Err(stop()) };
-        let name: StrDeserializer<'_, Stop> = names.get(index).ok_or_else(stop)?.into_deserializer();
-        seed.deserialize(name)
-    }
-}
-
-impl<'de> de::SeqAccess<'de> for Walk<'_> {
-    type Error = Stop;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
-        let at = self.next;
-        self.next += 1;
-        match self.picked {
-            Some(picked) if at == picked => self.traced(seed).map(Some),
-            Some(picked) if at > picked => Ok(None),
-            None if at >= self.parts.len() => Ok(None),
-            _ => self.sampled(seed).map(Some),
-        }
-    }
-}
-
-impl<'de> de::MapAccess<'de> for Walk<'_> {
-    type Error = Stop;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
-        let first = self.next == 0;
-        self.next += 1;
-        match (self.picked, self.parts) {
-            (Some(field), Parts::Named(_)) if first => self.name(field, seed).map(Some),
-            (Some(0), _) if first => self.traced(seed).map(Some),
-            (Some(_), _) if first => self.sampled(seed).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
-        self.traced(seed)
-    }
-}
-
-impl<'de, 't> de::EnumAccess<'de> for Walk<'t> {
-    type Error = Stop;
-    type Variant = Probe<'t>;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Probe<'t>), Stop> {
-        let index = match self.picked {
-            Some(picked) => picked,
-            None => self.probe.trace.sample(self.parts.len()),
-        };
-        Ok((self.name(index, seed)?, self.probe))
     }
 }
 

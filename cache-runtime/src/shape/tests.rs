@@ -56,10 +56,10 @@ fn golden() {
                 \"kind\":enum \"Kind\"{\"A\":unit,\"B\":new u32,\"C\":(u8,string),\"D\":{\"x\":i8,\"y\":option(u16)}}}";
     assert_eq!(text::<User>(), user);
     assert_eq!(of::<User>().unwrap(), Shape { fingerprint: xxh3_64(user.as_bytes()), recursive: true });
-    assert_eq!(of::<User>().unwrap().fingerprint, 0);
-    assert_eq!(of::<u64>().unwrap().fingerprint, 0);
-    assert_eq!(of::<Page<Meters>>().unwrap().fingerprint, 0);
-    assert_eq!(named::<u64>("msgpack").fingerprint, 0);
+    assert_eq!(of::<User>().unwrap().fingerprint, 15_649_872_916_774_773_179);
+    assert_eq!(of::<u64>().unwrap().fingerprint, 11_693_619_057_167_577_075);
+    assert_eq!(of::<Page<Meters>>().unwrap().fingerprint, 2_636_960_999_487_749_754);
+    assert_eq!(named::<u64>("msgpack").fingerprint, 15_662_917_135_450_453_496);
 }
 
 #[test]
@@ -106,7 +106,8 @@ fn samples_lead_past_types_that_validate() {
     assert_eq!(text::<HashMap<url::Url, Row>>(), format!("map(str,{row})"));
     assert_eq!(text::<HashMap<uuid::Uuid, Row>>(), format!("map(bytes,{row})"));
     let first = "chrono::DateTime<chrono::Utc>, url::Url, uuid::Uuid, NonZeroU32, IpAddr";
-    let all = text::<(chrono::DateTime<chrono::Utc>, url::Url, uuid::Uuid, NonZeroU32, IpAddr, Kind, Tree, Row)>();
+    let all =
+        text::<(chrono::DateTime<chrono::Utc>, url::Url, uuid::Uuid, NonZeroU32, IpAddr, Kind, Tree, Row)>();
     assert!(all.ends_with(&format!("{row})")), "{all} after {first}");
     assert!(!all.contains('~'), "{all}");
 }
@@ -160,7 +161,11 @@ fn recursion_ends() {
     );
     assert_eq!(text::<Chicken>(), "struct \"Chicken\"{\"eggs\":seq(struct \"Egg\"{\"mother\":option(#0)})}");
     assert_eq!(text::<Dir>(), "map(string,#0)");
-    assert!([of::<Tree>(), of::<Forest>(), of::<Chicken>(), of::<Dir>()].iter().all(|s| s.as_ref().unwrap().recursive));
+    assert!(
+        [of::<Tree>(), of::<Forest>(), of::<Chicken>(), of::<Dir>()]
+            .iter()
+            .all(|s| s.as_ref().unwrap().recursive)
+    );
     assert!(!of::<(Kind, Kind)>().unwrap().recursive);
 }
 
@@ -346,7 +351,10 @@ fn variants_of_the_same_fields_are_each_traced() {
         C(u8, u8),
         D(u8, u16),
     }
-    assert_eq!(text::<Twins>(), "enum \"Twins\"{\"A\":{\"x\":u8},\"B\":{\"x\":u64},\"C\":(u8,u8),\"D\":(u8,u16)}");
+    assert_eq!(
+        text::<Twins>(),
+        "enum \"Twins\"{\"A\":{\"x\":u8},\"B\":{\"x\":u64},\"C\":(u8,u8),\"D\":(u8,u16)}"
+    );
 }
 
 #[test]

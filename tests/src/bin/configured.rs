@@ -37,7 +37,10 @@ fn main() {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "install" => {
-                let config = Config::from_env().url("sessions", "memory://").prefix("code:").default_ttl(Duration::MAX);
+                let config = Config::from_env()
+                    .url("sessions", "memory://")
+                    .prefix("code:")
+                    .default_ttl(Duration::MAX);
                 println!("install: {:?}", config.install());
             }
             "check" => match cache_runtime::check() {

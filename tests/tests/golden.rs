@@ -1,0 +1,53 @@
+//! Text keys as they are on a server. A change here is a change of format: entries of older builds become
+//! unreachable, which the changelog must say.
+
+use cache_runtime::testing::Scope;
+use cache_runtime::{Config, cached};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Serialize, Deserialize)]
+struct User {
+    id: u64,
+    name: String,
+}
+
+#[cached(backend = "store", namespace = "golden")]
+fn many(id: u64, name: &str, flags: Option<[bool; 2]>) -> User {
+    User { id, name: format!("{name}{flags:?}") }
+}
+
+#[cached(backend = "store", namespace = "golden", version = 2)]
+fn none() -> Vec<u64> {
+    vec![]
+}
+
+#[cached(backend = "store", namespace = "golden", key = "user:{id}:{name}")]
+fn template(id: u64, name: &str) -> String {
+    format!("{id}{name}")
+}
+
+#[cached(namespace = "golden")]
+fn in_memory(id: u64) -> u64 {
+    id
+}
+
+#[test]
+fn text_keys() {
+    let scope = Scope::with(Config::new().prefix("app:").url("store", "memory://")).unwrap();
+    let _entered = scope.enter();
+    assert_eq!(
+        many::key(7, "ann", Some([true, false])),
+        "app:golden:0:926613bef3b37ad9:#8913c1cf6cfed39d87ff1ce727ec0670001c6b9b1736ae76c8808bd6d7c00e3f"
+    );
+    // BLAKE3 of nothing, as its specification gives it.
+    assert_eq!(
+        none::key(),
+        "app:golden:2:4ebd2af0dbba65b9:#af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+    );
+    assert_eq!(template::key(7, "a b"), "app:golden:0:d8ad194648e774f1:user:7:a%20b");
+    // In memory there is no server, and so neither prefix nor shape.
+    assert_eq!(
+        in_memory::key(7),
+        "golden:0:#a40099f0b6e50268f5ca9bd834eac0395f7f5f9a40b516bc8ccc9f3433dadd52"
+    );
+}
