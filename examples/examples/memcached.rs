@@ -5,8 +5,8 @@
 //! cargo run -p cache-examples --example memcached
 //! ```
 //!
-//! `CACHE_MEMCACHED_URL`, then `MEMCACHED_URL`, say where Memcached is, unless it is on this machine. Run it without a server too:
-//! every call still gets its answer.
+//! `CACHE_MEMCACHED_URL`, then `MEMCACHED_URL`, say where Memcached is, unless it is on this machine. Run it
+//! without a server too: every call still gets its answer.
 
 use std::error::Error;
 use std::num::ParseIntError;

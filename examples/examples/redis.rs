@@ -5,8 +5,8 @@
 //! cargo run -p cache-examples --example redis
 //! ```
 //!
-//! `CACHE_REDIS_URL`, then `REDIS_URL`, say where Redis is, unless it is on this machine. Run it without a server too:
-//! every call still gets its answer.
+//! `CACHE_REDIS_URL`, then `REDIS_URL`, say where Redis is, unless it is on this machine. Run it without
+//! a server too: every call still gets its answer.
 
 use std::error::Error;
 use std::num::ParseIntError;
