@@ -251,7 +251,7 @@ fn a_plan_leaves_nothing_open() {
     assert!(matches!(plan.companions, Companions::Named(name) if name == "user"));
     assert_eq!(plan.func.output.to_token_stream().to_string(), "()");
     assert_eq!(plan.krate.to_token_stream().to_string(), ":: cache_runtime");
-    assert_eq!((plan.version, plan.negative.none, plan.negative.err), (0, false, false));
+    assert_eq!((plan.version, plan.negative.none.is_none(), plan.negative.err.is_none()), (0, true, true));
 }
 
 #[test]
