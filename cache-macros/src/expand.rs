@@ -1,33 +1,33 @@
 //! The one template: a [`Plan`] -> the function, its companions, and nothing that decides.
 //!
-//! Named companions hold the body as `uncached`; without them it stays in the function, as a closure or
-//! an async block. What a piece of code speaks of gives it its span: the return type for bounds on
-//! values, an argument for bounds on that argument.
+//! Where there are companions, `uncached` among them holds the body; else it stays in the function, as a closure. What
+//! a piece of code speaks of gives it its span: the return type for bounds on values, an argument for bounds on
+//! that argument.
 
-use std::time::Duration;
+mod key;
+mod outcome;
+mod site;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::spanned::Spanned as _;
-use syn::{Attribute, GenericArgument, PathArguments, Signature, Type};
+use quote::{ToTokens, format_ident, quote};
+use syn::{Attribute, FnArg, GenericParam, Safety, Signature};
 
-use crate::func::Param;
-use crate::key::Segment;
-use crate::validate::{Companions, KeySource, Plan, Target};
-use crate::value::{Codec, Lifetime, Period};
+use crate::func::{Flow, Func, Param};
+use crate::validate::{Companions, Plan};
 
 /// The generated items.
 pub(crate) fn expand(plan: &Plan) -> TokenStream {
-    let Plan { func, .. } = plan;
-    let wrapper = wrapper(plan);
-    let Companions::Named(name) = &plan.companions else { return wrapper };
-    let (cfgs, vis, sig, body) = (attrs(&func.attrs, is_cfg), &func.vis, &func.sig, &func.body);
-    let lints = attrs(&func.attrs, is_lint);
-    let uncached = Signature { ident: Ident::new("uncached", sig.ident.span()), ..sig.clone() };
-    let (function_type, function, companions) = (function_type(plan), function(plan), companions(plan));
-    let about = format!("Companions of the cached function [`{0}`](fn@{0}).", sig.ident);
+    let (function, cfgs) = (function(plan), attrs(&plan.func, is_cfg));
+    let Some(home) = Home::of(plan) else { return function };
+    let uncached = uncached(plan, &home);
+    let hidden = hidden(plan, &home);
+    let companions = companions(plan, &home);
+    let Companions::Struct(name) = &plan.companions else {
+        return quote!(#function #uncached #hidden #companions);
+    };
+    let (vis, about) = (&plan.func.vis, format!("Companions of the cached function {}.", link(plan)));
     quote! {
-        #wrapper
+        #function
 
         #[doc = #about]
         #[allow(non_camel_case_types)]
@@ -36,359 +36,266 @@ pub(crate) fn expand(plan: &Plan) -> TokenStream {
 
         #(#cfgs)*
         impl #name {
-            /// Runs the body; the cache is neither read nor written.
-            #[allow(dead_code)]
-            #(#lints)*
-            #vis #uncached #body
-        }
-
-        #[allow(dead_code, clippy::all)]
-        #(#cfgs)*
-        impl #name {
-            #[inline]
-            fn __cached() -> #function_type {
-                #function
-            }
-
+            #uncached
+            #hidden
             #companions
         }
     }
 }
 
-/// The function as its callers know it.
-fn wrapper(plan: &Plan) -> TokenStream {
-    let Plan { func, .. } = plan;
-    let is_async = func.sig.asyncness.is_some();
-    let (key, inputs) = (key(plan), params(&func.params));
-    let (function, body) = match &plan.companions {
-        Companions::Named(name) => {
-            let idents = func.params.iter().map(|param| &param.ident);
-            (quote!(#name::__cached()), quote!({ #name::uncached(#(#idents),*) }))
+/// How generated code names the companions: `user::peek`, or `Self::user_peek`.
+struct Home {
+    scope: TokenStream,
+    prefix: Option<Ident>,
+}
+
+impl Home {
+    fn of(plan: &Plan) -> Option<Self> {
+        match &plan.companions {
+            Companions::Off => None,
+            Companions::Struct(name) => Some(Self { scope: name.to_token_stream(), prefix: None }),
+            Companions::Siblings(name) => Some(Self { scope: quote!(Self), prefix: Some(name.clone()) }),
         }
-        Companions::Off => (function(plan), body_in_place(plan)),
+    }
+
+    fn ident(&self, name: &str) -> Ident {
+        self.prefix
+            .as_ref()
+            .map_or_else(|| format_ident!("{name}"), |prefix| format_ident!("{prefix}_{name}"))
+    }
+
+    fn hidden(&self, name: &str) -> Ident {
+        self.prefix
+            .as_ref()
+            .map_or_else(|| format_ident!("__{name}"), |prefix| format_ident!("__{prefix}_{name}"))
+    }
+}
+
+/// The function as its callers know it.
+fn function(plan: &Plan) -> TokenStream {
+    let Plan { func, .. } = plan;
+    let (key, home) = (key::expr(plan), Home::of(plan));
+    let cached =
+        home.as_ref().map_or_else(|| site::function(plan, &site::site(plan)), |home| cached(plan, home));
+    // Kept from "unused" warnings of its own: those of the body are reported where the body is.
+    let (attrs, vis) = (attrs(func, |attr| home.is_none() || !is_expect(attr)), &func.vis);
+    let sig = signature(func, home.is_some());
+    let body = home.map_or_else(|| body_in_place(func), |home| call_uncached(plan, &home));
+    let rt = rt(plan);
+    let run = match func.flow {
+        Flow::Blocking => quote!(#cached.call(__key, #body)),
+        Flow::Async => quote!(#cached.call_async(__key, #body).await),
+        Flow::Future => quote!(async move { #cached.call_async(__key, #body).await }),
+        Flow::BoxedFuture => quote!(#rt::Box::pin(async move { #cached.call_async(__key, #body).await })),
     };
-    let run = match (is_async, &plan.companions) {
-        (false, _) => quote!(#function.call(__key, move || #body)),
-        (true, Companions::Named(_)) => quote!(#function.call_async(__key, async move { #body.await }).await),
-        (true, Companions::Off) => quote!(#function.call_async(__key, async move #body).await),
-    };
-    let (attrs, vis) = (attrs(&func.attrs, |attr| !attr.path().is_ident("expect")), &func.vis);
-    let (asyncness, ident, generics) = (&func.sig.asyncness, &func.sig.ident, &func.sig.generics);
-    let (output, bounds) = (&func.sig.output, &generics.where_clause);
     quote! {
         #(#attrs)*
-        #vis #asyncness fn #ident #generics(#inputs) #output #bounds {
+        #vis #sig {
             let __key = #key;
             #run
         }
     }
 }
 
-/// The body as a block that evaluates to the return type, also where it returns early.
-fn body_in_place(plan: &Plan) -> TokenStream {
-    let (output, body) = (&plan.func.output, &plan.func.body);
-    let rebinds = plan.func.params.iter().filter_map(Param::rebind);
-    match plan.func.sig.asyncness {
-        None => quote!(-> #output { #(#rebinds)* #body }),
-        // Never taken: it tells the compiler the type, as an async block can't be annotated.
-        Some(_) => {
-            let rt = rt(plan);
-            quote!({
-                if let #rt::Some(__output) = #rt::None::<#output> {
-                    return __output;
+/// The signature with a name for each argument. Where the body is elsewhere, `self` needs no `mut`.
+fn signature(func: &Func, body_is_elsewhere: bool) -> Signature {
+    let (mut params, mut sig) = (func.params.iter(), func.sig.clone());
+    for input in &mut sig.inputs {
+        match input {
+            FnArg::Receiver(this) if body_is_elsewhere => this.mutability = None,
+            FnArg::Receiver(_) => {}
+            FnArg::Typed(typed) => {
+                if let Some(Param { ident, .. }) = params.next() {
+                    *typed.pat = syn::parse_quote!(#ident);
                 }
-                #(#rebinds)*
-                #body
-            })
+            }
+        }
+    }
+    sig
+}
+
+/// The body as something to run: a closure, or a future.
+fn body_in_place(func: &Func) -> TokenStream {
+    let (output, body) = (&func.output, &func.body);
+    let rebinds = func.params.iter().filter_map(Param::rebind);
+    let rebinds = quote!(#(#rebinds)*);
+    let written = &func.sig.output;
+    match func.flow {
+        Flow::Blocking => quote!(move || -> #output { #rebinds #body }),
+        Flow::Async => quote!(async move {
+            // Never taken: it tells the compiler the type, as an async block can't be annotated.
+            if let ::core::option::Option::Some(__output) = ::core::option::Option::None::<#output> {
+                return __output;
+            }
+            #rebinds
+            #body
+        }),
+        Flow::Future => quote!((move || { #rebinds #body })()),
+        Flow::BoxedFuture => quote!((move || #written { #rebinds #body })()),
+    }
+}
+
+/// `uncached` as something to run.
+fn call_uncached(plan: &Plan, home: &Home) -> TokenStream {
+    let Plan { func, .. } = plan;
+    let (scope, uncached, types) = (&home.scope, home.ident("uncached"), turbofish(func));
+    let receiver = func.receiver.iter().map(|receiver| receiver.self_token.to_token_stream());
+    let inputs = receiver.chain(func.params.iter().map(|param| param.ident.to_token_stream()));
+    let call = quote!(#scope::#uncached #types(#(#inputs),*));
+    let call = if matches!(func.sig.safety, Safety::Unsafe(_)) { quote!(unsafe { #call }) } else { call };
+    match func.is_async() {
+        true => quote!(async move { #call.await }),
+        false => quote!(move || #call),
+    }
+}
+
+/// The function as it was written, under another name.
+fn uncached(plan: &Plan, home: &Home) -> TokenStream {
+    let Plan { func, .. } = plan;
+    let (vis, body, lints) = (&func.vis, &func.body, attrs(func, |attr| is_lint(attr) || is_cfg(attr)));
+    let ident = Ident::new(&home.ident("uncached").to_string(), func.sig.ident.span());
+    let sig = Signature { ident, ..func.sig.clone() };
+    quote! {
+        /// Runs the body; the cache is neither read nor written.
+        #[allow(dead_code)]
+        #(#lints)*
+        #vis #sig #body
+    }
+}
+
+/// What all companions go by: the site, and the typed view of the function.
+fn hidden(plan: &Plan, home: &Home) -> TokenStream {
+    let Plan { func, .. } = plan;
+    let (rt, cfgs, generics) = (rt(plan), attrs(func, is_cfg), &func.sig.generics);
+    let (scope, site_ident, cached) = (&home.scope, home.hidden("site"), home.hidden("cached"));
+    let (site, bounds, ty) = (site::site(plan), &generics.where_clause, site::function_type(plan));
+    let function = site::function(plan, &quote!(#scope::#site_ident()));
+    quote! {
+        #[doc(hidden)]
+        #[allow(dead_code, clippy::all)]
+        #(#cfgs)*
+        fn #site_ident() -> &'static #rt::Site {
+            #site
+        }
+
+        #[doc(hidden)]
+        #[inline]
+        #[allow(dead_code, clippy::all)]
+        #(#cfgs)*
+        fn #cached #generics() -> #ty #bounds {
+            #function
         }
     }
 }
 
-/// The methods of the struct beside the function, save `uncached`.
-fn companions(plan: &Plan) -> TokenStream {
+fn cached(plan: &Plan, home: &Home) -> TokenStream {
+    let (scope, cached, types) = (&home.scope, home.hidden("cached"), turbofish(&plan.func));
+    quote!(#scope::#cached #types())
+}
+
+/// The companions, save `uncached`.
+fn companions(plan: &Plan, home: &Home) -> TokenStream {
     let Plan { func, krate, .. } = plan;
-    let (vis, asyncness, generics) = (&func.vis, &func.sig.asyncness, &func.sig.generics);
-    let (bounds, output) = (&generics.where_clause, &func.sig.output);
-    let (rt, key, stored) = (rt(plan), key(plan), stored(plan));
-    let all = params(&func.params);
-    let idents = func.params.iter().map(|param| &param.ident);
+    let (rt, key, stored) = (rt(plan), key::expr(plan), outcome::stored(plan));
+    let (scope, site, cached) = (&home.scope, home.hidden("site"), cached(plan, home));
+    let (generics, bounds, body) =
+        (&func.sig.generics, &func.sig.generics.where_clause, call_uncached(plan, home));
     let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));
+    let this = plan.key.reads_self.then(|| quote!(&self,));
     let reads = params(read());
-    let value = free_name("value", read());
-    let (maybe_await, suffix) =
-        if asyncness.is_some() { (Some(quote!(.await)), "_async") } else { (None, "") };
+    let (reads, all) = (quote!(#this #reads), &signature(func, true).inputs);
+    let (output, value) = (&func.output, free_name("value", read()));
+    let (asyncness, wait, suffix) = if func.is_async() {
+        (Some(quote!(async)), Some(quote!(.await)), "_async")
+    } else {
+        (None, None, "")
+    };
+    let unsafety = matches!(func.sig.safety, Safety::Unsafe(_)).then(|| quote!(unsafe));
     let driver = |name: &str| format_ident!("{name}{suffix}");
     let (peek, insert, invalidate) = (driver("peek"), driver("insert"), driver("invalidate"));
     let (refresh, clear) = (driver("refresh"), driver("clear"));
-    let body = match asyncness {
-        Some(_) => quote!(Self::uncached(#(#idents),*)),
-        None => quote!(move || Self::uncached(#(#idents),*)),
-    };
-    let link = format!("[`{0}`](fn@{0})", func.sig.ident);
-    let about_peek = format!("What the cache holds for a call of {link}; never runs the body.");
-    let about_insert = format!("Stores the result of a call of {link} without running the body.");
-    let about_invalidate = format!("Removes the entry of a call, so that the next {link} runs the body.");
-    let about_refresh = format!("Runs the body of {link} now and stores its result.");
-    quote! {
-        #[doc = #about_peek]
-        ///
-        /// # Errors
-        /// The arguments can't be a key, or the backend failed.
-        #[inline]
-        #vis #asyncness fn peek #generics(#reads) -> #rt::Result<#rt::Option<#stored>, #krate::Error> #bounds {
-            Self::__cached().#peek(#key)#maybe_await
-        }
-
-        #[doc = #about_insert]
-        ///
-        /// # Errors
-        /// The arguments can't be a key, the value can't be stored, or the backend failed.
-        #[inline]
-        #vis #asyncness fn insert #generics(#reads #value: #stored) -> #rt::Result<(), #krate::Error> #bounds {
-            Self::__cached().#insert(#key, #value)#maybe_await
-        }
-
-        #[doc = #about_invalidate]
-        ///
-        /// # Errors
-        /// The arguments can't be a key, or the backend failed: the entry may still be served.
-        #[inline]
-        #vis #asyncness fn invalidate #generics(#reads) -> #rt::Result<(), #krate::Error> #bounds {
-            Self::__cached().#invalidate(#key)#maybe_await
-        }
-
-        #[doc = #about_refresh]
-        #[inline]
-        #vis #asyncness fn refresh #generics(#all) #output #bounds {
-            let __key = #key;
-            Self::__cached().#refresh(__key, #body)#maybe_await
-        }
-
-        /// Ends the life of every entry of the function: at once in this process, within a second in others.
-        ///
-        /// # Errors
-        /// The backend failed: entries may still be served.
-        #[inline]
-        #vis #asyncness fn clear() -> #rt::Result<(), #krate::Error> {
-            Self::__cached().#clear()#maybe_await
-        }
-
-        /// What the function has done in this process.
-        #[inline]
-        #vis fn stats() -> #krate::Stats {
-            Self::__cached().stats()
-        }
-
-        /// The text key of a call on Redis and Memcached.
-        #[inline]
-        #vis fn key #generics(#reads) -> #rt::String #bounds {
-            Self::__cached().key(#key)
-        }
-    }
-}
-
-/// An expression for the runtime's typed view of the function.
-fn function(plan: &Plan) -> TokenStream {
-    let (rt, ty, version) = (rt(plan), function_type(plan), plan.version);
-    let name = plan.func.sig.ident.to_string();
-    let (marker, path) = match &plan.companions {
-        Companions::Named(struct_name) => (None, quote!(#struct_name)),
-        Companions::Off => (
-            Some(quote!(
-                struct __Site;
-            )),
-            quote!(__Site),
+    let link = link(plan);
+    let fns = [
+        (
+            "peek",
+            format!("What the cache holds for a call of {link}; never runs the body.{FAILS}"),
+            quote!(#asyncness),
+            quote!(#generics(#reads) -> #rt::Result<#rt::Option<#stored>, #krate::Error> #bounds {
+                #cached.#peek(#key)#wait
+            }),
         ),
-    };
-    let namespace = option(&rt, plan.namespace.as_ref());
-    let (backend, bound) = match &plan.target {
-        Target::Memory { capacity, max_bytes } => {
-            let (capacity, max_bytes) = (option(&rt, capacity.as_ref()), option(&rt, max_bytes.as_ref()));
-            (quote!("memory"), quote!(#rt::Bound { capacity: #capacity, max_bytes: #max_bytes }))
+        (
+            "insert",
+            format!("Stores the result of a call of {link} without running the body.{FAILS}"),
+            quote!(#asyncness),
+            quote!(#generics(#reads #value: #stored) -> #rt::Result<(), #krate::Error> #bounds {
+                #cached.#insert(#key, #value)#wait
+            }),
+        ),
+        (
+            "invalidate",
+            format!("Removes the entry of a call, so that the next {link} runs the body.{FAILS}"),
+            quote!(#asyncness),
+            quote!(#generics(#reads) -> #rt::Result<(), #krate::Error> #bounds {
+                #cached.#invalidate(#key)#wait
+            }),
+        ),
+        (
+            "refresh",
+            format!("Runs the body of {link} now and stores its result."),
+            quote!(#asyncness #unsafety),
+            quote!(#generics(#all) -> #output #bounds {
+                let __key = #key;
+                #cached.#refresh(__key, #body)#wait
+            }),
+        ),
+        (
+            "clear",
+            format!(
+                "Ends the life of every entry of {link}: at once in this process, within a second in others.{FAILS}"
+            ),
+            quote!(#asyncness),
+            quote!(() -> #rt::Result<(), #krate::Error> {
+                #scope::#site().#clear()#wait
+            }),
+        ),
+        (
+            "stats",
+            format!("What {link} has done in this process."),
+            quote!(),
+            quote!(() -> #krate::Stats {
+                #scope::#site().stats()
+            }),
+        ),
+        (
+            "key",
+            format!("The text key of a call of {link} on Redis and Memcached."),
+            quote!(),
+            quote!(#generics(#reads) -> #rt::String #bounds {
+                #cached.key(#key)
+            }),
+        ),
+    ];
+    let (vis, cfgs) = (&func.vis, attrs(func, is_cfg));
+    let fns = fns.into_iter().map(|(name, about, qualifiers, rest)| {
+        let ident = home.ident(name);
+        quote! {
+            #[doc = #about]
+            #[inline]
+            #[allow(dead_code, clippy::all)]
+            #(#cfgs)*
+            #vis #qualifiers fn #ident #rest
         }
-        Target::Remote { backend, .. } => {
-            (backend.to_token_stream(), quote!(#rt::Bound { capacity: #rt::None, max_bytes: #rt::None }))
-        }
-    };
-    let (policy, mode, checks) = (policy(plan), mode(plan), checks(plan));
-    // The bounds on values are reported on the return type.
-    let mode = spanned(plan.func.output.span(), mode);
-    quote!({
-        #checks
-        #marker
-        static SITE: #rt::Site = #rt::Site::new(#rt::Spec {
-            path: ::core::any::type_name::<#path>,
-            name: #name,
-            namespace: #namespace,
-            version: #version,
-            backend: #backend,
-            bound: #bound,
-        });
-        <#ty>::new::<#mode>(&SITE, #policy)
-    })
-}
-
-/// `Function<outcome, return type>`
-fn function_type(plan: &Plan) -> TokenStream {
-    let (rt, output, kinds) = (rt(plan), &plan.func.output, kinds(plan));
-    quote_spanned!(output.span()=> #rt::Function<#rt::As<#kinds>, #output>)
-}
-
-/// How values are packed.
-fn mode(plan: &Plan) -> TokenStream {
-    let rt = rt(plan);
-    let codec = match &plan.target {
-        Target::Memory { .. } => return quote!(#rt::Memory),
-        Target::Remote { codec: Codec::Bincode, .. } => quote!(Bincode),
-        Target::Remote { codec: Codec::Postcard, .. } => quote!(Postcard),
-        Target::Remote { codec: Codec::Msgpack, .. } => quote!(MsgPack),
-        Target::Remote { codec: Codec::Json, .. } => quote!(Json),
-    };
-    quote!(#rt::Remote<#rt::#codec>)
-}
-
-/// What the options say of each value.
-fn policy(plan: &Plan) -> TokenStream {
-    let rt = rt(plan);
-    let period = |period: &Period| match period {
-        Period::Fixed(duration) => fixed(&rt, *duration),
-        Period::Expr(expr) => expr.to_token_stream(),
-    };
-    let ttl = plan.lifetime.as_ref().map(|lifetime| match lifetime {
-        Lifetime::Same(same) => {
-            let period = period(same);
-            quote!(|_| #period)
-        }
-        Lifetime::PerValue(closure) => closure.to_token_stream(),
     });
-    let negative = match (&plan.negative.lifetime, &plan.lifetime) {
-        (Some(negative), _) => Some(period(negative)),
-        (None, Some(Lifetime::Same(same))) => Some(period(same)),
-        (None, _) => None,
-    };
-    let negative = negative.map(|period| quote!(|| #period));
-    let is_weighed = matches!(&plan.target, Target::Memory { max_bytes: Some(_), .. });
-    let weigh = is_weighed.then(|| quote_spanned!(plan.func.output.span()=> #rt::weigh));
-    let (ttl, negative) = (option(&rt, ttl.as_ref()), option(&rt, negative.as_ref()));
-    let (cache_if, weigh) = (option(&rt, plan.cache_if.as_ref()), option(&rt, weigh.as_ref()));
-    quote!(#rt::Policy { ttl: #ttl, negative_ttl: #negative, cache_if: #cache_if, weigh: #weigh })
+    quote!(#(#fns)*)
 }
 
-fn fixed(rt: &TokenStream, duration: Duration) -> TokenStream {
-    let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
-    quote!(#rt::Duration::new(#secs, #nanos))
-}
+const FAILS: &str =
+    "\n\n# Errors\nThe arguments can't be a key, the value can't be stored, or the backend failed.";
 
-/// An expression for the key of a call, of type `Result<Key, Error>`.
-fn key(plan: &Plan) -> TokenStream {
-    let (rt, params) = (rt(plan), &plan.func.params);
-    let read = || plan.key.reads.iter().filter_map(|index| params.get(*index));
-    let views = || read().filter_map(Param::view);
-    match &plan.key.source {
-        KeySource::Args => {
-            let args = read().map(|Param { ident, ty, .. }| quote_spanned!(ty.span()=> __key.arg(&#ident)?;));
-            quote!(#rt::Key::of_args(|__key| { #(#args)* #rt::Ok(()) }))
-        }
-        KeySource::Exprs(exprs) => {
-            let (views, args) =
-                (views(), exprs.iter().map(|expr| quote_spanned!(expr.span()=> __key.arg(&#expr)?;)));
-            quote!(#rt::Key::of_args(|__key| { #(#views)* #(#args)* #rt::Ok(()) }))
-        }
-        KeySource::Template(segments) => {
-            let views = views();
-            let parts = segments.iter().map(|segment| match segment {
-                Segment::Text(text) => quote!(__key.literal(#text);),
-                Segment::Field(place) => quote_spanned!(place.root.span()=> __key.field(&#place)?;),
-            });
-            quote!(#rt::Key::of_template(|__key| { #(#views)* #(#parts)* #rt::Ok(()) }))
-        }
-    }
-}
-
-/// Errors on options that the return type has no use for.
-fn checks(plan: &Plan) -> TokenStream {
-    let (rt, (outer, inner)) = (rt(plan), kind_of(plan));
-    let check = |span: Option<Span>, assert: TokenStream| {
-        let assert = quote!(#rt::#assert(#outer, #inner));
-        span.map(|span| spanned(span, assert)).map(|assert| quote!(const _: () = #assert;))
-    };
-    let none = check(plan.negative.none, quote!(assert_none));
-    let err = check(plan.negative.err, quote!(assert_err));
-    quote!(#none #err)
-}
-
-/// The const arguments of `As` and `Stored`.
-fn kinds(plan: &Plan) -> TokenStream {
-    let ((outer, inner), negative) = (kind_of(plan), &plan.negative);
-    let (none, err) = (negative.none.is_some(), negative.err.is_some());
-    quote!(#outer, #inner, #none, #err)
-}
-
-/// The kinds of the return type and of what it wraps; found by type, so that aliases don't matter.
-fn kind_of(plan: &Plan) -> (TokenStream, TokenStream) {
-    let (rt, output) = (rt(plan), &plan.func.output);
-    let kind = |ty: TokenStream| {
-        quote!({
-            #[allow(unused_imports)]
-            use #rt::Plain as _;
-            #rt::Probe::<#ty>::KIND
-        })
-    };
-    let outer = kind(output.to_token_stream());
-    let inner = kind(quote!(<#output as #rt::Wraps<#outer>>::Inner));
-    (outer, inner)
-}
-
-/// The type that an entry holds, spelled out where the return type says what it is.
-fn stored(plan: &Plan) -> TokenStream {
-    let output = &plan.func.output;
-    spelled(output, plan.negative.none.is_some(), plan.negative.err.is_some()).map_or_else(
-        || {
-            let (rt, kinds) = (rt(plan), kinds(plan));
-            quote!(#rt::Stored<#output, #kinds>)
-        },
-        ToTokens::to_token_stream,
-    )
-}
-
-/// The part of `ty` that is stored, if `ty` is written as `Result<…>` or `Option<…>`.
-fn spelled(ty: &Type, none: bool, err: bool) -> Option<&Type> {
-    let (kind, inner) = wrapped(ty)?;
-    let (inner_kind, innermost) = wrapped(inner).map_or((Kind::Plain, inner), |(kind, ty)| (kind, ty));
-    Some(match (kind, inner_kind) {
-        (Kind::Result, _) if err => ty,
-        (Kind::Result, Kind::Option) if none => inner,
-        (Kind::Option, Kind::Result) if err && !none => inner,
-        (Kind::Option, _) if none => ty,
-        _ => innermost,
-    })
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Plain,
-    Result,
-    Option,
-}
-
-fn wrapped(ty: &Type) -> Option<(Kind, &Type)> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last()?;
-    let kind = match last.ident.to_string().as_str() {
-        "Result" => Kind::Result,
-        "Option" => Kind::Option,
-        _ => return None,
-    };
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some((kind, ty)),
-        _ => None,
-    })
-}
-
-/// `ident: Type, …` for generated signatures.
-fn params<'a>(params: impl IntoIterator<Item = &'a Param>) -> TokenStream {
-    let params = params.into_iter().map(|Param { attrs, ident, ty, .. }| quote!(#(#attrs)* #ident: #ty));
+/// `ident: Type, …`
+fn params<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
+    let params = params.map(|Param { attrs, ident, ty, .. }| quote!(#(#attrs)* #ident: #ty));
     quote!(#(#params,)*)
 }
 
@@ -400,11 +307,23 @@ fn free_name<'a>(name: &str, params: impl Iterator<Item = &'a Param> + Clone) ->
     }
 }
 
-fn option<T: ToTokens>(rt: &TokenStream, value: Option<&T>) -> TokenStream {
-    value.map_or_else(|| quote!(#rt::None), |value| quote!(#rt::Some(#value)))
+/// `::<T, N>`, without lifetimes, which are inferred.
+fn turbofish(func: &Func) -> Option<TokenStream> {
+    let names = generic_names(func).map(|(ident, _)| ident);
+    let names: Vec<&Ident> = names.collect();
+    (!names.is_empty()).then(|| quote!(::<#(#names),*>))
 }
 
-/// Tokens that errors report at `span`.
+/// Type and const parameters; the latter are `true`.
+fn generic_names(func: &Func) -> impl Iterator<Item = (&Ident, bool)> {
+    func.sig.generics.params.iter().filter_map(|param| match param {
+        GenericParam::Type(param) => Some((&param.ident, false)),
+        GenericParam::Const(param) => Some((&param.ident, true)),
+        GenericParam::Lifetime(_) => None,
+    })
+}
+
+/// Tokens that are resolved here and reported at `span`.
 fn spanned(span: Span, tokens: TokenStream) -> TokenStream {
     let at = |mut token: TokenTree| {
         token.set_span(token.span().located_at(span));
@@ -413,13 +332,29 @@ fn spanned(span: Span, tokens: TokenStream) -> TokenStream {
     tokens.into_iter().map(at).collect()
 }
 
+/// For `quote_spanned!`: names are resolved here, also where `macro_rules!` made what `span` is of.
+fn at(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
+
+fn option<T: ToTokens>(rt: &TokenStream, value: Option<&T>) -> TokenStream {
+    value.map_or_else(|| quote!(#rt::None), |value| quote!(#rt::Some(#value)))
+}
+
 fn rt(plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     quote!(#krate::private)
 }
 
-fn attrs(all: &[Attribute], keep: impl Fn(&Attribute) -> bool) -> Vec<&Attribute> {
-    all.iter().filter(|attr| keep(attr)).collect()
+fn link(plan: &Plan) -> String {
+    match (&plan.companions, &plan.func.sig.ident) {
+        (Companions::Struct(_), ident) => format!("[`{ident}`](fn@{ident})"),
+        (_, ident) => format!("[`{ident}`](Self::{ident})"),
+    }
+}
+
+fn attrs(func: &Func, keep: impl Fn(&Attribute) -> bool) -> Vec<&Attribute> {
+    func.attrs.iter().filter(|attr| keep(attr)).collect()
 }
 
 /// Attributes that every generated item must carry, or it would outlive the function.
@@ -429,5 +364,9 @@ fn is_cfg(attr: &Attribute) -> bool {
 
 /// Attributes that speak of the body's code.
 fn is_lint(attr: &Attribute) -> bool {
-    ["allow", "expect", "warn", "deny", "forbid"].iter().any(|lint| attr.path().is_ident(lint))
+    is_expect(attr) || ["allow", "warn", "deny", "forbid"].iter().any(|lint| attr.path().is_ident(lint))
+}
+
+fn is_expect(attr: &Attribute) -> bool {
+    attr.path().is_ident("expect")
 }

@@ -10,8 +10,9 @@ use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    AttrStyle, Attribute, Error, FnArg, Ident, Pat, PatIdent, PatReference, PatType, Receiver, Result,
-    ReturnType, Signature, Token, Type, Visibility, parse_quote, token,
+    AttrStyle, Attribute, Error, FnArg, GenericArgument, Ident, Pat, PatIdent, PatReference, PatType,
+    PathArguments, Receiver, Result, ReturnType, Signature, Token, Type, TypeParamBound, Visibility,
+    parse_quote, token,
 };
 
 /// The annotated function.
@@ -24,12 +25,31 @@ pub(crate) struct Func {
     pub(crate) sig: Signature,
     /// The body in its braces, tokens untouched and unparsed.
     pub(crate) body: Group,
-    /// `self` in any form. `validate` refuses it for now, so no `Plan` has one.
+    /// `self` in any form.
     pub(crate) receiver: Option<Receiver>,
     /// The other arguments, in order.
     pub(crate) params: Vec<Param>,
-    /// What the body evaluates to: the written return type, or `()`.
+    pub(crate) flow: Flow,
+    /// What a call gives in the end: the written return type or `()`, of a future its output.
     pub(crate) output: Type,
+}
+
+/// How a call comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Blocking,
+    /// `async fn`
+    Async,
+    /// `-> impl Future<Output = T>`
+    Future,
+    /// `-> Pin<Box<dyn Future<Output = T>>>`, which is also what `#[async_trait]` makes of an `async fn`.
+    BoxedFuture,
+}
+
+impl Func {
+    pub(crate) fn is_async(&self) -> bool {
+        self.flow != Flow::Blocking
+    }
 }
 
 /// One argument that isn't the receiver.
@@ -59,9 +79,14 @@ impl Parse for Func {
             ));
         }
         let body = body(input, &mut attrs)?;
-        let output = match &sig.output {
+        let written = match &sig.output {
             ReturnType::Default => parse_quote!(()),
             ReturnType::Type(_, ty) => (**ty).clone(),
+        };
+        let (flow, output) = match future_output(&written) {
+            _ if sig.asyncness.is_some() => (Flow::Async, written),
+            Some((flow, output)) => (flow, output.clone()),
+            None => (Flow::Blocking, written),
         };
         let receiver = sig.receiver().cloned();
         let typed = sig.inputs.iter().filter_map(|input| match input {
@@ -69,7 +94,50 @@ impl Parse for Func {
             FnArg::Receiver(_) => None,
         });
         let params = typed.enumerate().map(|(index, typed)| Param::new(index, typed)).collect();
-        Ok(Func { attrs, vis, sig, body, receiver, params, output })
+        Ok(Func { attrs, vis, sig, body, receiver, params, flow, output })
+    }
+}
+
+/// The output of a type that is written as a future.
+fn future_output(ty: &Type) -> Option<(Flow, &Type)> {
+    match plain(ty) {
+        Type::ImplTrait(ty) => ty.bounds.iter().find_map(output_of).map(|output| (Flow::Future, output)),
+        ty => {
+            let pinned = argument_of("Box", argument_of("Pin", ty)?)?;
+            let Type::TraitObject(future) = plain(pinned) else { return None };
+            future.bounds.iter().find_map(output_of).map(|output| (Flow::BoxedFuture, output))
+        }
+    }
+}
+
+/// The `T` of `Future<Output = T>`.
+fn output_of(bound: &TypeParamBound) -> Option<&Type> {
+    let TypeParamBound::Trait(bound) = bound else { return None };
+    let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
+        _ => None,
+    })
+}
+
+/// The first type argument of a path that ends in `name`.
+pub(crate) fn argument_of<'t>(name: &str, ty: &'t Type) -> Option<&'t Type> {
+    let Type::Path(path) = plain(ty) else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// The type without parentheses and the invisible groups that `macro_rules!` puts round it.
+pub(crate) fn plain(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => plain(&group.elem),
+        Type::Paren(paren) => plain(&paren.elem),
+        ty => ty,
     }
 }
 

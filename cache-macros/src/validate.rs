@@ -49,6 +49,8 @@ pub(crate) struct KeyPlan {
     pub(crate) source: KeySource,
     /// Indices into `func.params` of the arguments that the key reads, ascending; companions take just these.
     pub(crate) reads: Vec<usize>,
+    /// Whether it reads `self` too.
+    pub(crate) reads_self: bool,
 }
 
 /// What the key is made of.
@@ -71,11 +73,14 @@ pub(crate) struct Negative {
     pub(crate) lifetime: Option<Period>,
 }
 
-/// The struct beside the function.
+/// What stands beside the function.
 #[derive(Debug)]
 pub(crate) enum Companions {
     Off,
-    Named(Ident),
+    /// A struct of this name, with methods such as `peek`.
+    Struct(Ident),
+    /// Siblings such as `name_peek`, because the function stands in an `impl`.
+    Siblings(Ident),
 }
 
 pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
@@ -83,14 +88,10 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
     signature::arguments(&func, &mut errors);
     signature::returned(&func, &mut errors);
     let target = target(&args, &func, &mut errors);
-    let key = key::plan(args.key.as_ref(), args.skip.as_ref(), &func.params, &mut errors);
+    let key = key::plan(args.key.as_ref(), args.skip.as_ref(), &func, &mut errors);
     let negative = negative(&args, &mut errors);
     namespace(&args, &mut errors);
-    let companions = match &args.companions {
-        None => Companions::Named(func.sig.ident.clone()),
-        Some(Given { value: Some(name), .. }) => Companions::Named(name.clone()),
-        Some(Given { value: None, .. }) => Companions::Off,
-    };
+    let companions = companions(&args, &func);
     errors.or(Plan {
         target,
         key,
@@ -103,6 +104,21 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
         krate: args.krate.map_or_else(|| parse_quote!(::cache_runtime), |given| given.value),
         func,
     })
+}
+
+/// In an `impl` no struct can be declared, and only what the signature says tells that this is one.
+fn companions(args: &Args, func: &Func) -> Companions {
+    let given = args.companions.as_ref().map(|given| &given.value);
+    let asked = matches!(given, Some(Some(name)) if name == "Self");
+    let name = match given {
+        Some(None) => return Companions::Off,
+        Some(Some(name)) if !asked => name,
+        _ => &func.sig.ident,
+    };
+    match asked || func.receiver.is_some() || signature::names_self(func) {
+        true => Companions::Siblings(name.clone()),
+        false => Companions::Struct(name.clone()),
+    }
 }
 
 const MEMORY: &str = "memory";
@@ -140,8 +156,8 @@ fn remote(backend: &LitStr, args: &Args, func: &Func, errors: &mut Errors) -> Ta
             backend,
             format!("this backend is not compiled in: enable the feature `{name}` of cache-runtime"),
         );
-    } else if func.sig.asyncness.is_some() && !cfg!(feature = "tokio") {
-        let message = "an `async fn` needs an async client: enable the feature `tokio` of cache-runtime";
+    } else if func.is_async() && !cfg!(feature = "tokio") {
+        let message = "an async function needs an async client: enable the feature `tokio` of cache-runtime";
         errors.on(backend, message);
     }
     for bound in [&args.capacity, &args.max_bytes].into_iter().flatten() {

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use proc_macro2::Span;
 use quote::quote;
+use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
-use syn::{Error, Expr, ExprClosure, ExprLit, ExprUnary, Ident, Lit, LitBool, LitStr, Path, Result, UnOp};
+use syn::{
+    Error, Expr, ExprClosure, ExprLit, ExprUnary, Ident, Lit, LitBool, LitStr, Path, Result, Token, UnOp,
+};
 
 use crate::diagnostic::{list, nearest};
 
@@ -258,11 +261,14 @@ pub(crate) fn companions(input: ParseStream) -> Result<Option<Ident>> {
     if input.peek(LitBool) && !flag(input)? {
         return Ok(None);
     }
+    if input.peek(Token![Self]) {
+        return input.call(Ident::parse_any).map(Some);
+    }
     let name: Result<Ident> = input.parse();
     name.map(Some).map_err(|_| {
         Error::new(
             span,
-            "write `false` for no companions, or a name for their struct; they are on by default",
+            "write `false` for no companions, a name for their struct, or `Self` for siblings in an `impl`; they are on by default",
         )
     })
 }

@@ -182,10 +182,12 @@ fn changed<C: Codec>() -> Error {
     )
 }
 
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 fn unwritable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Encode, "the format can't express it").with_source(error)
 }
 
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Protocol, "the payload doesn't decode").with_source(error)
 }

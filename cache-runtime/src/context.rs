@@ -152,7 +152,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn check() -> Result<(), CheckError> {
     let context = Context::current();
     let mut problems = context.config.problems(&context);
-    problems.extend(context.functions().iter().filter_map(|state| state.misuse().cloned()));
+    problems.extend(context.functions().iter().flat_map(|state| state.misuse()));
     match problems.is_empty() {
         true => Ok(()),
         false => Err(CheckError(problems)),

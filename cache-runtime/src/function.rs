@@ -14,7 +14,7 @@ use crate::io::{Io, block_on};
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
-use crate::value::{Format, Mode, Packed};
+use crate::value::{MakeFormat, Mode, Packed};
 
 pub(crate) use crate::state::State;
 use crate::state::{Looked, Spec, Ticket, Write};
@@ -33,16 +33,37 @@ impl Site {
 
     /// The state in the current context.
     #[inline]
-    fn state(&'static self, format: MakeFormat) -> StateRef {
+    fn state(&'static self) -> StateRef {
         match Context::scoped() {
-            None => StateRef::Global(self.state.get_or_init(|| self.state_in(Context::global(), format))),
-            Some(scope) => StateRef::Scoped(self.state_in(&scope, format)),
+            None => StateRef::Global(self.state.get_or_init(|| self.state_in(Context::global()))),
+            Some(scope) => StateRef::Scoped(self.state_in(&scope)),
         }
     }
 
     #[cold]
-    fn state_in(&'static self, context: &Context, format: MakeFormat) -> Arc<State> {
-        context.function(std::ptr::from_ref(self).addr(), || State::new(context, &self.spec, format()))
+    fn state_in(&'static self, context: &Context) -> Arc<State> {
+        context.function(std::ptr::from_ref(self).addr(), || State::new(context, &self.spec))
+    }
+
+    /// Ends the life of every entry of the function.
+    ///
+    /// # Errors
+    /// The backend failed: entries may still be served.
+    pub fn clear(&'static self) -> Result<(), Error> {
+        block_on(self.state().clear(Io::Blocking))
+    }
+
+    /// [`clear`](Self::clear) for async functions.
+    ///
+    /// # Errors
+    /// The backend failed: entries may still be served.
+    pub async fn clear_async(&'static self) -> Result<(), Error> {
+        self.state().clear(Io::Async).await
+    }
+
+    /// What the function has done so far.
+    pub fn stats(&'static self) -> Stats {
+        self.state().stats()
     }
 }
 
@@ -76,7 +97,6 @@ pub struct Policy<V, S> {
 }
 
 type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
-type MakeFormat = fn() -> Option<Result<Format, Error>>;
 
 /// A cached function that returns `R`, stored as `O` says.
 ///
@@ -100,7 +120,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Answers from the cache, or runs `body` and stores its result.
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         let state = self.state();
-        let looked = state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, Io::Blocking)));
+        let looked =
+            state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, self.format, Io::Blocking)));
         match self.judge(&state, looked) {
             Ok(ret) => ret,
             Err(ticket) => self.run(&state, key, ticket, body),
@@ -112,7 +133,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let state = self.state();
         let looked = match state.look_here(&key) {
             Ok(looked) => looked,
-            Err(key) => state.look(key, Io::Async).await,
+            Err(key) => state.look(key, self.format, Io::Async).await,
         };
         match self.judge(&state, looked) {
             Ok(ret) => ret,
@@ -123,14 +144,14 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Runs `body` and stores its result, whatever the cache holds.
     pub fn refresh(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         let state = self.state();
-        let ticket = block_on(state.ticket(Io::Blocking));
+        let ticket = block_on(state.ticket(self.format, Io::Blocking));
         self.run(&state, key, ticket, body)
     }
 
     /// [`refresh`](Self::refresh) for async functions.
     pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
-        let ticket = state.ticket(Io::Async).await;
+        let ticket = state.ticket(self.format, Io::Async).await;
         self.run_async(&state, key, ticket, body).await
     }
 
@@ -171,7 +192,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub fn invalidate(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        block_on(self.state().delete(&key?, Io::Blocking))
+        block_on(self.state().delete(&key?, self.format, Io::Blocking))
     }
 
     /// [`invalidate`](Self::invalidate) for async functions.
@@ -179,40 +200,19 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub async fn invalidate_async(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        self.state().delete(&key?, Io::Async).await
-    }
-
-    /// Ends the life of every entry of the function.
-    ///
-    /// # Errors
-    /// The backend failed: entries may still be served.
-    pub fn clear(&self) -> Result<(), Error> {
-        block_on(self.state().clear(Io::Blocking))
-    }
-
-    /// [`clear`](Self::clear) for async functions.
-    ///
-    /// # Errors
-    /// The backend failed: entries may still be served.
-    pub async fn clear_async(&self) -> Result<(), Error> {
-        self.state().clear(Io::Async).await
-    }
-
-    /// What the function has done so far.
-    pub fn stats(&self) -> Stats {
-        self.state().stats()
+        self.state().delete(&key?, self.format, Io::Async).await
     }
 
     /// The text key on a server.
     pub fn key(&self, key: Result<Key, Error>) -> String {
-        self.state().text_key(key.as_ref().ok())
+        self.state().text_key(key.as_ref().ok(), self.format)
     }
 
     // The steps that the drivers share.
 
     #[inline]
     fn state(&self) -> StateRef {
-        self.site.state(self.format)
+        self.site.state()
     }
 
     /// What was found, as the function's return value; or the right to store what a run will give.
@@ -300,7 +300,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
 
     async fn peek_with(&self, key: Result<Key, Error>, io: Io) -> Result<Option<O::Stored>, Error> {
         let state = self.state();
-        match state.peek(&key?, io).await? {
+        match state.peek(&key?, self.format, io).await? {
             Some(packed) => (self.unpack)(packed).map(Some).or_else(|error| {
                 state.undecodable(&error);
                 Ok(None)
@@ -317,9 +317,9 @@ impl<O: Outcome<R>, R> Function<O, R> {
         };
         drop(value);
         match write {
-            Some((packed, life)) => state.insert(key, packed, life, io).await,
+            Some((packed, life)) => state.insert(key, packed, life, self.format, io).await,
             // A value without a lifetime is not stored; the one before it must not stay either.
-            None => state.delete(&key, io).await,
+            None => state.delete(&key, self.format, io).await,
         }
     }
 }

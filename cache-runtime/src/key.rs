@@ -5,7 +5,10 @@
 //! (BLAKE3, 256 bits: no collision to forge, nothing personal in a key), or the text of a
 //! `key = "…"` template, whose fields are escaped so that joins can't collide.
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{PoisonError, RwLock};
 
 use serde::Serialize;
 
@@ -84,10 +87,68 @@ impl Args {
     }
 }
 
+impl Args {
+    /// Adds a type of the function's generics or of its impl, by identity: for keys in this process.
+    pub fn type_id<T: ?Sized>(&mut self) {
+        self.0.extend_from_slice(&type_number::<T>().to_le_bytes());
+    }
+
+    /// Adds the type of an `impl Trait` argument, by identity.
+    pub fn type_id_of<T: ?Sized>(&mut self, _: &T) {
+        self.type_id::<T>();
+    }
+
+    /// Adds a type by name: for keys that other processes read.
+    pub fn type_name<T: ?Sized>(&mut self) {
+        let name = std::any::type_name::<T>();
+        self.0.extend_from_slice(&(name.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(name.as_bytes());
+    }
+
+    /// Adds the type of an `impl Trait` argument by name.
+    pub fn type_name_of<T: ?Sized>(&mut self, _: &T) {
+        self.type_name::<T>();
+    }
+}
+
+/// A number for each type that this process asks about: a `TypeId` shows no bytes that are its own alone.
+fn type_number<T: ?Sized>() -> u64 {
+    static NUMBERS: RwLock<BTreeMap<TypeId, u64>> = RwLock::new(BTreeMap::new());
+    // Lifetimes don't count, so the type need not be `'static`.
+    let id = typeid::of::<T>();
+    if let Some(number) = NUMBERS.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+        return *number;
+    }
+    let mut numbers = NUMBERS.write().unwrap_or_else(PoisonError::into_inner);
+    let next = numbers.len() as u64;
+    *numbers.entry(id).or_insert(next)
+}
+
 /// Collects the text of a template.
 pub struct Template(String);
 
 impl Template {
+    /// Adds a type of the function's generics or of its impl, by identity: for keys in this process.
+    pub fn type_id<T: ?Sized>(&mut self) {
+        let _ = write!(self.0, "{}:", type_number::<T>());
+    }
+
+    /// Adds the type of an `impl Trait` argument, by identity.
+    pub fn type_id_of<T: ?Sized>(&mut self, _: &T) {
+        self.type_id::<T>();
+    }
+
+    /// Adds a type by name: for keys that other processes read.
+    pub fn type_name<T: ?Sized>(&mut self) {
+        self.escaped(std::any::type_name::<T>());
+        self.0.push(':');
+    }
+
+    /// Adds the type of an `impl Trait` argument by name.
+    pub fn type_name_of<T: ?Sized>(&mut self, _: &T) {
+        self.type_name::<T>();
+    }
+
     /// Adds literal text.
     pub fn literal(&mut self, text: &str) {
         self.0.push_str(text);

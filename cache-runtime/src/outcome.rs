@@ -86,6 +86,15 @@ pub const fn assert_err(outer: u8, inner: u8) {
     );
 }
 
+/// Stops the compilation if the macro took a type for one of another kind, because an alias hid it.
+#[track_caller]
+pub const fn assert_written_out(actual: u8, taken_for: u8) {
+    assert!(
+        actual == taken_for,
+        "write this return type out as `Result<…>` or `Option<…>`: in a method or a generic function an alias hides it"
+    );
+}
+
 /// Picks an [`Outcome`] by the kinds of the return type and the two options.
 pub struct As<const SELF: u8, const INNER: u8, const NONE: bool, const ERR: bool>;
 

@@ -12,11 +12,14 @@ pub use crate::codec::Postcard;
 pub use crate::error::Error;
 pub use crate::function::{Function, Policy, Site};
 pub use crate::key::{Args, Key, Template};
-pub use crate::outcome::{As, Outcome, Plain, Probe, Stored, Wraps, assert_err, assert_none};
+pub use crate::outcome::{
+    As, Outcome, Plain, Probe, Stored, Wraps, assert_err, assert_none, assert_written_out,
+};
 pub use crate::state::Spec;
 pub use crate::stats::Stats;
 pub use crate::value::{Memory, Remote, weigh};
 pub use core::option::Option::{self, None, Some};
 pub use core::result::Result::{self, Ok};
 pub use core::time::Duration;
+pub use std::boxed::Box;
 pub use std::string::String;

@@ -8,8 +8,9 @@
 //! hit costs no extra round trip and other processes see a clear within [`TOKEN_FRESH`]. A token that
 //! the server lost is replaced by a new one, never by a default: an old entry can't come back.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::io::Io;
 use crate::key::Key;
 use crate::state::{self, Spec, Write};
-use crate::value::{Format, Packed};
+use crate::value::{Format, MakeFormat, Packed};
 
 /// How long a token that was read is used before it is read again.
 const TOKEN_FRESH: Duration = Duration::from_millis(500);
@@ -30,58 +31,77 @@ const TOKEN_FRESH: Duration = Duration::from_millis(500);
 /// The entries of one function.
 pub(crate) struct Remote {
     connected: Arc<Connected>,
+    namespace: String,
+    /// `{prefix}{namespace}:{version}:`, in front of every key.
+    head: String,
+    /// By the address of what makes the format: a generic function has one for each instantiation.
+    forms: RwLock<HashMap<usize, Result<Arc<Form>, Error>>>,
+    generation_key: String,
+    generation: Generation,
+}
+
+/// What the entries of one value type have in common.
+struct Form {
     codec: u8,
     shape: u64,
     /// `{prefix}{namespace}:{version}:{shape}:`, in front of every entry's key.
     head: String,
-    generation_key: String,
-    generation: Generation,
 }
 
 /// What a look-up gave.
 pub(crate) struct Look {
     /// A payload and the cost of its run, if there is an entry that may be served.
-    pub(crate) entry: Result<Option<(Bytes, Duration)>, Unusable>,
+    /// An error if its bytes are not an entry of this function.
+    pub(crate) entry: Result<Option<(Bytes, Duration)>, Error>,
     /// For storing what a run gives.
     pub(crate) ticket: Ticket,
 }
 
-/// Why nothing came of a look-up.
-pub(crate) enum Unusable {
-    /// The backend failed.
-    Backend(Error),
-    /// The bytes under the key are not an entry of this function.
-    Entry(Error),
-}
-
 /// The generation a run belongs to, and what is left of the call's time.
 pub(crate) struct Ticket {
-    token: Option<Token>,
+    token: Token,
+    form: Arc<Form>,
     left: Duration,
 }
 
 impl Remote {
-    pub(crate) fn open(
-        context: &Context,
-        spec: &Spec,
-        namespace: &str,
-        format: Result<Format, Error>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(context: &Context, spec: &Spec, namespace: &str) -> Result<Self, Error> {
         let connected = context.connected(spec.backend)?;
-        let Format { codec, shape } = format?;
-        let function = format!("{}{namespace}:{}:", connected.prefix, spec.version);
+        let head = format!("{}{namespace}:{}:", connected.prefix, spec.version);
         Ok(Self {
-            codec,
-            shape: shape.fingerprint,
-            head: format!("{function}{:016x}:", shape.fingerprint),
-            generation_key: format!("{function}generation"),
-            generation: Generation::default(),
             connected,
+            namespace: namespace.to_owned(),
+            generation_key: format!("{head}generation"),
+            head,
+            forms: RwLock::default(),
+            generation: Generation::default(),
         })
     }
 
-    pub(crate) fn head(&self) -> &str {
-        &self.head
+    /// The form of a value type, made at its first use.
+    fn form(&self, make: MakeFormat) -> Result<Arc<Form>, Error> {
+        let known = |forms: &HashMap<usize, Result<Arc<Form>, Error>>| forms.get(&(make as usize)).cloned();
+        if let Some(form) = known(&self.forms.read().unwrap_or_else(PoisonError::into_inner)) {
+            return form;
+        }
+        // Made without the lock: tracing a type runs the user's `Deserialize`.
+        let made = make().map_err(|error| error.at(&self.namespace)).map(|Format { codec, shape }| {
+            let head = format!("{}{:016x}:", self.head, shape.fingerprint);
+            Arc::new(Form { codec, shape: shape.fingerprint, head })
+        });
+        let mut forms = self.forms.write().unwrap_or_else(PoisonError::into_inner);
+        forms.entry(make as usize).or_insert(made).clone()
+    }
+
+    /// What is in front of every entry's key.
+    pub(crate) fn head(&self, make: MakeFormat) -> Result<String, Error> {
+        self.form(make).map(|form| form.head.clone())
+    }
+
+    /// The value types that the codec can't serve.
+    pub(crate) fn misuse(&self) -> Vec<Error> {
+        let forms = self.forms.read().unwrap_or_else(PoisonError::into_inner);
+        forms.values().filter_map(|form| form.as_ref().err().cloned()).collect()
     }
 
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
@@ -89,22 +109,24 @@ impl Remote {
     }
 
     /// Reads the entry under `key`, and the generation with it when that is due.
-    pub(crate) async fn look(&self, key: &Key, clock: &Clock, io: Io) -> Look {
-        let (text, started) = (key.text(&self.head), Instant::now());
-        let read = self.read(&text, clock, io, started + self.connected.timeout).await;
+    pub(crate) async fn look(
+        &self,
+        key: &Key,
+        format: MakeFormat,
+        clock: &Clock,
+        io: Io,
+    ) -> Result<Look, Error> {
+        let (form, started) = (self.form(format)?, Instant::now());
+        let text = key.text(&form.head);
+        let (bytes, token) = self.read(&text, clock, io, started + self.connected.timeout).await?;
+        let entry = bytes.map_or(Ok(None), |bytes| form.open(&text, &bytes, token, clock));
         let left = self.connected.timeout.saturating_sub(started.elapsed());
-        match read {
-            Ok((bytes, token)) => Look {
-                entry: bytes.map_or(Ok(None), |bytes| self.open_entry(&text, &bytes, token, clock)),
-                ticket: Ticket { token: Some(token), left },
-            },
-            Err(error) => Look { entry: Err(Unusable::Backend(error)), ticket: Ticket { token: None, left } },
-        }
+        Ok(Look { entry, ticket: Ticket { token, form, left } })
     }
 
     /// The right to store the result of a run that begins now.
-    pub(crate) async fn ticket(&self, clock: &Clock, io: Io) -> Result<Ticket, Error> {
-        let (backend, started) = (self.connected.of(io), Instant::now());
+    pub(crate) async fn ticket(&self, format: MakeFormat, clock: &Clock, io: Io) -> Result<Ticket, Error> {
+        let (form, backend, started) = (self.form(format)?, self.connected.of(io), Instant::now());
         let deadline = started + self.connected.timeout;
         let token = match self.generation.known(clock) {
             Ok(token) => token,
@@ -113,17 +135,17 @@ impl Remote {
                 self.learn(found, epoch, backend, clock, deadline).await?
             }
         };
-        Ok(Ticket { token: Some(token), left: self.connected.timeout.saturating_sub(started.elapsed()) })
+        Ok(Ticket { token, form, left: self.connected.timeout.saturating_sub(started.elapsed()) })
     }
 
     /// Stores a value under the generation of its ticket.
     pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<(), Error> {
-        let (Packed::Encoded(payload), state::Ticket::Remote(Ticket { token: Some(token), left })) =
+        let (Packed::Encoded(payload), state::Ticket::Remote(Ticket { token, form, left })) =
             (write.packed, write.ticket)
         else {
             return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));
         };
-        let (text, now) = (write.key.text(&self.head), clock.unix_ms());
+        let (text, now) = (write.key.text(&form.head), clock.unix_ms());
         let header = Header {
             flags: 0,
             created_ms: now,
@@ -131,7 +153,7 @@ impl Remote {
             cost_us: Header::cost(write.cost),
             groups: [token].into(),
         };
-        let bytes = entry::seal(&self.binding(&text), &header, |out| {
+        let bytes = entry::seal(&form.binding(&text), &header, |out| {
             out.extend_from_slice(&payload);
             Ok(())
         })?;
@@ -145,9 +167,9 @@ impl Remote {
     }
 
     /// Removes the entry under `key`.
-    pub(crate) async fn delete(&self, key: &Key, io: Io) -> Result<(), Error> {
-        let deadline = Instant::now() + self.connected.timeout;
-        self.connected.of(io).delete(key.text(&self.head).as_bytes(), deadline).await.map(drop)
+    pub(crate) async fn delete(&self, key: &Key, format: MakeFormat, io: Io) -> Result<(), Error> {
+        let (form, deadline) = (self.form(format)?, Instant::now() + self.connected.timeout);
+        self.connected.of(io).delete(key.text(&form.head).as_bytes(), deadline).await.map(drop)
     }
 
     /// Voids every entry.
@@ -219,15 +241,18 @@ impl Remote {
             Error::new(ErrorKind::Server, "the backend loses the function's generation as it is written")
         })
     }
+}
 
-    fn open_entry(
+impl Form {
+    /// The payload and cost of an entry that may be served now.
+    fn open(
         &self,
         text: &str,
         bytes: &Bytes,
         token: Token,
         clock: &Clock,
-    ) -> Result<Option<(Bytes, Duration)>, Unusable> {
-        let (header, payload) = entry::open(&self.binding(text), bytes).map_err(Unusable::Entry)?;
+    ) -> Result<Option<(Bytes, Duration)>, Error> {
+        let (header, payload) = entry::open(&self.binding(text), bytes)?;
         let is_expired = header.fresh_until_ms.is_some_and(|until| until <= clock.unix_ms());
         if is_expired || header.groups.first() != Some(&token) {
             return Ok(None);

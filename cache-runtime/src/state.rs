@@ -15,7 +15,7 @@ use crate::io::Io;
 use crate::key::Key;
 use crate::remote::{self, Remote};
 use crate::stats::{Counters, Stats};
-use crate::value::{Format, Packed};
+use crate::value::{MakeFormat, Packed};
 
 /// What the attribute says of a function, in constants.
 pub struct Spec {
@@ -29,6 +29,8 @@ pub struct Spec {
     pub version: u32,
     /// `backend = "…"`.
     pub backend: &'static str,
+    /// Whether values are encoded, and not kept as they are.
+    pub is_remote: bool,
     /// `capacity = N` and `max_bytes = "…"`.
     pub bound: Bound,
 }
@@ -95,12 +97,12 @@ pub(crate) struct Write {
 }
 
 impl State {
-    pub(crate) fn new(context: &Context, spec: &'static Spec, format: Option<Result<Format, Error>>) -> Self {
+    pub(crate) fn new(context: &Context, spec: &'static Spec) -> Self {
         let namespace = spec.namespace.map_or_else(|| function_path((spec.path)(), spec.name), str::to_owned);
-        let place = match (context.config.first_problem(), format) {
-            (Some(problem), _) => Place::Broken(problem.clone()),
-            (None, None) => Place::Typed(Store::new(spec.bound)),
-            (None, Some(format)) => Remote::open(context, spec, &namespace, format)
+        let place = match context.config.first_problem() {
+            Some(problem) => Place::Broken(problem.clone()),
+            None if !spec.is_remote => Place::Typed(Store::new(spec.bound)),
+            None => Remote::open(context, spec, &namespace)
                 .map_or_else(|error| Place::Broken(error.at(namespace.clone())), Place::Remote),
         };
         let default_ttl = match &place {
@@ -119,11 +121,12 @@ impl State {
         }
     }
 
-    /// The mistake that keeps this function from being cached.
-    pub(crate) fn misuse(&self) -> Option<&Error> {
+    /// The mistakes that keep this function, or instantiations of it, from being cached.
+    pub(crate) fn misuse(&self) -> Vec<Error> {
         match &self.place {
-            Place::Broken(error) => Some(error),
-            _ => None,
+            Place::Typed(_) => Vec::new(),
+            Place::Remote(remote) => remote.misuse(),
+            Place::Broken(error) => vec![error.clone()],
         }
     }
 
@@ -180,28 +183,29 @@ impl State {
     }
 
     /// Looks on the server.
-    pub(crate) async fn look(&self, key: &Key, io: Io) -> Looked {
+    pub(crate) async fn look(&self, key: &Key, format: MakeFormat, io: Io) -> Looked {
         let Place::Remote(remote) = &self.place else { return Looked::Miss(Ticket::Nothing) };
-        let looked = remote.look(key, &self.clock, io).await;
-        match looked.entry {
-            Ok(Some((payload, cost))) => {
-                let (packed, ticket) = (Packed::Encoded(payload), Ticket::Remote(looked.ticket));
-                return Looked::Found(Found { packed, cost, ticket });
-            }
-            Ok(None) => {}
-            Err(remote::Unusable::Entry(error)) => self.undecodable_entry(&error),
-            Err(remote::Unusable::Backend(error)) => {
+        let looked = match remote.look(key, format, &self.clock, io).await {
+            Ok(looked) => looked,
+            Err(error) => {
                 self.failed(&error);
                 self.counters.misses.one();
                 return Looked::Miss(Ticket::Nothing);
             }
+        };
+        let ticket = Ticket::Remote(looked.ticket);
+        match looked.entry {
+            Ok(Some((payload, cost))) => {
+                return Looked::Found(Found { packed: Packed::Encoded(payload), cost, ticket });
+            }
+            Ok(None) => self.counters.misses.one(),
+            Err(error) => self.undecodable(&error),
         }
-        self.counters.misses.one();
-        Looked::Miss(Ticket::Remote(looked.ticket))
+        Looked::Miss(ticket)
     }
 
     /// What is under `key`, without counting it.
-    pub(crate) async fn peek(&self, key: &Key, io: Io) -> Result<Option<Packed>, Error> {
+    pub(crate) async fn peek(&self, key: &Key, format: MakeFormat, io: Io) -> Result<Option<Packed>, Error> {
         if self.disabled {
             return Ok(None);
         }
@@ -209,23 +213,23 @@ impl State {
             Place::Typed(store) => Ok(store
                 .get(key.bytes(), self.clock.monotonic())
                 .map(|slot| Packed::Typed(slot.value, slot.size))),
-            Place::Remote(remote) => match remote.look(key, &self.clock, io).await.entry {
-                Ok(entry) => Ok(entry.map(|(payload, _)| Packed::Encoded(payload))),
-                Err(remote::Unusable::Entry(_)) => Ok(None),
-                Err(remote::Unusable::Backend(error)) => Err(error),
-            },
+            Place::Remote(remote) => {
+                // What can't be opened is not there.
+                let entry = remote.look(key, format, &self.clock, io).await?.entry.unwrap_or(None);
+                Ok(entry.map(|(payload, _)| Packed::Encoded(payload)))
+            }
             Place::Broken(error) => Err(error.clone()),
         }
     }
 
     /// The right to store the result of a run that begins without a look-up.
-    pub(crate) async fn ticket(&self, io: Io) -> Ticket {
+    pub(crate) async fn ticket(&self, format: MakeFormat, io: Io) -> Ticket {
         if self.disabled {
             return Ticket::Nothing;
         }
         let error = match &self.place {
             Place::Typed(store) => return Ticket::Typed(store.generation()),
-            Place::Remote(remote) => match remote.ticket(&self.clock, io).await {
+            Place::Remote(remote) => match remote.ticket(format, &self.clock, io).await {
                 Ok(ticket) => return Ticket::Remote(ticket),
                 Err(error) => error,
             },
@@ -262,6 +266,7 @@ impl State {
         key: Key,
         packed: Packed,
         life: Option<Duration>,
+        format: MakeFormat,
         io: Io,
     ) -> Result<(), Error> {
         if self.disabled {
@@ -273,7 +278,7 @@ impl State {
                 self.store_typed(store, Write { key, ticket, packed, life, cost: Duration::ZERO })
             }
             Place::Remote(remote) => {
-                let ticket = Ticket::Remote(remote.ticket(&self.clock, io).await?);
+                let ticket = Ticket::Remote(remote.ticket(format, &self.clock, io).await?);
                 remote.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, &self.clock, io).await
             }
             Place::Broken(error) => Err(error.clone()),
@@ -294,13 +299,13 @@ impl State {
     // Removing
 
     /// Removes what is under `key`, also while caching is switched off: others may still read it.
-    pub(crate) async fn delete(&self, key: &Key, io: Io) -> Result<(), Error> {
+    pub(crate) async fn delete(&self, key: &Key, format: MakeFormat, io: Io) -> Result<(), Error> {
         match &self.place {
             Place::Typed(store) => {
                 store.delete(key.bytes(), self.clock.monotonic());
                 Ok(())
             }
-            Place::Remote(remote) => self.reported(remote.delete(key, io).await),
+            Place::Remote(remote) => self.reported(remote.delete(key, format, io).await),
             Place::Broken(error) => Err(error.clone()),
         }
     }
@@ -320,16 +325,13 @@ impl State {
     // Telling
 
     /// The text key; without arguments that serialise, one that no entry has.
-    pub(crate) fn text_key(&self, key: Option<&Key>) -> String {
-        let typed_head;
+    pub(crate) fn text_key(&self, key: Option<&Key>, format: MakeFormat) -> String {
         let head = match &self.place {
-            Place::Remote(remote) => remote.head(),
-            _ => {
-                typed_head = format!("{}:{}:", self.namespace, self.spec.version);
-                &typed_head
-            }
+            Place::Remote(remote) => remote.head(format).ok(),
+            _ => None,
         };
-        key.map_or_else(|| format!("{head}!"), |key| key.text(head))
+        let head = head.unwrap_or_else(|| format!("{}:{}:", self.namespace, self.spec.version));
+        key.map_or_else(|| format!("{head}!"), |key| key.text(&head))
     }
 
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
@@ -354,11 +356,7 @@ impl State {
 
     /// An entry was found that could not be served: a miss.
     pub(crate) fn undecodable(&self, error: &Error) {
-        self.undecodable_entry(error);
         self.counters.misses.one();
-    }
-
-    fn undecodable_entry(&self, error: &Error) {
         self.counters.decode_failures.one();
         log::debug!("{}: an entry can't be used: {error}", self.namespace);
     }
@@ -389,12 +387,14 @@ impl State {
     }
 }
 
-/// The path of a function, like `app::db::user`, unlike `module_path!` also within functions.
+/// The path of a function, like `app::db::user`, unlike `module_path!` also within functions and impls.
+///
+/// The marker is the companion beside the function, or a `__Site` in the function or in a sibling. Of an
+/// async function the latter stands in the closure that the body becomes.
 fn function_path(marker: &str, name: &str) -> String {
-    match marker.rsplit_once("::") {
-        // The marker of an async function stands in the closure that its body becomes.
-        Some((function, "__Site")) => function.trim_end_matches("::{{closure}}").to_owned(),
-        Some((module, _companion)) => format!("{module}::{name}"),
+    let beside = marker.strip_suffix("::__Site").unwrap_or(marker).trim_end_matches("::{{closure}}");
+    match beside.rsplit_once("::") {
+        Some((parent, _)) => format!("{parent}::{name}"),
         None => name.to_owned(),
     }
 }

@@ -27,10 +27,16 @@ pub struct Format {
     pub(crate) shape: Shape,
 }
 
+/// Makes the format of one type; its address tells the instantiations of a generic function apart.
+pub(crate) type MakeFormat = fn() -> Result<Format, Error>;
+
 /// How values of type `S` are packed: [`Memory`] or [`Remote`].
 pub trait Mode<S> {
-    /// The format on a server; `None` for values that stay typed.
-    fn format() -> Option<Result<Format, Error>>;
+    /// The format on a server.
+    ///
+    /// # Errors
+    /// The codec can't serve the type, or values stay typed.
+    fn format() -> Result<Format, Error>;
 
     /// Packs a value; `weigh` tells its size.
     ///
@@ -49,8 +55,8 @@ pub trait Mode<S> {
 pub struct Memory;
 
 impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
-    fn format() -> Option<Result<Format, Error>> {
-        None
+    fn format() -> Result<Format, Error> {
+        Err(mismatch())
     }
 
     #[inline]
@@ -73,8 +79,8 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
 pub struct Remote<C>(PhantomData<C>);
 
 impl<C: Codec, S: Serialize + DeserializeOwned> Mode<S> for Remote<C> {
-    fn format() -> Option<Result<Format, Error>> {
-        Some(codec::shape::<C, S>().map(|shape| Format { codec: C::ID, shape }))
+    fn format() -> Result<Format, Error> {
+        codec::shape::<C, S>().map(|shape| Format { codec: C::ID, shape })
     }
 
     fn pack(value: &S, _weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error> {

@@ -8,15 +8,16 @@ use syn::{Expr, Ident, Type, TypeParamBound};
 use super::{KeyPlan, KeySource};
 use crate::args::Given;
 use crate::diagnostic::{Errors, list, nearest};
-use crate::func::Param;
+use crate::func::{Func, Param};
 use crate::key::{Key, Segment};
 
 pub(super) fn plan(
     key: Option<&Given<Key>>,
     skip: Option<&Given<Vec<Ident>>>,
-    params: &[Param],
+    func: &Func,
     errors: &mut Errors,
 ) -> KeyPlan {
+    let params = Params { named: &func.params, has_self: func.receiver.is_some() };
     if let (Some(_), Some(skip)) = (key, skip) {
         errors.on(&skip.name, "`key` already decides which arguments count: remove `skip`, or `key`");
     }
@@ -24,14 +25,39 @@ pub(super) fn plan(
         None => all_but(skip.map_or(&[], |given| &given.value), params, errors),
         Some(given) => just(given, params, errors),
     };
-    for &index in &plan.reads {
-        identifies(&params[index], &plan.source, errors);
+    if let (Some(receiver), true, None) = (&func.receiver, plan.reads_self, key) {
+        errors.on(
+            receiver,
+            "does `self` identify a call? write `skip(self)` if not, or `key = (…)` with what does, such as \
+             `key = (self.id, …)`, or `self` as a whole",
+        );
+    }
+    for param in plan.reads.iter().filter_map(|index| func.params.get(*index)) {
+        identifies(param, &plan.source, errors);
     }
     plan
 }
 
+/// What a key may name.
+#[derive(Clone, Copy)]
+struct Params<'f> {
+    named: &'f [Param],
+    has_self: bool,
+}
+
+impl<'f> Params<'f> {
+    fn names(self) -> impl Iterator<Item = String> + use<'f> {
+        let this = self.has_self.then(|| "self".to_owned());
+        self.named.iter().flat_map(|param| &param.bindings).map(Ident::to_string).chain(this)
+    }
+
+    fn which(self, is_read: impl Fn(&Param) -> bool) -> Vec<usize> {
+        self.named.iter().enumerate().filter(|(_, param)| is_read(param)).map(|(index, _)| index).collect()
+    }
+}
+
 /// No `key`: every argument that `skip` leaves.
-fn all_but(skipped: &[Ident], params: &[Param], errors: &mut Errors) -> KeyPlan {
+fn all_but(skipped: &[Ident], params: Params<'_>, errors: &mut Errors) -> KeyPlan {
     for (index, name) in skipped.iter().enumerate() {
         if skipped[..index].contains(name) {
             errors.on(name, format!("`{name}` is skipped twice: remove one of the two"));
@@ -40,17 +66,18 @@ fn all_but(skipped: &[Ident], params: &[Param], errors: &mut Errors) -> KeyPlan 
         }
     }
     let is_skipped = |param: &Param| param.bindings.iter().any(|name| skipped.contains(name));
-    for param in params.iter().filter(|param| is_skipped(param)) {
+    for param in params.named.iter().filter(|param| is_skipped(param)) {
         if let Some(left) = param.bindings.iter().find(|name| !skipped.contains(name)) {
             let message = "an argument is skipped as a whole, and this one also binds";
             errors.on(&param.pat, format!("{message} `{left}`: write {}", skip(param)));
         }
     }
-    KeyPlan { source: KeySource::Args, reads: which(params, |param| !is_skipped(param)) }
+    let reads_self = params.has_self && !skipped.iter().any(|name| name == "self");
+    KeyPlan { source: KeySource::Args, reads: params.which(|param| !is_skipped(param)), reads_self }
 }
 
 /// `key`: every argument that it names.
-fn just(key: &Given<Key>, params: &[Param], errors: &mut Errors) -> KeyPlan {
+fn just(key: &Given<Key>, params: Params<'_>, errors: &mut Errors) -> KeyPlan {
     let mut named = Vec::new();
     let source = match &key.value {
         Key::Template(segments) => {
@@ -60,9 +87,7 @@ fn just(key: &Given<Key>, params: &[Param], errors: &mut Errors) -> KeyPlan {
                     named.push(place.root.to_string());
                 }
             }
-            if let (true, Some(name)) =
-                (named.is_empty(), params.iter().flat_map(|param| &param.bindings).next())
-            {
+            if let (true, Some(name)) = (named.is_empty(), params.names().next()) {
                 let message = "this names no argument, so that all calls would share one entry";
                 errors.at(key.span, format!("{message}: write `{{{name}}}` where the argument belongs"));
             }
@@ -79,15 +104,12 @@ fn just(key: &Given<Key>, params: &[Param], errors: &mut Errors) -> KeyPlan {
         }
     };
     let is_named = |param: &Param| param.bindings.iter().any(|name| named.contains(&name.to_string()));
-    KeyPlan { source, reads: which(params, is_named) }
+    let reads_self = params.has_self && named.iter().any(|name| name == "self");
+    KeyPlan { source, reads: params.which(is_named), reads_self }
 }
 
-fn which(params: &[Param], is_read: impl Fn(&Param) -> bool) -> Vec<usize> {
-    params.iter().enumerate().filter(|(_, param)| is_read(param)).map(|(index, _)| index).collect()
-}
-
-fn known(name: &Ident, params: &[Param], errors: &mut Errors) {
-    let names: Vec<String> = params.iter().flat_map(|param| &param.bindings).map(Ident::to_string).collect();
+fn known(name: &Ident, params: Params<'_>, errors: &mut Errors) {
+    let names: Vec<String> = params.names().collect();
     let name_text = name.to_string();
     if names.contains(&name_text) {
         return;
@@ -158,19 +180,9 @@ fn identifies(param: &Param, source: &KeySource, errors: &mut Errors) {
     let mut found = Unfit::default();
     found.visit_type(&param.ty);
     let way_out = format!("leave it out with {}, or say what identifies a call with `key = …`", skip(param));
-    match (found.generic, found.why) {
-        (true, _) => errors.on(
-            &param.ty,
-            format!(
-                "an `impl` argument can't be in the key yet: name its type, or leave it out with {}",
-                skip(param)
-            ),
-        ),
-        // A key of the user's own making may well look inside of such an argument.
-        (false, Some(why)) if matches!(source, KeySource::Args) => {
-            errors.on(&param.ty, format!("{why} can't be in the key: {way_out}"));
-        }
-        (false, _) => {}
+    // A key of the user's own making may well look inside of such an argument.
+    if let (Some(why), KeySource::Args) = (found.why, source) {
+        errors.on(&param.ty, format!("{why} can't be in the key: {way_out}"));
     }
 }
 
@@ -186,7 +198,6 @@ fn skip(param: &Param) -> String {
 /// What a type holds that identifies no call.
 #[derive(Default)]
 struct Unfit {
-    generic: bool,
     why: Option<&'static str>,
 }
 
@@ -194,7 +205,6 @@ impl<'ast> Visit<'ast> for Unfit {
     fn visit_type(&mut self, ty: &'ast Type) {
         match ty {
             Type::ImplTrait(ty) if ty.bounds.iter().any(is_closure) => self.why = Some("a closure"),
-            Type::ImplTrait(_) => self.generic = true,
             Type::TraitObject(ty) if ty.bounds.iter().any(is_closure) => self.why = Some("a closure"),
             Type::TraitObject(_) => self.why = Some("a trait object"),
             Type::FnPtr(_) => self.why = Some("a function"),

@@ -3,7 +3,6 @@
 use proc_macro2::TokenTree;
 use quote::ToTokens as _;
 use syn::visit::{self, Visit};
-use syn::{GenericParam, Ident, Safety};
 
 use crate::diagnostic::Errors;
 use crate::func::Func;
@@ -16,32 +15,12 @@ pub(super) fn arguments(func: &Func, errors: &mut Errors) {
             errors.on(attr, "this function is cached already: remove one of the two attributes");
         }
     }
-    if let Some(receiver) = &func.receiver {
-        let way_out = "move this one to a free function that takes what it needs of `self` as arguments";
-        errors.on(receiver, format!("methods come with a later version: {way_out}"));
-    } else if let Some(this) = sig.to_token_stream().into_iter().find_map(self_type) {
-        errors.on(
-            this,
-            "associated functions come with a later version: move it out of the `impl`, and name the type",
-        );
-    }
     if let Some(constness) = sig.constness {
         errors.on(constness, "a `const fn` may run in the compiler, where there is no cache: remove `const`");
     }
-    if let Safety::Unsafe(token) = sig.safety {
-        errors.on(token, "unsafe functions are not supported yet: cache a safe function that this one calls");
-    }
-    if let Some(abi) = &sig.abi {
-        errors.on(abi, "`extern` functions are not supported: cache a Rust function that this one calls");
-    } else if let Some(variadic) = &sig.variadic {
+    if let Some(variadic) = &sig.variadic {
         errors
             .on(variadic, "variadic functions are not supported: cache a Rust function that this one calls");
-    }
-    for generic in &sig.generics.params {
-        if !matches!(generic, GenericParam::Lifetime(_)) {
-            let way_out = "cache a function of concrete types, and call it from the generic one";
-            errors.on(generic, format!("generic functions are not supported yet: {way_out}"));
-        }
     }
     for attr in func.params.iter().flat_map(|param| &param.attrs) {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
@@ -53,13 +32,16 @@ pub(super) fn arguments(func: &Func, errors: &mut Errors) {
     }
 }
 
-/// `Self`, at any depth.
-fn self_type(token: TokenTree) -> Option<Ident> {
-    match token {
-        TokenTree::Ident(ident) => (ident == "Self").then_some(ident),
-        TokenTree::Group(group) => group.stream().into_iter().find_map(self_type),
-        TokenTree::Punct(_) | TokenTree::Literal(_) => None,
+/// Whether the signature says `Self`, as only those in an `impl` or a trait can.
+pub(super) fn names_self(func: &Func) -> bool {
+    fn is_self(token: TokenTree) -> bool {
+        match token {
+            TokenTree::Ident(ident) => ident == "Self",
+            TokenTree::Group(group) => group.stream().into_iter().any(is_self),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        }
     }
+    func.sig.to_token_stream().into_iter().any(is_self)
 }
 
 /// Rules on the return type.
