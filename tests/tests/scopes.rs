@@ -1,0 +1,100 @@
+//! Testing scopes: isolated from the process, from each other, and carried where they are entered.
+
+use std::sync::Barrier;
+use std::time::Duration;
+
+use cache_runtime::testing::Scope;
+use cache_runtime::{Cache, cached};
+
+#[cached(ttl = 60)]
+fn local(n: u64) -> u64 {
+    n + 1
+}
+
+#[cached(backend = "nowhere", ttl = 60)]
+fn remote(n: u64) -> u64 {
+    n + 1
+}
+
+#[test]
+fn threads_in_scopes_of_their_own_see_nothing_of_each_other() {
+    let barrier = Barrier::new(4);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let scope = Scope::new();
+                let _entered = scope.enter();
+                barrier.wait();
+                for _ in 0..2 {
+                    assert_eq!((local(1), remote(1)), (2, 2));
+                }
+                barrier.wait();
+                for stats in [local::stats(), remote::stats()] {
+                    assert_eq!((stats.runs, stats.hits, stats.errors), (1, 1, 0), "{stats}");
+                }
+                local::clear().unwrap();
+                barrier.wait();
+                assert_eq!(remote::peek(1).unwrap(), Some(2));
+            });
+        }
+    });
+}
+
+#[test]
+fn scopes_nest_and_are_left() {
+    let (outer, inner) = (Scope::new(), Scope::new());
+    let _in_outer = outer.enter();
+    local(1);
+    {
+        let _in_inner = inner.enter();
+        assert_eq!(local::peek(1).unwrap(), None);
+        local(2);
+    }
+    assert_eq!((local::peek(1).unwrap(), local::peek(2).unwrap()), (Some(2), None));
+    // One scope on several threads is one cache.
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            assert_eq!(Cache::named("memory").unwrap().get::<u8>("n").unwrap(), None);
+            let _in_outer = outer.enter();
+            assert_eq!(local::peek(1).unwrap(), Some(2));
+        });
+    });
+}
+
+#[test]
+fn only_its_own_clock_moves() {
+    let (moved, still) = (Scope::new(), Scope::new());
+    for scope in [&moved, &still] {
+        let _entered = scope.enter();
+        (local(1), remote(1));
+    }
+    moved.advance(Duration::from_secs(60));
+    for (scope, found) in [(&moved, None), (&still, Some(2))] {
+        let _entered = scope.enter();
+        assert_eq!((local::peek(1).unwrap(), remote::peek(1).unwrap()), (found, found));
+    }
+}
+
+#[test]
+fn a_future_carries_its_scope_from_thread_to_thread() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let scope = Scope::new();
+            runtime.spawn(async move {
+                let calls = async {
+                    for n in 0..50 {
+                        local(n % 5);
+                        tokio::task::yield_now().await;
+                    }
+                    local::stats()
+                };
+                let stats = scope.run(calls).await;
+                assert_eq!((stats.runs, stats.hits), (5, 45));
+            })
+        })
+        .collect();
+    for task in tasks {
+        runtime.block_on(task).unwrap();
+    }
+}
