@@ -218,7 +218,7 @@ pub use bytes::Bytes;
 /// # `companions`
 ///
 /// `companions = name` renames the struct beside the function, where its name is taken by a module or type;
-/// `companions = false` leaves it out.
+/// `companions = false` leaves it out, as it must be where a trait is implemented.
 ///
 /// ```
 /// # use cache_runtime::cached;
@@ -230,6 +230,58 @@ pub use bytes::Bytes;
 /// user(1);
 /// user_cache::clear().unwrap();
 /// # Ok::<(), cache_runtime::Error>(())
+/// ```
+///
+/// # Methods
+///
+/// In an `impl` the companions are siblings of the method: `price_peek`, `price_invalidate` and so on. `key` or
+/// `skip(self)` says what `self` means for the key; a companion takes `&self` if the key reads it. A function in an
+/// `impl` whose signature says neither `self` nor `Self` needs `companions = Self`.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// struct Shop { tenant: u32, discount: u64 }
+///
+/// impl Shop {
+///     #[cached(key = (self.tenant, id), ttl = 60)]
+///     fn price(&self, id: u64) -> u64 { id * 100 - self.discount }
+///
+///     #[cached(companions = Self)]
+///     fn tax(cents: u64) -> u64 { cents / 5 }
+/// }
+///
+/// let shop = Shop { tenant: 1, discount: 5 };
+/// assert_eq!(shop.price(2), 195);
+/// assert_eq!(shop.price_peek(2).unwrap(), Some(195));
+/// shop.price_invalidate(2).unwrap();
+/// Shop::price_clear().unwrap();
+/// assert_eq!(Shop::tax(100), 20);
+/// assert_eq!(Shop::tax_stats().runs, 1);
+/// ```
+///
+/// # Traits and generics
+///
+/// Each implementing type and each instantiation has entries of its own: in memory by the identity of types, on a
+/// server by their names and the shape of the value.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// trait Animal {
+///     fn sound(&self) -> String;
+///
+///     #[cached(skip(self), companions = false)]
+///     fn twice(&self) -> String { self.sound().repeat(2) }
+/// }
+/// # struct Dog; struct Cat;
+/// # impl Animal for Dog { fn sound(&self) -> String { "wau".into() } }
+/// # impl Animal for Cat { fn sound(&self) -> String { "miau".into() } }
+///
+/// #[cached]
+/// fn parse<T: std::str::FromStr + Clone + Send + Sync + 'static>(text: &str) -> Option<T> { text.parse().ok() }
+///
+/// assert_eq!((Dog.twice(), Cat.twice()), ("wauwau".into(), "miaumiau".into()));
+/// assert_eq!((parse::<u8>("7"), parse::<f64>("7")), (Some(7), Some(7.0)));
+/// assert_eq!(parse::peek::<u8>("7").unwrap(), Some(7));
 /// ```
 ///
 /// # `crate`
