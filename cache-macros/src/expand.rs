@@ -8,9 +8,11 @@ mod key;
 mod outcome;
 mod site;
 
+use std::iter;
+
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, FnArg, GenericParam, Safety, Signature};
+use syn::{Attribute, FnArg, GenericParam, Meta, Safety, Signature, parse_quote};
 
 use crate::func::{Flow, Func, Param};
 use crate::validate::{Companions, Plan};
@@ -58,16 +60,17 @@ impl Home {
         }
     }
 
+    // Arguments in order, not by name: so a raw prefix loses its `r#`.
     fn ident(&self, name: &str) -> Ident {
         self.prefix
             .as_ref()
-            .map_or_else(|| format_ident!("{name}"), |prefix| format_ident!("{prefix}_{name}"))
+            .map_or_else(|| format_ident!("{}", name), |prefix| format_ident!("{}_{}", prefix, name))
     }
 
     fn hidden(&self, name: &str) -> Ident {
         self.prefix
             .as_ref()
-            .map_or_else(|| format_ident!("__{name}"), |prefix| format_ident!("__{prefix}_{name}"))
+            .map_or_else(|| format_ident!("__{}", name), |prefix| format_ident!("__{}_{}", prefix, name))
     }
 }
 
@@ -77,21 +80,30 @@ fn function(plan: &Plan) -> TokenStream {
     let (key, home) = (key::expr(plan), Home::of(plan));
     let cached =
         home.as_ref().map_or_else(|| site::function(plan, &site::site(plan)), |home| cached(plan, home));
-    // Kept from "unused" warnings of its own: those of the body are reported where the body is.
-    let (attrs, vis) = (attrs(func, |attr| home.is_none() || !is_expect(attr)), &func.vis);
+    let attrs = func.attrs.iter().map(|attr| if home.is_some() { lenient(attr) } else { attr.clone() });
+    let vis = &func.vis;
     let sig = signature(func, home.is_some());
-    let body = home.map_or_else(|| body_in_place(func), |home| call_uncached(plan, &home));
+    let body = home.as_ref().map_or_else(|| body_in_place(func), |home| call_uncached(plan, home));
     let rt = rt(plan);
+    // A future that may not hold the arguments is made here; what it does still waits for a miss.
+    let (made, body) = match func.is_detached {
+        true => (Some(quote!(let __body = #body;)), quote!(__body)),
+        false => (None, body),
+    };
+    let call = match func.is_async() {
+        true => quote!(#cached.call_async(__key, #body).await),
+        false => quote!(#cached.call(__key, #body)),
+    };
     let run = match func.flow {
-        Flow::Blocking => quote!(#cached.call(__key, #body)),
-        Flow::Async => quote!(#cached.call_async(__key, #body).await),
-        Flow::Future => quote!(async move { #cached.call_async(__key, #body).await }),
-        Flow::BoxedFuture => quote!(#rt::Box::pin(async move { #cached.call_async(__key, #body).await })),
+        Flow::Blocking | Flow::Async => call,
+        Flow::Future => quote!(async move { #call }),
+        Flow::BoxedFuture => quote!(#rt::Box::pin(async move { #call })),
     };
     quote! {
         #(#attrs)*
         #vis #sig {
             let __key = #key;
+            #made
             #run
         }
     }
@@ -106,7 +118,7 @@ fn signature(func: &Func, body_is_elsewhere: bool) -> Signature {
             FnArg::Receiver(_) => {}
             FnArg::Typed(typed) => {
                 if let Some(Param { ident, .. }) = params.next() {
-                    *typed.pat = syn::parse_quote!(#ident);
+                    *typed.pat = parse_quote!(#ident);
                 }
             }
         }
@@ -119,7 +131,11 @@ fn body_in_place(func: &Func) -> TokenStream {
     let (output, body) = (&func.output, &func.body);
     let rebinds = func.params.iter().filter_map(Param::rebind);
     let rebinds = quote!(#(#rebinds)*);
-    let written = &func.sig.output;
+    let written = match func.flow {
+        Flow::BoxedFuture => Some(&func.sig.output),
+        // `impl Future` has no place on a closure, which finds it by itself.
+        _ => None,
+    };
     match func.flow {
         Flow::Blocking => quote!(move || -> #output { #rebinds #body }),
         Flow::Async => quote!(async move {
@@ -130,8 +146,7 @@ fn body_in_place(func: &Func) -> TokenStream {
             #rebinds
             #body
         }),
-        Flow::Future => quote!((move || { #rebinds #body })()),
-        Flow::BoxedFuture => quote!((move || #written { #rebinds #body })()),
+        Flow::Future | Flow::BoxedFuture => awaited(func, quote!((move || #written { #rebinds #body })())),
     }
 }
 
@@ -144,9 +159,14 @@ fn call_uncached(plan: &Plan, home: &Home) -> TokenStream {
     let call = quote!(#scope::#uncached #types(#(#inputs),*));
     let call = if matches!(func.sig.safety, Safety::Unsafe(_)) { quote!(unsafe { #call }) } else { call };
     match func.is_async() {
-        true => quote!(async move { #call.await }),
+        true => awaited(func, call),
         false => quote!(move || #call),
     }
+}
+
+/// A call that makes a future, not made before the future is awaited, unless it has to be.
+fn awaited(func: &Func, call: TokenStream) -> TokenStream {
+    if func.is_detached { call } else { quote!(async move { #call.await }) }
 }
 
 /// The function as it was written, under another name.
@@ -166,31 +186,36 @@ fn uncached(plan: &Plan, home: &Home) -> TokenStream {
 /// What all companions go by: the site, and the typed view of the function.
 fn hidden(plan: &Plan, home: &Home) -> TokenStream {
     let Plan { func, .. } = plan;
-    let (rt, cfgs, generics) = (rt(plan), attrs(func, is_cfg), &func.sig.generics);
+    let (rt, generics) = (rt(plan), &func.sig.generics);
+    let common = common(func);
     let (scope, site_ident, cached) = (&home.scope, home.hidden("site"), home.hidden("cached"));
     let (site, bounds, ty) = (site::site(plan), &generics.where_clause, site::function_type(plan));
     let function = site::function(plan, &quote!(#scope::#site_ident()));
     quote! {
         #[doc(hidden)]
-        #[allow(dead_code, clippy::all)]
-        #(#cfgs)*
+        #(#common)*
         fn #site_ident() -> &'static #rt::Site {
             #site
         }
 
         #[doc(hidden)]
         #[inline]
-        #[allow(dead_code, clippy::all)]
-        #(#cfgs)*
+        #(#common)*
         fn #cached #generics() -> #ty #bounds {
             #function
         }
     }
 }
 
+/// The typed view of the function.
 fn cached(plan: &Plan, home: &Home) -> TokenStream {
+    let path = cached_path(plan, home);
+    quote!(#path())
+}
+
+fn cached_path(plan: &Plan, home: &Home) -> TokenStream {
     let (scope, cached, types) = (&home.scope, home.hidden("cached"), turbofish(&plan.func));
-    quote!(#scope::#cached #types())
+    quote!(#scope::#cached #types)
 }
 
 /// The companions, save `uncached`.
@@ -201,7 +226,10 @@ fn companions(plan: &Plan, home: &Home) -> TokenStream {
     let (generics, bounds, body) =
         (&func.sig.generics, &func.sig.generics.where_clause, call_uncached(plan, home));
     let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));
-    let this = plan.key.reads_self.then(|| quote!(&self,));
+    let this = func.receiver.as_ref().filter(|_| plan.key.reads_self).map(|receiver| {
+        let this = receiver.self_token;
+        quote!(&#this,)
+    });
     let reads = params(read());
     let (reads, all) = (quote!(#this #reads), &signature(func, true).inputs);
     let (output, value) = (&func.output, free_name("value", read()));
@@ -276,14 +304,13 @@ fn companions(plan: &Plan, home: &Home) -> TokenStream {
             }),
         ),
     ];
-    let (vis, cfgs) = (&func.vis, attrs(func, is_cfg));
+    let (vis, common) = (&func.vis, common(func));
     let fns = fns.into_iter().map(|(name, about, qualifiers, rest)| {
         let ident = home.ident(name);
         quote! {
             #[doc = #about]
             #[inline]
-            #[allow(dead_code, clippy::all)]
-            #(#cfgs)*
+            #(#common)*
             #vis #qualifiers fn #ident #rest
         }
     });
@@ -309,16 +336,15 @@ fn free_name<'a>(name: &str, params: impl Iterator<Item = &'a Param> + Clone) ->
 
 /// `::<T, N>`, without lifetimes, which are inferred.
 fn turbofish(func: &Func) -> Option<TokenStream> {
-    let names = generic_names(func).map(|(ident, _)| ident);
-    let names: Vec<&Ident> = names.collect();
+    let names: Vec<&Ident> = generic_names(func).collect();
     (!names.is_empty()).then(|| quote!(::<#(#names),*>))
 }
 
-/// Type and const parameters; the latter are `true`.
-fn generic_names(func: &Func) -> impl Iterator<Item = (&Ident, bool)> {
+/// Type and const parameters.
+fn generic_names(func: &Func) -> impl Iterator<Item = &Ident> {
     func.sig.generics.params.iter().filter_map(|param| match param {
-        GenericParam::Type(param) => Some((&param.ident, false)),
-        GenericParam::Const(param) => Some((&param.ident, true)),
+        GenericParam::Type(param) => Some(&param.ident),
+        GenericParam::Const(param) => Some(&param.ident),
         GenericParam::Lifetime(_) => None,
     })
 }
@@ -355,6 +381,22 @@ fn link(plan: &Plan) -> String {
 
 fn attrs(func: &Func, keep: impl Fn(&Attribute) -> bool) -> Vec<&Attribute> {
     func.attrs.iter().filter(|attr| keep(attr)).collect()
+}
+
+/// What stands on all generated items save `uncached`: they exist where the function does, and bear what it bears.
+fn common(func: &Func) -> Vec<Attribute> {
+    let ours = parse_quote!(#[allow(dead_code, clippy::all)]);
+    let bears = |attr: &&Attribute| is_cfg(attr) || is_expect(attr) || attr.path().is_ident("allow");
+    iter::once(ours).chain(func.attrs.iter().filter(bears).map(lenient)).collect()
+}
+
+/// `expect` as `allow`: what is expected happens in the body, and that is in `uncached`.
+fn lenient(attr: &Attribute) -> Attribute {
+    let mut attr = attr.clone();
+    if let (true, Meta::List(list)) = (is_expect(&attr), &mut attr.meta) {
+        list.path = parse_quote!(allow);
+    }
+    attr
 }
 
 /// Attributes that every generated item must carry, or it would outlive the function.

@@ -3,6 +3,8 @@
 //! Takes apart what is written and refuses only what isn't a function with a body; whether such a
 //! function can be cached is for `validate`.
 
+mod future;
+
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
@@ -11,7 +13,7 @@ use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     AttrStyle, Attribute, Error, FnArg, GenericArgument, Ident, Pat, PatIdent, PatReference, PatType,
-    PathArguments, Receiver, Result, ReturnType, Signature, Token, Type, TypeParamBound, Visibility,
+    PathArguments, Receiver, Result, ReturnType, Signature, Token, Type, TypeImplTrait, Visibility,
     parse_quote, token,
 };
 
@@ -30,6 +32,8 @@ pub(crate) struct Func {
     /// The other arguments, in order.
     pub(crate) params: Vec<Param>,
     pub(crate) flow: Flow,
+    /// The function returns a future that can't hold what the arguments borrow.
+    pub(crate) is_detached: bool,
     /// What a call gives in the end: the written return type or `()`, of a future its output.
     pub(crate) output: Type,
 }
@@ -83,10 +87,10 @@ impl Parse for Func {
             ReturnType::Default => parse_quote!(()),
             ReturnType::Type(_, ty) => (**ty).clone(),
         };
-        let (flow, output) = match future_output(&written) {
-            _ if sig.asyncness.is_some() => (Flow::Async, written),
-            Some((flow, output)) => (flow, output.clone()),
-            None => (Flow::Blocking, written),
+        let (flow, output, is_detached) = match future::written_as(&written) {
+            _ if sig.asyncness.is_some() => (Flow::Async, written, false),
+            Some(future) => (future.flow, future.output.clone(), future.is_detached(&sig)),
+            None => (Flow::Blocking, written, false),
         };
         let receiver = sig.receiver().cloned();
         let typed = sig.inputs.iter().filter_map(|input| match input {
@@ -94,31 +98,8 @@ impl Parse for Func {
             FnArg::Receiver(_) => None,
         });
         let params = typed.enumerate().map(|(index, typed)| Param::new(index, typed)).collect();
-        Ok(Func { attrs, vis, sig, body, receiver, params, flow, output })
+        Ok(Func { attrs, vis, sig, body, receiver, params, flow, is_detached, output })
     }
-}
-
-/// The output of a type that is written as a future.
-fn future_output(ty: &Type) -> Option<(Flow, &Type)> {
-    match plain(ty) {
-        Type::ImplTrait(ty) => ty.bounds.iter().find_map(output_of).map(|output| (Flow::Future, output)),
-        ty => {
-            let pinned = argument_of("Box", argument_of("Pin", ty)?)?;
-            let Type::TraitObject(future) = plain(pinned) else { return None };
-            future.bounds.iter().find_map(output_of).map(|output| (Flow::BoxedFuture, output))
-        }
-    }
-}
-
-/// The `T` of `Future<Output = T>`.
-fn output_of(bound: &TypeParamBound) -> Option<&Type> {
-    let TypeParamBound::Trait(bound) = bound else { return None };
-    let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
-        _ => None,
-    })
 }
 
 /// The first type argument of a path that ends in `name`.
@@ -171,14 +152,14 @@ impl Param {
             Pat::Ident(PatIdent { ident, .. }) => ident.clone(),
             other => format_ident!("__arg{index}", span = Span::mixed_site().located_at(other.span())),
         };
-        let mut names = Names::default();
-        names.visit_pat(&typed.pat);
+        let mut found = Contents::default();
+        found.visit_pat(&typed.pat);
         Param {
             attrs: typed.attrs.clone(),
             pat: (*typed.pat).clone(),
             ty: (*typed.ty).clone(),
             ident,
-            bindings: names.bindings,
+            bindings: found.bindings,
         }
     }
 
@@ -193,10 +174,10 @@ impl Param {
             return None;
         }
         let Self { pat, ident, .. } = self;
-        let mut names = Names::default();
-        names.visit_pat(pat);
+        let mut found = Contents::default();
+        found.visit_pat(pat);
         // `ref mut` borrows from what it matches.
-        let owned = names.ref_mut.then(|| quote!(let mut #ident = #ident;));
+        let owned = found.ref_mut.then(|| quote!(let mut #ident = #ident;));
         Some(quote!(#owned let #pat = #ident;))
     }
 
@@ -216,27 +197,39 @@ impl Param {
         Some(quote!(#[allow(unused_variables)] let #shared = &#ident;))
     }
 
+    /// `impl Trait`, or a type with one inside.
+    pub(crate) fn is_generic(&self) -> bool {
+        let mut found = Contents::default();
+        found.visit_type(&self.ty);
+        found.impl_trait
+    }
+
     /// Whether [`Param::view`] can't be written: a `&` inside of another pattern.
     pub(crate) fn hides_reference(&self) -> bool {
-        let mut names = Names::default();
-        names.visit_pat(&self.pat);
-        names.references && !matches!(self.pat, Pat::Reference(_))
+        let mut found = Contents::default();
+        found.visit_pat(&self.pat);
+        found.references && !matches!(self.pat, Pat::Reference(_))
     }
 }
 
-/// What a pattern contains.
+/// What a pattern or a type contains.
 #[derive(Default)]
-struct Names {
+struct Contents {
     bindings: Vec<Ident>,
     ref_mut: bool,
     references: bool,
+    impl_trait: bool,
 }
 
-impl<'ast> Visit<'ast> for Names {
+impl<'ast> Visit<'ast> for Contents {
     fn visit_pat_ident(&mut self, pat: &'ast PatIdent) {
         self.bindings.push(pat.ident.clone());
         self.ref_mut |= pat.by_ref.is_some() && pat.mutability.is_some();
         visit::visit_pat_ident(self, pat);
+    }
+
+    fn visit_type_impl_trait(&mut self, _: &'ast TypeImplTrait) {
+        self.impl_trait = true;
     }
 
     fn visit_pat_reference(&mut self, pat: &'ast PatReference) {

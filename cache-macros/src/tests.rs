@@ -248,7 +248,7 @@ fn a_plan_leaves_nothing_open() {
     );
     assert!(matches!(plan.target, Target::Memory { capacity: None, max_bytes: None }));
     assert!(matches!(plan.key.source, KeySource::Args));
-    assert!(matches!(plan.companions, Companions::Named(name) if name == "user"));
+    assert!(matches!(plan.companions, Companions::Struct(name) if name == "user"));
     assert_eq!(plan.func.output.to_token_stream().to_string(), "()");
     assert_eq!(plan.krate.to_token_stream().to_string(), ":: cache_runtime");
     assert_eq!((plan.version, plan.negative.none.is_none(), plan.negative.err.is_none()), (0, true, true));

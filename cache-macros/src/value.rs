@@ -276,9 +276,14 @@ pub(crate) fn companions(input: ParseStream) -> Result<Option<Ident>> {
 /// `crate`
 pub(crate) fn path(input: ParseStream) -> Result<Path> {
     let span = input.span();
-    Path::parse_mod_style(input).map_err(|_| {
-        Error::new(span, "write the path to the runtime without quotes, such as `::my_app::cache_runtime`")
-    })
+    // Generated code imports from it, and there are no imports from a type.
+    match Path::parse_mod_style(input) {
+        Ok(path) if path.segments.iter().all(|segment| segment.ident != "Self") => Ok(path),
+        _ => Err(Error::new(
+            span,
+            "write the path to the runtime without quotes, such as `::my_app::cache_runtime`",
+        )),
+    }
 }
 
 /// An expression out of the invisible brackets that `macro_rules` leaves around what it passed on.

@@ -135,10 +135,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Ok(looked) => looked,
             Err(key) => state.look(key, self.format, Io::Async).await,
         };
-        match self.judge(&state, looked) {
-            Ok(ret) => ret,
-            Err(ticket) => self.run_async(&state, key, ticket, body).await,
-        }
+        // What is held while the body runs must be `Send`, which an `R` need not be.
+        let ticket = match self.judge(&state, looked) {
+            Ok(ret) => return ret,
+            Err(ticket) => ticket,
+        };
+        self.run_async(&state, key, ticket, body).await
     }
 
     /// Runs `body` and stores its result, whatever the cache holds.
@@ -235,10 +237,15 @@ impl<O: Outcome<R>, R> Function<O, R> {
     fn run(&self, state: &State, key: Result<Key, Error>, ticket: Ticket, body: impl FnOnce() -> R) -> R {
         let started = Instant::now();
         let ret = body();
-        if let Some(write) = self.ran(state, key, ticket, &ret, started.elapsed()) {
+        let cost = state.ran(started);
+        let stored = match O::split(ret) {
+            Ok(stored) => stored,
+            Err(ret) => return ret,
+        };
+        if let Some(write) = self.write(state, key, ticket, &stored, cost) {
             block_on(state.store(write, Io::Blocking));
         }
-        ret
+        O::revive(stored)
     }
 
     async fn run_async(
@@ -250,23 +257,27 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ) -> R {
         let started = Instant::now();
         let ret = body.await;
-        if let Some(write) = self.ran(state, key, ticket, &ret, started.elapsed()) {
+        let cost = state.ran(started);
+        // As above: what is held while the store waits is `stored` alone.
+        let stored = match O::split(ret) {
+            Ok(stored) => stored,
+            Err(ret) => return ret,
+        };
+        if let Some(write) = self.write(state, key, ticket, &stored, cost) {
             state.store(write, Io::Async).await;
         }
-        ret
+        O::revive(stored)
     }
 
-    /// Counts a run, and stores its result as far as that needs no waiting; the rest is returned.
-    fn ran(
+    /// Stores the result of a run as far as that needs no waiting; the rest is returned.
+    fn write(
         &self,
         state: &State,
         key: Result<Key, Error>,
         ticket: Ticket,
-        ret: &R,
+        stored: &O::Stored,
         cost: Duration,
     ) -> Option<Write> {
-        state.ran(cost);
-        let stored = O::stored(ret)?;
         if O::value(stored).is_some_and(|value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value)))
         {
             return None;

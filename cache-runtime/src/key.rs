@@ -5,7 +5,8 @@
 //! (BLAKE3, 256 bits: no collision to forge, nothing personal in a key), or the text of a
 //! `key = "…"` template, whose fields are escaped so that joins can't collide.
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{PoisonError, RwLock};
@@ -73,6 +74,27 @@ impl Key {
     }
 }
 
+/// A function's namespace as it stands in keys: in letters that every backend takes, and so short that a digest fits
+/// behind it and `prefix`. `<A as Trait>::f` has spaces, and type names have no end.
+pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n, str> {
+    // `:4294967295:`, the shape, `:#`, the digest.
+    const BEHIND: usize = 12 + 16 + 2 + 64;
+    let room = MAX_TEXT.saturating_sub(BEHIND + prefix.len()).max(64);
+    let spaced = match namespace.contains(' ') {
+        // No path has a `~`.
+        true => namespace.replace(' ', "~").into(),
+        false => Cow::Borrowed(namespace),
+    };
+    if spaced.len() <= room && spaced.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return spaced;
+    }
+    let digest = blake3::hash(namespace.as_bytes()).to_hex();
+    let mut readable: Vec<char> =
+        spaced.chars().rev().filter(char::is_ascii_graphic).take(room - 33).collect();
+    readable.reverse();
+    format!("{}~{}", &digest[..32], String::from_iter(readable)).into()
+}
+
 /// Collects arguments.
 pub struct Args(Buffer);
 
@@ -88,27 +110,35 @@ impl Args {
 }
 
 impl Args {
-    /// Adds a type of the function's generics or of its impl, by identity: for keys in this process.
-    pub fn type_id<T: ?Sized>(&mut self) {
-        self.0.extend_from_slice(&type_number::<T>().to_le_bytes());
+    /// Adds what tells the instantiations of a generic function apart, and the types that share a method.
+    ///
+    /// `callee` is the function or a closure within it.
+    #[inline]
+    pub fn instance<T: ?Sized>(&mut self, callee: &T, in_memory: bool) {
+        if is_one_of_many::<T>() {
+            self.type_of(callee, in_memory);
+        }
     }
 
-    /// Adds the type of an `impl Trait` argument, by identity.
-    pub fn type_id_of<T: ?Sized>(&mut self, _: &T) {
-        self.type_id::<T>();
+    /// Adds the type of an `impl Trait` argument: by identity for keys in this process, else by name.
+    pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
+        if in_memory {
+            self.0.extend_from_slice(&type_number::<T>().to_le_bytes());
+        } else {
+            let name = type_name::<T>();
+            self.0.extend_from_slice(&(name.len() as u64).to_le_bytes());
+            self.0.extend_from_slice(name.as_bytes());
+        }
     }
+}
 
-    /// Adds a type by name: for keys that other processes read.
-    pub fn type_name<T: ?Sized>(&mut self) {
-        let name = std::any::type_name::<T>();
-        self.0.extend_from_slice(&(name.len() as u64).to_le_bytes());
-        self.0.extend_from_slice(name.as_bytes());
-    }
-
-    /// Adds the type of an `impl Trait` argument by name.
-    pub fn type_name_of<T: ?Sized>(&mut self, _: &T) {
-        self.type_name::<T>();
-    }
+/// Whether `T`, a function or a closure within one, has siblings that differ in type arguments only.
+///
+/// Functions and closures carry the type and const parameters of all that they stand in: function, `impl` and
+/// trait. Written out, these stand in angle brackets; where there are none, the function's namespace says it all.
+#[inline]
+fn is_one_of_many<T: ?Sized>() -> bool {
+    type_name::<T>().as_bytes().contains(&b'<')
 }
 
 /// A number for each type that this process asks about: a `TypeId` shows no bytes that are its own alone.
@@ -128,25 +158,21 @@ fn type_number<T: ?Sized>() -> u64 {
 pub struct Template(String);
 
 impl Template {
-    /// Adds a type of the function's generics or of its impl, by identity: for keys in this process.
-    pub fn type_id<T: ?Sized>(&mut self) {
-        let _ = write!(self.0, "{}:", type_number::<T>());
+    /// As [`Args::instance`].
+    pub fn instance<T: ?Sized>(&mut self, callee: &T, in_memory: bool) {
+        if is_one_of_many::<T>() {
+            self.type_of(callee, in_memory);
+        }
     }
 
-    /// Adds the type of an `impl Trait` argument, by identity.
-    pub fn type_id_of<T: ?Sized>(&mut self, _: &T) {
-        self.type_id::<T>();
-    }
-
-    /// Adds a type by name: for keys that other processes read.
-    pub fn type_name<T: ?Sized>(&mut self) {
-        self.escaped(std::any::type_name::<T>());
-        self.0.push(':');
-    }
-
-    /// Adds the type of an `impl Trait` argument by name.
-    pub fn type_name_of<T: ?Sized>(&mut self, _: &T) {
-        self.type_name::<T>();
+    /// As [`Args::type_of`].
+    pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
+        if in_memory {
+            let _ = write!(self.0, "{}:", type_number::<T>());
+        } else {
+            self.escaped(type_name::<T>());
+            self.0.push(':');
+        }
     }
 
     /// Adds literal text.
@@ -165,7 +191,7 @@ impl Template {
     pub fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         let mut bytes = Buffer::new();
         canonical::encode(value, &mut bytes)?;
-        match plain_text(std::any::type_name::<T>(), &bytes) {
+        match plain_text(type_name::<T>(), &bytes) {
             Some(plain) => self.escaped(&plain),
             None if bytes.len() <= 32 => {
                 self.0.push('~');
@@ -242,6 +268,20 @@ mod tests {
         assert_eq!(template(&"a b:c/ü", &i128::MIN), format!("a%20b%3Ac%2F%C3%BC:{}", i128::MIN));
         assert!(template(&Some(1_u8), &"x").starts_with('~'));
         assert_eq!(template(&vec![7_u64; 20], &"x").len(), 2 + 64 + 2);
+    }
+
+    #[test]
+    fn namespaces_fit_in_keys() {
+        assert_eq!(namespace_in_keys("app::user", "p:"), "app::user");
+        assert_eq!(namespace_in_keys("<app::A as app::B>::user", ""), "<app::A~as~app::B>::user");
+        let long =
+            |name: &str| namespace_in_keys(&format!("{}::{name}", "app".repeat(90)), "p:").into_owned();
+        assert!(long("user").ends_with("app::user") && long("user").len() == 154, "{}", long("user"));
+        let foreign = ["größe", "grösse", "gre", "gr e"].map(|name| namespace_in_keys(name, "").into_owned());
+        assert!(foreign.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_graphic())), "{foreign:?}");
+        assert_eq!(foreign.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        assert_ne!(long("a-user"), long("b-user"));
+        assert_ne!(namespace_in_keys(&"a".repeat(300), ""), namespace_in_keys(&"a".repeat(301), ""));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::context::{Connected, Context, lock};
 use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::io::Io;
-use crate::key::Key;
+use crate::key::{Key, namespace_in_keys};
 use crate::state::{self, Spec, Write};
 use crate::value::{Format, MakeFormat, Packed};
 
@@ -67,7 +67,8 @@ pub(crate) struct Ticket {
 impl Remote {
     pub(crate) fn open(context: &Context, spec: &Spec, namespace: &str) -> Result<Self, Error> {
         let connected = context.connected(spec.backend)?;
-        let head = format!("{}{namespace}:{}:", connected.prefix, spec.version);
+        let name = namespace_in_keys(namespace, &connected.prefix);
+        let head = format!("{}{name}:{}:", connected.prefix, spec.version);
         Ok(Self {
             connected,
             namespace: namespace.to_owned(),

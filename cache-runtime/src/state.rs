@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::memory::{Bound, Slot, Store};
 use crate::clock::{Clock, nanos};
@@ -349,9 +349,12 @@ impl State {
         self.counters.saved_nanos.time(cost);
     }
 
-    pub(crate) fn ran(&self, cost: Duration) {
+    /// Counts a run; returns what it took.
+    pub(crate) fn ran(&self, started: Instant) -> Duration {
+        let cost = started.elapsed();
         self.counters.runs.one();
         self.counters.body_nanos.time(cost);
+        cost
     }
 
     /// An entry was found that could not be served: a miss.

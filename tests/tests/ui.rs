@@ -6,6 +6,15 @@ fn refused() {
     trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
 }
 
+/// What only a build finds, because it depends on a type that the macro can't see: `cargo check` accepts these.
+#[test]
+fn refused_by_the_build() {
+    let cases = trybuild::TestCases::new();
+    // One program that passes makes trybuild build all of them.
+    cases.pass("ui/pass/options.rs");
+    cases.compile_fail("ui/fail-build/*.rs");
+}
+
 #[test]
 fn accepted() {
     trybuild::TestCases::new().pass("ui/pass/*.rs");

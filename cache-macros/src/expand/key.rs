@@ -1,11 +1,11 @@
 //! The key of a call, as an expression of type `Result<Key, Error>`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens as _, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use super::{at, generic_names, rt};
+use super::{Home, at, cached_path, generic_names, rt};
 use crate::func::{Param, plain};
 use crate::key::Segment;
 use crate::validate::{Companions, KeySource, Plan, Target};
@@ -50,29 +50,19 @@ fn arg(Param { ident, ty, .. }: &Param) -> TokenStream {
 
 /// What tells the instantiations of a generic function apart, and the types that share a method.
 ///
-/// A macro can't see whether the `impl` is generic or a trait, so a method's `Self` always counts.
+/// A macro can't see the generics of the `impl` or trait around a function. So the compiler names them: they are part
+/// of the type of each function in there, and of each closure.
 fn instance(plan: &Plan) -> TokenStream {
-    let Plan { func, .. } = plan;
-    let in_memory = matches!(plan.target, Target::Memory { .. });
-    let (of_type, of_value) = if in_memory {
-        (quote!(type_id), quote!(type_id_of))
-    } else {
-        (quote!(type_name), quote!(type_name_of))
+    let Plan { func, target, .. } = plan;
+    let in_memory = matches!(target, Target::Memory { .. });
+    let callee = match (&plan.companions, Home::of(plan)) {
+        (Companions::Struct(_), _) if generic_names(func).next().is_none() => None,
+        (_, Some(home)) => Some(cached_path(plan, &home)),
+        (_, None) => Some(quote!(|| {})),
     };
-    let is_method = func.receiver.is_some() || matches!(plan.companions, Companions::Siblings(_));
-    let this = is_method.then(|| quote!(__key.#of_type::<Self>();));
-    // A closure's type differs by the type that a trait's function is called on, even where it has no `self`.
-    let unseen = (in_memory && !is_method && matches!(plan.companions, Companions::Off))
-        .then(|| quote!(__key.#of_value(&|| {});));
-    let is_template = matches!(plan.key.source, KeySource::Template(_));
-    let generics = generic_names(func).map(|(ident, is_const)| match (is_const, is_template) {
-        (false, _) => quote!(__key.#of_type::<#ident>();),
-        (true, false) => quote!(__key.arg(&#ident)?;),
-        (true, true) => quote!(__key.field(&#ident)?; __key.literal(":");),
-    });
+    let callee = callee.map(|callee| quote!(__key.instance(&#callee, #in_memory);));
     let opaque = read(plan)
-        .filter(|param| matches!(plain(&param.ty), Type::ImplTrait(_)))
-        .map(|param| param.ident.to_token_stream())
-        .map(|ident| quote!(__key.#of_value(&#ident);));
-    quote!(#this #unseen #(#generics)* #(#opaque)*)
+        .filter(|param| param.is_generic())
+        .map(|Param { ident, .. }| quote!(__key.type_of(&#ident, #in_memory);));
+    quote!(#callee #(#opaque)*)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 
 use super::{at, option, outcome, rt, spanned};
@@ -12,7 +13,7 @@ use crate::value::{Codec, Lifetime, Period};
 
 /// An expression for the site, of type `&'static Site`.
 pub(super) fn site(plan: &Plan) -> TokenStream {
-    let (rt, version, name) = (rt(plan), plan.version, plan.func.sig.ident.to_string());
+    let (rt, version, name) = (rt(plan), plan.version, plan.func.sig.ident.unraw().to_string());
     let namespace = option(&rt, plan.namespace.as_ref());
     // What stands beside the function tells its path; where nothing does, a type within it.
     let (marker, path) = match &plan.companions {

@@ -1,6 +1,6 @@
 //! Which functions can be cached.
 
-use proc_macro2::TokenTree;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::visit::{self, Visit};
 
@@ -32,16 +32,39 @@ pub(super) fn arguments(func: &Func, errors: &mut Errors) {
     }
 }
 
-/// Whether the signature says `Self`, as only those in an `impl` or a trait can.
+/// Whether the function says `Self`, as only those in an `impl` or a trait can.
 pub(super) fn names_self(func: &Func) -> bool {
-    fn is_self(token: TokenTree) -> bool {
-        match token {
-            TokenTree::Ident(ident) => ident == "Self",
-            TokenTree::Group(group) => group.stream().into_iter().any(is_self),
-            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    says_self(func.sig.to_token_stream()) || body_says_self(func.body.stream())
+}
+
+fn says_self(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "Self",
+        TokenTree::Group(group) => says_self(group.stream()),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
+/// The same without the items in a body, which have a `Self` of their own.
+fn body_says_self(tokens: TokenStream) -> bool {
+    let mut in_item = false;
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) if in_item => {
+            in_item = group.delimiter() != Delimiter::Brace;
+            false
         }
-    }
-    func.sig.to_token_stream().into_iter().any(is_self)
+        TokenTree::Group(group) => body_says_self(group.stream()),
+        TokenTree::Ident(ident) if ["impl", "trait", "struct", "enum"].iter().any(|item| ident == item) => {
+            in_item = true;
+            false
+        }
+        TokenTree::Ident(ident) => !in_item && ident == "Self",
+        TokenTree::Punct(punct) => {
+            in_item &= punct.as_char() != ';';
+            false
+        }
+        TokenTree::Literal(_) => false,
+    })
 }
 
 /// Rules on the return type.

@@ -1,0 +1,76 @@
+//! Return types that are written as futures.
+
+use syn::punctuated::Punctuated;
+use syn::visit::{self, Visit};
+use syn::{
+    GenericArgument, Lifetime, PathArguments, ReceiverKind, Signature, Token, Type, TypeParamBound,
+    TypeReference,
+};
+
+use super::{Flow, argument_of, plain};
+
+/// A return type that is a future.
+pub(super) struct Future<'t> {
+    pub(super) flow: Flow,
+    pub(super) output: &'t Type,
+    bounds: &'t Punctuated<TypeParamBound, Token![+]>,
+}
+
+/// `impl Future<Output = T>` or `Pin<Box<dyn Future<Output = T>>>`, with whatever other bounds.
+pub(super) fn written_as(ty: &Type) -> Option<Future<'_>> {
+    let (flow, bounds) = match plain(ty) {
+        Type::ImplTrait(future) => (Flow::Future, &future.bounds),
+        ty => match plain(argument_of("Box", argument_of("Pin", ty)?)?) {
+            Type::TraitObject(future) => (Flow::BoxedFuture, &future.bounds),
+            _ => return None,
+        },
+    };
+    bounds.iter().find_map(output_of).map(|output| Future { flow, output, bounds })
+}
+
+/// The `T` of `Future<Output = T>`.
+fn output_of(bound: &TypeParamBound) -> Option<&Type> {
+    let TypeParamBound::Trait(bound) = bound else { return None };
+    let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
+        _ => None,
+    })
+}
+
+impl Future<'_> {
+    /// Whether the future can't hold all that the arguments visibly borrow: it names no lifetime (before edition 2024
+    /// `impl Future` then holds none), or a named one where references are elided.
+    pub(super) fn is_detached(&self, sig: &Signature) -> bool {
+        let (mut held, mut borrowed) = (Lifetimes::default(), Lifetimes::default());
+        self.bounds.iter().for_each(|bound| held.visit_type_param_bound(bound));
+        sig.inputs.iter().for_each(|input| borrowed.visit_fn_arg(input));
+        let holds_all = held.elided || held.named && !borrowed.elided;
+        (borrowed.elided || borrowed.named) && !holds_all
+    }
+}
+
+/// Whether there are lifetimes, `'static` apart, by name or left out.
+#[derive(Default)]
+struct Lifetimes {
+    named: bool,
+    elided: bool,
+}
+
+impl<'ast> Visit<'ast> for Lifetimes {
+    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        self.elided |= lifetime.ident == "_";
+        self.named |= lifetime.ident != "_" && lifetime.ident != "static";
+    }
+
+    fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
+        self.elided |= reference.lifetime.is_none();
+        visit::visit_type_reference(self, reference);
+    }
+
+    fn visit_receiver_kind(&mut self, kind: &'ast ReceiverKind) {
+        self.elided |= matches!(kind, ReceiverKind::Reference(_, None, _));
+        visit::visit_receiver_kind(self, kind);
+    }
+}

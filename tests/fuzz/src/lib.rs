@@ -1,0 +1,124 @@
+//! No token stream makes `#[cached]` panic, and what it generates is Rust.
+//!
+//! The sources of `cache-macros` are compiled in here as a library, because a proc-macro crate runs nowhere but in the
+//! compiler. A case is the attribute's tokens and the item's; [`check`] says what must hold for each.
+//!
+//! A fixed sequence of mutations of every use of the attribute in the project's tests, on stable, about a minute; `tests/run` does this:
+//!
+//! ```text
+//! cargo run --release --manifest-path tests/fuzz/Cargo.toml
+//! cargo run --release --manifest-path tests/fuzz/Cargo.toml -- 10000000 7    # more rounds, another sequence
+//! ```
+//!
+//! libFuzzer, which looks for new paths through the code, for as long as you like, from the same seeds. It needs
+//! nightly, a C++ compiler and `cargo install cargo-fuzz`; `-max_len` and `-only_ascii` keep it at what people write:
+//!
+//! ```text
+//! cd tests
+//! cargo run --release --manifest-path fuzz/Cargo.toml -- seeds fuzz/corpus/tokens
+//! cargo +nightly fuzz run tokens -- -max_total_time=600 -max_len=2048 -only_ascii=1
+//! ```
+
+use proc_macro2::{TokenStream, TokenTree};
+
+/// What `cache-macros/src/lib.rs` declares.
+#[path = "../../../cache-macros/src"]
+#[allow(dead_code, unreachable_pub)]
+mod sources {
+    pub(crate) mod args;
+    pub(crate) mod diagnostic;
+    pub(crate) mod expand;
+    pub(crate) mod func;
+    pub(crate) mod key;
+    pub(crate) mod validate;
+    pub(crate) mod value;
+}
+pub mod mutate;
+pub mod seeds;
+
+// The sources know each other by these names.
+#[allow(unused_imports)]
+use sources::{args, diagnostic, expand, func, key, validate, value};
+
+/// Brackets inside of brackets that a case may have. syn parses recursively: somewhere beyond five hundred the compiler's
+/// stack overflows. People don't come near.
+const DEPTH: usize = 100;
+
+/// One use of the attribute.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// What stands between the parentheses of `#[cached(…)]`.
+    pub attribute: TokenStream,
+    /// What stands behind it.
+    pub item: TokenStream,
+}
+
+impl Case {
+    /// Reads the attribute from the first line and the item from the others; nothing if that aren't tokens, which the
+    /// compiler would not pass on either.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        let (attribute, item) = text.split_once('\n')?;
+        Some(Self { attribute: attribute.parse().ok()?, item: item.parse().ok()? })
+    }
+
+    /// What [`of_text`](Self::of_text) reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}\n{}\n", self.attribute.to_string().replace('\n', " "), self.item)
+    }
+}
+
+/// What became of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was something to say.
+    Refused,
+    /// The function was generated.
+    Expanded,
+    /// It is nested too deeply to try.
+    TooDeep,
+}
+
+/// Does what the attribute does.
+///
+/// # Panics
+/// The macro panics, it refuses without a message, or it makes something that isn't Rust out of a function that is.
+pub fn check(case: &Case) -> Outcome {
+    let Case { attribute, item } = case;
+    if !is_shallow(attribute, DEPTH) || !is_shallow(item, DEPTH) {
+        return Outcome::TooDeep;
+    }
+    let parsed = diagnostic::both(syn::parse2(attribute.clone()), syn::parse2(item.clone()));
+    match parsed.and_then(|(args, func)| validate::validate(args, func)) {
+        Err(errors) => {
+            assert!(
+                errors.clone().into_iter().all(|error| !error.to_string().is_empty()),
+                "an empty message"
+            );
+            let output = errors.into_compile_error();
+            assert!(syn::parse2::<syn::File>(output.clone()).is_ok(), "no Rust: {output}");
+            Outcome::Refused
+        }
+        Ok(plan) => {
+            let output = expand::expand(&plan);
+            // The body is never parsed, so that a function may come in that isn't Rust itself.
+            if syn::parse2::<syn::ItemFn>(item.clone()).is_ok() {
+                let again = syn::parse2::<syn::File>(output.clone());
+                assert!(
+                    again.is_ok(),
+                    "{}: {output}",
+                    again.err().map_or_else(String::new, |e| e.to_string())
+                );
+            }
+            Outcome::Expanded
+        }
+    }
+}
+
+fn is_shallow(tokens: &TokenStream, depth: usize) -> bool {
+    tokens.clone().into_iter().all(|token| match token {
+        TokenTree::Group(group) => depth > 0 && is_shallow(&group.stream(), depth - 1),
+        _ => true,
+    })
+}

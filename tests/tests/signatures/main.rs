@@ -1,0 +1,130 @@
+//! `#[cached]` on functions of every form: it compiles without a warning, the body runs once for equal keys and again
+//! for different ones, and no two functions, receivers, instantiations or implementing types share an entry.
+
+#![deny(warnings)]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cache_runtime::testing::Scope;
+use cache_runtime::{Config, Stats};
+use serde::{Deserialize, Serialize};
+
+/// What bodies return: what they were called with, and a number that no other run has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Run {
+    of: String,
+    number: u64,
+}
+
+fn run(of: String) -> Run {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    Run { of, number: RUNS.fetch_add(1, Ordering::Relaxed) }
+}
+
+/// A [`Run`] of what is formatted.
+macro_rules! run {
+    ($($format:tt)*) => { $crate::run(format!($($format)*)) };
+}
+
+/// Makes each call twice: the second is answered with what the first's body gave, which is of the expected text and of
+/// a run of its own.
+macro_rules! distinct {
+    ($($call:expr => $of:expr),+ $(,)?) => {{
+        let first: Vec<$crate::Run> = vec![$($call),+];
+        let again: Vec<$crate::Run> = vec![$($call),+];
+        assert_eq!(first, again, "bodies ran again");
+        let texts: Vec<&str> = first.iter().map(|run| &*run.of).collect();
+        assert_eq!(texts, [$($of),+]);
+        $crate::assert_own_runs(&first);
+    }};
+}
+
+fn assert_own_runs(runs: &[Run]) {
+    let numbers: BTreeSet<u64> = runs.iter().map(|run| run.number).collect();
+    assert_eq!(numbers.len(), runs.len(), "calls share an entry: {runs:?}");
+}
+
+/// The calls of a function so far; nothing failed open.
+#[track_caller]
+fn assert_ran(stats: &Stats, runs: u64, hits: u64) {
+    assert_eq!((stats.runs, stats.hits, stats.errors), (runs, hits, 0), "{}", stats.function);
+}
+
+/// The statistics of the function, without companions, whose path ends so.
+#[track_caller]
+fn stats_of(end: &str) -> Stats {
+    let all = cache_runtime::stats();
+    let mut found = all.0.iter().filter(|stats| stats.function.ends_with(end));
+    match (found.next(), found.next()) {
+        (Some(stats), None) => stats.clone(),
+        _ => panic!("not one function `{end}` in\n{all}"),
+    }
+}
+
+/// Runs `test` where `backend` is a server of its own, or memory.
+fn on<F: Future<Output = ()>>(backend: &str, test: impl FnOnce(Scope) -> F) {
+    #[cfg(feature = "servers")]
+    use cache_tests::servers::{MemcachedServer, RedisServer};
+    let config = Config::new().url("bytes", "memory://");
+    #[cfg(feature = "servers")]
+    let (redis, memcached) = (
+        (backend == "redis").then(RedisServer::start),
+        (backend == "memcached").then(MemcachedServer::start),
+    );
+    #[cfg(feature = "servers")]
+    let config = match (&redis, &memcached) {
+        (Some(redis), _) => config.url("redis", &redis.url()),
+        (_, Some(memcached)) => config.url("memcached", &memcached.url()),
+        _ => config,
+    };
+    assert!(cfg!(feature = "servers") || ["memory", "bytes"].contains(&backend));
+    let scope = Scope::with(config).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(scope.run(test(scope.clone())));
+}
+
+/// One suite for every backend. `$suite` is called with a module, a backend, and `async` and `.await`, or nothing.
+macro_rules! every_backend {
+    ($suite:ident) => {
+        $suite!(memory, "memory", [], []);
+        $suite!(memory_async, "memory", [async], [.await]);
+        $suite!(bytes, "bytes", [], []);
+
+        #[cfg(feature = "servers")]
+        mod servers {
+            use super::*;
+
+            $suite!(redis, "redis", [], []);
+            $suite!(redis_async, "redis", [async], [.await]);
+            $suite!(memcached, "memcached", [], []);
+            $suite!(memcached_async, "memcached", [async], [.await]);
+        }
+    };
+}
+
+/// The same for a suite of async functions.
+macro_rules! every_async_backend {
+    ($suite:ident) => {
+        $suite!(memory, "memory");
+
+        #[cfg(feature = "servers")]
+        mod servers {
+            use super::*;
+
+            $suite!(bytes, "bytes");
+            $suite!(redis, "redis");
+            $suite!(memcached, "memcached");
+        }
+    };
+}
+
+mod arguments;
+mod attributes;
+mod futures;
+mod generics;
+mod methods;
+mod places;
+mod recursion;
+mod returns;
+mod traits;

@@ -1,0 +1,11 @@
+use cache_runtime::cached;
+use serde::Serialize;
+
+#[cached]
+fn same<T: Serialize + 'static>(value: T) -> T {
+    value
+}
+
+fn main() {
+    same(1_u64);
+}
