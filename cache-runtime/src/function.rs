@@ -4,7 +4,7 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::stats::{AllStats, Stats};
 use crate::value::{MakeFormat, Mode, Packed};
 
 pub(crate) use crate::state::State;
-use crate::state::{Looked, Spec, Ticket, Write};
+use crate::state::{Looked, Run, Spec, Ticket, Turn};
 
 /// The one place of a cached function in the program: its constants, and its state in the process.
 pub struct Site {
@@ -120,39 +120,49 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Answers from the cache, or runs `body` and stores its result.
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         let state = self.state();
+        let landed = state.landed();
         let looked =
             state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, self.format, Io::Blocking)));
         match self.judge(&state, looked) {
             Ok(ret) => ret,
-            Err(ticket) => self.run(&state, key, ticket, body),
+            Err(ticket) => {
+                let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
+                self.take(&state, turn, body)
+            }
         }
     }
 
     /// [`call`](Self::call) for async functions.
     pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
+        let landed = state.landed();
         let looked = match state.look_here(&key) {
             Ok(looked) => looked,
             Err(key) => state.look(key, self.format, Io::Async).await,
         };
         match self.judge(&state, looked) {
             Ok(ret) => ret,
-            Err(ticket) => self.run_async(&state, key, ticket, body).await,
+            Err(ticket) => {
+                let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
+                self.take_async(&state, turn, body).await
+            }
         }
     }
 
-    /// Runs `body` and stores its result, whatever the cache holds.
+    /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
     pub fn refresh(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         let state = self.state();
         let ticket = block_on(state.ticket(self.format, Io::Blocking));
-        self.run(&state, key, ticket, body)
+        let turn = block_on(state.turn(key, ticket, None, self.format, Io::Blocking));
+        self.take(&state, turn, body)
     }
 
     /// [`refresh`](Self::refresh) for async functions.
     pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
         let ticket = state.ticket(self.format, Io::Async).await;
-        self.run_async(&state, key, ticket, body).await
+        let turn = state.turn(key, ticket, None, self.format, Io::Async).await;
+        self.take_async(&state, turn, body).await
     }
 
     /// What the cache holds for `key`.
@@ -221,7 +231,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Looked::Miss(ticket) => Err(ticket),
             Looked::Found(found) => match (self.unpack)(found.packed) {
                 Ok(stored) => {
-                    state.hit(found.cost);
+                    state.answered(found.cost, found.source);
                     Ok(O::revive(stored))
                 }
                 Err(error) => {
@@ -232,53 +242,58 @@ impl<O: Outcome<R>, R> Function<O, R> {
         }
     }
 
-    fn run(&self, state: &State, key: Result<Key, Error>, ticket: Ticket, body: impl FnOnce() -> R) -> R {
+    /// Takes the answer of another call's run, or runs `body`.
+    fn take(&self, state: &State, turn: Turn<'_>, body: impl FnOnce() -> R) -> R {
+        let run = match self.answer(state, turn) {
+            ControlFlow::Break(ret) => return ret,
+            ControlFlow::Continue(run) => run,
+        };
         let started = Instant::now();
-        let ret = body();
-        if let Some(write) = self.ran(state, key, ticket, &ret, started.elapsed()) {
-            block_on(state.store(write, Io::Blocking));
-        }
+        let ret = run.inside(body);
+        let result = self.result(state, &run, &ret);
+        block_on(state.finish(run, result, started.elapsed(), Io::Blocking));
         ret
     }
 
-    async fn run_async(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        ticket: Ticket,
-        body: impl Future<Output = R>,
-    ) -> R {
+    /// [`take`](Self::take) for async functions.
+    async fn take_async(&self, state: &State, turn: Turn<'_>, body: impl Future<Output = R>) -> R {
+        let run = match self.answer(state, turn) {
+            ControlFlow::Break(ret) => return ret,
+            ControlFlow::Continue(run) => run,
+        };
         let started = Instant::now();
-        let ret = body.await;
-        if let Some(write) = self.ran(state, key, ticket, &ret, started.elapsed()) {
-            state.store(write, Io::Async).await;
-        }
+        let ret = run.inside_async(body).await;
+        let result = self.result(state, &run, &ret);
+        state.finish(run, result, started.elapsed(), Io::Async).await;
         ret
     }
 
-    /// Counts a run, and stores its result as far as that needs no waiting; the rest is returned.
-    fn ran(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        ticket: Ticket,
-        ret: &R,
-        cost: Duration,
-    ) -> Option<Write> {
-        state.ran(cost);
-        let stored = O::stored(ret)?;
-        if O::value(stored).is_some_and(|value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value)))
-        {
+    /// Another call's answer, as the function's return value; or the run that this call is to make.
+    fn answer<'s>(&self, state: &State, turn: Turn<'s>) -> ControlFlow<R, Run<'s>> {
+        match turn {
+            Turn::Run(run) => ControlFlow::Continue(run),
+            Turn::Answer(found) => match self.judge(state, Looked::Found(found)) {
+                Ok(ret) => ControlFlow::Break(ret),
+                Err(_) => ControlFlow::Continue(Run::alone()),
+            },
+        }
+    }
+
+    /// What of `ret` is to be stored or shared, and for how long.
+    fn result(&self, state: &State, run: &Run<'_>, ret: &R) -> Option<(Packed, Option<Duration>)> {
+        let stored = O::stored(ret).filter(|_| run.wants_result())?;
+        let refused = |value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value));
+        if O::value(stored).is_some_and(refused) {
             return None;
         }
-        let (key, life) = (key.ok()?, self.lifetime(state, stored)?);
-        if ticket.stores_nothing() {
-            return None;
-        }
+        let life = self.lifetime(state, stored)?;
         match self.pack(stored) {
-            Ok(packed) => state.store_here(Write { key, ticket, packed, life, cost }),
+            Ok(packed) => Some((packed, life)),
             Err(error) => {
-                state.failed(&error);
+                // Where nothing is stored anyway, the look-up has told why.
+                if run.stores() {
+                    state.failed(&error);
+                }
                 None
             }
         }

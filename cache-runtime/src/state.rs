@@ -11,6 +11,7 @@ use crate::backend::memory::{Bound, Slot, Store};
 use crate::clock::{Clock, nanos};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
+use crate::flight::{Arrival, Flights, Leader, Role};
 use crate::io::Io;
 use crate::key::Key;
 use crate::remote::{self, Remote};
@@ -31,6 +32,8 @@ pub struct Spec {
     pub backend: &'static str,
     /// Whether values are encoded, and not kept as they are.
     pub is_remote: bool,
+    /// Whether one run at a time serves all calls of a key.
+    pub single_flight: bool,
     /// `capacity = N` and `max_bytes = "…"`.
     pub bound: Bound,
 }
@@ -43,6 +46,7 @@ pub(crate) struct State {
     clock: Clock,
     default_ttl: Option<Duration>,
     place: Place,
+    flights: Flights,
     /// The kill switch: look-ups and stores are left out; invalidations are not.
     disabled: bool,
     /// Misuse is logged once.
@@ -70,6 +74,16 @@ pub(crate) struct Found {
     pub(crate) cost: Duration,
     /// For a run, if it doesn't unpack.
     pub(crate) ticket: Ticket,
+    pub(crate) source: Source,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// An entry: a hit.
+    Entry,
+    /// A run that another call had begun.
+    Run,
 }
 
 /// The right to store the result of a run that begins now: what is cleared meanwhile stays so.
@@ -82,8 +96,54 @@ pub(crate) enum Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn stores_nothing(&self) -> bool {
-        matches!(self, Self::Nothing)
+    fn stores(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+/// What a call that missed is to do.
+pub(crate) enum Turn<'s> {
+    /// Take what another call's run gave.
+    Answer(Found),
+    /// Run the body.
+    Run(Run<'s>),
+}
+
+/// A run of the body that is to be made.
+pub(crate) struct Run<'s> {
+    /// For whom it is made beside the caller.
+    leader: Option<Leader<'s>>,
+    /// Where its result is stored, if it may be.
+    target: Option<(Key, Ticket)>,
+}
+
+impl Run<'_> {
+    /// A run for the caller alone. Its result is not stored, because it would not notice an invalidation.
+    pub(crate) fn alone() -> Self {
+        Self { leader: None, target: None }
+    }
+
+    /// Whether the result is for anybody but the caller.
+    pub(crate) fn wants_result(&self) -> bool {
+        self.leader.is_some() || self.stores()
+    }
+
+    pub(crate) fn stores(&self) -> bool {
+        self.target.is_some()
+    }
+
+    pub(crate) fn inside<T>(&self, body: impl FnOnce() -> T) -> T {
+        match &self.leader {
+            Some(leader) => leader.run(body),
+            None => body(),
+        }
+    }
+
+    pub(crate) async fn inside_async<F: Future>(&self, body: F) -> F::Output {
+        match &self.leader {
+            Some(leader) => leader.run_async(body).await,
+            None => body.await,
+        }
     }
 }
 
@@ -116,6 +176,7 @@ impl State {
             clock: context.clock.clone(),
             default_ttl,
             place,
+            flights: Flights::default(),
             disabled: context.config.is_disabled(),
             said: AtomicBool::new(false),
         }
@@ -173,12 +234,10 @@ impl State {
         let ticket = Ticket::Typed(store.generation());
         match store.get(key.bytes(), self.clock.monotonic()) {
             Some(slot) => {
-                Looked::Found(Found { packed: Packed::Typed(slot.value, slot.size), cost: slot.cost, ticket })
+                let packed = Packed::Typed(slot.value, slot.size);
+                Looked::Found(Found { packed, cost: slot.cost, ticket, source: Source::Entry })
             }
-            None => {
-                self.counters.misses.one();
-                Looked::Miss(ticket)
-            }
+            None => Looked::Miss(ticket),
         }
     }
 
@@ -189,16 +248,20 @@ impl State {
             Ok(looked) => looked,
             Err(error) => {
                 self.failed(&error);
-                self.counters.misses.one();
                 return Looked::Miss(Ticket::Nothing);
             }
         };
         let ticket = Ticket::Remote(looked.ticket);
         match looked.entry {
             Ok(Some((payload, cost))) => {
-                return Looked::Found(Found { packed: Packed::Encoded(payload), cost, ticket });
+                return Looked::Found(Found {
+                    packed: Packed::Encoded(payload),
+                    cost,
+                    ticket,
+                    source: Source::Entry,
+                });
             }
-            Ok(None) => self.counters.misses.one(),
+            Ok(None) => {}
             Err(error) => self.undecodable(&error),
         }
         Looked::Miss(ticket)
@@ -239,24 +302,92 @@ impl State {
         Ticket::Nothing
     }
 
-    // Storing
+    // Sharing
 
-    /// Stores where no waiting is needed; gives back the write where it is.
-    pub(crate) fn store_here(&self, write: Write) -> Option<Write> {
-        match &self.place {
-            Place::Typed(store) => {
-                self.stored(self.store_typed(store, write));
-                None
+    /// How many runs have ended: see [`Flights::landed`].
+    pub(crate) fn landed(&self) -> u64 {
+        self.flights.landed()
+    }
+
+    /// What a call that missed is to do; waits for the run that is under way.
+    ///
+    /// If runs have ended since `landed`, a call that comes to lead looks again: what it missed may be there.
+    pub(crate) async fn turn(
+        &self,
+        key: Result<Key, Error>,
+        ticket: Ticket,
+        landed: Option<u64>,
+        format: MakeFormat,
+        io: Io,
+    ) -> Turn<'_> {
+        let Ok(key) = key else { return Turn::Run(Run::alone()) };
+        if self.disabled || matches!(self.place, Place::Broken(_)) {
+            return Turn::Run(Run::alone());
+        }
+        let role = self.spec.single_flight.then(|| self.flights.join(key.bytes()));
+        // Counted when the call has joined: who sees the miss knows that it leads or waits.
+        if landed.is_some() {
+            self.counters.misses.one();
+        }
+        let Some(role) = role else {
+            return Turn::Run(Run { leader: None, target: ticket.stores().then_some((key, ticket)) });
+        };
+        let leader = match arrive(role).await {
+            Ok(leader) => leader,
+            Err(Some(packed)) => {
+                return Turn::Answer(Found { packed, cost: Duration::ZERO, ticket, source: Source::Run });
             }
-            Place::Remote(_) => Some(write),
-            Place::Broken(_) => None,
+            Err(None) => return Turn::Run(Run::alone()),
+        };
+        let mut ticket = ticket;
+        if landed.is_some_and(|landed| landed != self.landed()) {
+            let looked = match &self.place {
+                Place::Typed(store) => self.look_typed(store, &key),
+                _ => self.look(&key, format, io).await,
+            };
+            match looked {
+                Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
+                Looked::Miss(newer) => ticket = newer,
+            }
+        }
+        Turn::Run(Run { leader: Some(leader), target: ticket.stores().then_some((key, ticket)) })
+    }
+
+    /// Keeps the run of `key` from storing its result. What it stores already is stored when this is done.
+    async fn detach(&self, key: &Key) {
+        if let Some(stored) = self.flights.detach(key.bytes()) {
+            stored.await;
         }
     }
 
-    /// Stores on the server; a failure is counted, never returned: the caller has its result.
-    pub(crate) async fn store(&self, write: Write, io: Io) {
-        if let Place::Remote(remote) = &self.place {
-            self.stored(remote.store(write, &self.clock, io).await);
+    // Storing
+
+    /// Ends a run: counts it, stores its result, and hands it to all who waited. A store that fails is counted, never
+    /// returned: the caller has its result.
+    pub(crate) async fn finish(
+        &self,
+        run: Run<'_>,
+        result: Option<(Packed, Option<Duration>)>,
+        cost: Duration,
+        io: Io,
+    ) {
+        self.counters.runs.one();
+        self.counters.body_nanos.time(cost);
+        let shared = result.as_ref().map(|(packed, _)| packed.clone());
+        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, Some((packed, life)), Some((key, ticket))) = (may_store, result, run.target) {
+            self.stored(self.store(Write { key, ticket, packed, life, cost }, io).await);
+        }
+        if let Some(leader) = run.leader {
+            leader.land(shared);
+        }
+    }
+
+    async fn store(&self, write: Write, io: Io) -> Result<(), Error> {
+        match &self.place {
+            Place::Typed(store) => self.store_typed(store, write),
+            Place::Remote(remote) => remote.store(write, &self.clock, io).await,
+            Place::Broken(error) => Err(error.clone()),
         }
     }
 
@@ -272,17 +403,13 @@ impl State {
         if self.disabled {
             return Ok(());
         }
-        let result = match &self.place {
-            Place::Typed(store) => {
-                let ticket = Ticket::Typed(store.generation());
-                self.store_typed(store, Write { key, ticket, packed, life, cost: Duration::ZERO })
-            }
-            Place::Remote(remote) => {
-                let ticket = Ticket::Remote(remote.ticket(format, &self.clock, io).await?);
-                remote.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, &self.clock, io).await
-            }
-            Place::Broken(error) => Err(error.clone()),
+        self.detach(&key).await;
+        let ticket = match &self.place {
+            Place::Typed(store) => Ticket::Typed(store.generation()),
+            Place::Remote(remote) => Ticket::Remote(remote.ticket(format, &self.clock, io).await?),
+            Place::Broken(error) => return Err(error.clone()),
         };
+        let result = self.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, io).await;
         self.stored(result.clone());
         result
     }
@@ -300,6 +427,7 @@ impl State {
 
     /// Removes what is under `key`, also while caching is switched off: others may still read it.
     pub(crate) async fn delete(&self, key: &Key, format: MakeFormat, io: Io) -> Result<(), Error> {
+        self.detach(key).await;
         match &self.place {
             Place::Typed(store) => {
                 store.delete(key.bytes(), self.clock.monotonic());
@@ -312,6 +440,8 @@ impl State {
 
     /// Ends the life of every entry, also while caching is switched off.
     pub(crate) async fn clear(&self, io: Io) -> Result<(), Error> {
+        // What is being stored is of the generation that ends now, so there is nothing to wait for.
+        drop(self.flights.detach_all());
         match &self.place {
             Place::Typed(store) => {
                 store.clear();
@@ -344,19 +474,16 @@ impl State {
 
     // Counting
 
-    pub(crate) fn hit(&self, cost: Duration) {
-        self.counters.hits.one();
+    pub(crate) fn answered(&self, cost: Duration, source: Source) {
+        match source {
+            Source::Entry => self.counters.hits.one(),
+            Source::Run => self.counters.waits.one(),
+        }
         self.counters.saved_nanos.time(cost);
-    }
-
-    pub(crate) fn ran(&self, cost: Duration) {
-        self.counters.runs.one();
-        self.counters.body_nanos.time(cost);
     }
 
     /// An entry was found that could not be served: a miss.
     pub(crate) fn undecodable(&self, error: &Error) {
-        self.counters.misses.one();
         self.counters.decode_failures.one();
         log::debug!("{}: an entry can't be used: {error}", self.namespace);
     }
@@ -383,6 +510,23 @@ impl State {
             log::debug!("{}: {error:?}", self.namespace);
         } else if !self.said.swap(true, Ordering::Relaxed) {
             log::error!("{} is not cached: {error:?}", self.namespace);
+        }
+    }
+}
+
+/// Waits for the end of a run: to lead it, or with its result if there is one to share.
+async fn arrive(role: Role<'_>) -> Result<Leader<'_>, Option<Packed>> {
+    let waiter = match role {
+        Role::Lead(leader) => return Ok(leader),
+        Role::Alone => return Err(None),
+        Role::Wait(waiter) => waiter,
+    };
+    loop {
+        match waiter.look() {
+            Arrival::Shared(packed) => return Err(Some(packed)),
+            Arrival::Lead(leader) => return Ok(leader),
+            Arrival::Alone => return Err(None),
+            Arrival::Pending(change) => change.await,
         }
     }
 }
