@@ -123,13 +123,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let landed = state.landed();
         let looked =
             state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, self.format, Io::Blocking)));
-        match self.judge(&state, looked) {
-            Ok(ret) => ret,
-            Err(ticket) => {
-                let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
-                self.take(&state, turn, body)
-            }
-        }
+        let ticket = match self.judge(&state, looked) {
+            Ok(ret) => return ret,
+            Err(ticket) => ticket,
+        };
+        let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
+        self.take(&state, turn, body)
     }
 
     /// [`call`](Self::call) for async functions.
@@ -140,13 +139,13 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Ok(looked) => looked,
             Err(key) => state.look(key, self.format, Io::Async).await,
         };
-        match self.judge(&state, looked) {
-            Ok(ret) => ret,
-            Err(ticket) => {
-                let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
-                self.take_async(&state, turn, body).await
-            }
-        }
+        // What is held while a future waits must be `Send`, which an `R` need not be.
+        let ticket = match self.judge(&state, looked) {
+            Ok(ret) => return ret,
+            Err(ticket) => ticket,
+        };
+        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
+        self.take_async(&state, turn, body).await
     }
 
     /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
@@ -250,9 +249,17 @@ impl<O: Outcome<R>, R> Function<O, R> {
         };
         let started = Instant::now();
         let ret = run.inside(body);
-        let result = self.result(state, &run, &ret);
-        block_on(state.finish(run, result, started.elapsed(), Io::Blocking));
-        ret
+        let cost = state.ran(started);
+        let stored = match O::split(ret) {
+            Ok(stored) => stored,
+            Err(ret) => {
+                run.end_without_result();
+                return ret;
+            }
+        };
+        let result = self.result(state, &run, &stored);
+        block_on(state.finish(run, result, cost, Io::Blocking));
+        O::revive(stored)
     }
 
     /// [`take`](Self::take) for async functions.
@@ -263,9 +270,18 @@ impl<O: Outcome<R>, R> Function<O, R> {
         };
         let started = Instant::now();
         let ret = run.inside_async(body).await;
-        let result = self.result(state, &run, &ret);
-        state.finish(run, result, started.elapsed(), Io::Async).await;
-        ret
+        let cost = state.ran(started);
+        // What is held while the store waits is `stored` alone: an error need not be `Send`.
+        let stored = match O::split(ret) {
+            Ok(stored) => stored,
+            Err(ret) => {
+                run.end_without_result();
+                return ret;
+            }
+        };
+        let result = self.result(state, &run, &stored);
+        state.finish(run, result, cost, Io::Async).await;
+        O::revive(stored)
     }
 
     /// Another call's answer, as the function's return value; or the run that this call is to make.
@@ -279,9 +295,11 @@ impl<O: Outcome<R>, R> Function<O, R> {
         }
     }
 
-    /// What of `ret` is to be stored or shared, and for how long.
-    fn result(&self, state: &State, run: &Run<'_>, ret: &R) -> Option<(Packed, Option<Duration>)> {
-        let stored = O::stored(ret).filter(|_| run.wants_result())?;
+    /// What of a result is to be stored or shared, and for how long.
+    fn result(&self, state: &State, run: &Run<'_>, stored: &O::Stored) -> Option<(Packed, Option<Duration>)> {
+        if !run.wants_result() {
+            return None;
+        }
         let refused = |value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value));
         if O::value(stored).is_some_and(refused) {
             return None;

@@ -60,8 +60,14 @@ pub trait Outcome<R> {
     type Value;
     /// What an entry holds.
     type Stored;
-    /// The part to store, or `None` if this outcome isn't stored.
-    fn stored(ret: &R) -> Option<&Self::Stored>;
+    /// The part to store, or the whole if this outcome isn't stored.
+    ///
+    /// By value, so that an async call that waits for its store holds nothing else: an error that isn't `Send`
+    /// doesn't spoil the future.
+    ///
+    /// # Errors
+    /// `ret` itself.
+    fn split(ret: R) -> Result<Self::Stored, R>;
     /// The success within a stored part, or `None` if it is negative (`None` or `Err`).
     fn value(stored: &Self::Stored) -> Option<&Self::Value>;
     /// The return value that a stored part stands for.
@@ -110,9 +116,9 @@ macro_rules! outcome {
         impl<$($generic,)* $(const $any: bool)?> Outcome<$ret> for As<$self, $inner, $none, $err> {
             type Value = $value;
             type Stored = $stored;
-            fn stored(ret: &$ret) -> Option<&$stored> {
+            fn split(ret: $ret) -> Result<$stored, $ret> {
                 #[allow(unreachable_patterns, reason = "some patterns take every value")]
-                match ret { $pattern => Some($part), _ => None }
+                match ret { $pattern => Ok($part), other => Err(other) }
             }
             fn value(stored: &$stored) -> Option<&$value> {
                 #[allow(unreachable_patterns, reason = "some patterns take every value")]
@@ -129,8 +135,8 @@ macro_rules! outcome {
 impl<R, const INNER: u8, const NONE: bool, const ERR: bool> Outcome<R> for As<PLAIN, INNER, NONE, ERR> {
     type Value = R;
     type Stored = R;
-    fn stored(ret: &R) -> Option<&R> {
-        Some(ret)
+    fn split(ret: R) -> Result<R, R> {
+        Ok(ret)
     }
     fn value(stored: &R) -> Option<&R> {
         Some(stored)

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::memory::{Bound, Slot, Store};
 use crate::clock::{Clock, nanos};
@@ -130,6 +130,13 @@ impl Run<'_> {
 
     pub(crate) fn stores(&self) -> bool {
         self.target.is_some()
+    }
+
+    /// Ends the run with nothing to store: all who waited run on their own.
+    pub(crate) fn end_without_result(self) {
+        if let Some(leader) = self.leader {
+            leader.land(None);
+        }
     }
 
     pub(crate) fn inside<T>(&self, body: impl FnOnce() -> T) -> T {
@@ -362,7 +369,7 @@ impl State {
 
     // Storing
 
-    /// Ends a run: counts it, stores its result, and hands it to all who waited. A store that fails is counted, never
+    /// Ends a run: stores its result, and hands it to all who waited. A store that fails is counted, never
     /// returned: the caller has its result.
     pub(crate) async fn finish(
         &self,
@@ -371,8 +378,6 @@ impl State {
         cost: Duration,
         io: Io,
     ) {
-        self.counters.runs.one();
-        self.counters.body_nanos.time(cost);
         let shared = result.as_ref().map(|(packed, _)| packed.clone());
         let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
         if let (true, Some((packed, life)), Some((key, ticket))) = (may_store, result, run.target) {
@@ -480,6 +485,14 @@ impl State {
             Source::Run => self.counters.waits.one(),
         }
         self.counters.saved_nanos.time(cost);
+    }
+
+    /// Counts a run; returns what it took.
+    pub(crate) fn ran(&self, started: Instant) -> Duration {
+        let cost = started.elapsed();
+        self.counters.runs.one();
+        self.counters.body_nanos.time(cost);
+        cost
     }
 
     /// An entry was found that could not be served: a miss.

@@ -45,9 +45,9 @@ pub struct Stats {
     pub decode_failures: u64,
     /// Results not stored because they are larger than the backend takes.
     pub oversize: u64,
-    /// Time spent in bodies.
+    /// Time spent in bodies. A run inside another is counted in both.
     pub body_time: Duration,
-    /// Time that hits saved: for each, what the run behind its entry took.
+    /// Time that hits saved: for each, what the run behind its entry took (on a server in whole microseconds).
     pub saved_time: Duration,
 }
 
