@@ -14,10 +14,11 @@ use crate::io::{Io, block_on};
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
+use crate::step::{Looked, Run, Ticket, Turn};
 use crate::value::{MakeFormat, Mode, Packed};
 
+use crate::state::Spec;
 pub(crate) use crate::state::State;
-use crate::state::{Looked, Run, Spec, Ticket, Turn};
 
 /// The one place of a cached function in the program: its constants, and its state in the process.
 pub struct Site {

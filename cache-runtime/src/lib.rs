@@ -66,6 +66,7 @@ mod remote;
 mod shape;
 mod state;
 mod stats;
+mod step;
 pub mod testing;
 mod url;
 mod value;
