@@ -37,6 +37,8 @@ pub(crate) struct Args {
     pub(crate) cache_err: Option<Given<bool>>,
     pub(crate) negative_ttl: Option<Given<Period>>,
     pub(crate) cache_if: Option<Given<Expr>>,
+    /// Whether calls of one key share a run.
+    pub(crate) single_flight: Option<Given<bool>>,
     pub(crate) codec: Option<Given<Codec>>,
     /// `None` is `companions = false`.
     pub(crate) companions: Option<Given<Option<Ident>>>,
@@ -44,7 +46,7 @@ pub(crate) struct Args {
 }
 
 /// The options that [`Args::option`] reads, for its messages.
-pub(crate) const OPTIONS: [&str; 15] = [
+pub(crate) const OPTIONS: [&str; 16] = [
     "backend",
     "ttl",
     "key",
@@ -57,13 +59,14 @@ pub(crate) const OPTIONS: [&str; 15] = [
     "cache_err",
     "negative_ttl",
     "cache_if",
+    "single_flight",
     "codec",
     "companions",
     "crate",
 ];
 
 /// Options that the documentation already names.
-const LATER: [&str; 4] = ["stale", "early", "jitter", "single_flight"];
+const LATER: [&str; 3] = ["stale", "early", "jitter"];
 
 impl Parse for Args {
     fn parse(input: ParseStream) -> Result<Self> {
@@ -101,6 +104,7 @@ impl Args {
             "cache_err" => option.value(&mut self.cache_err, value::flag),
             "negative_ttl" => option.value(&mut self.negative_ttl, value::period),
             "cache_if" => option.value(&mut self.cache_if, value::predicate),
+            "single_flight" => option.value(&mut self.single_flight, value::single_flight),
             "codec" => option.value(&mut self.codec, value::codec),
             "companions" => option.value(&mut self.companions, value::companions),
             "crate" => option.value(&mut self.krate, value::path),

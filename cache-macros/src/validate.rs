@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) negative: Negative,
     /// A closure or the path of a function: `|value| bool`.
     pub(crate) cache_if: Option<Expr>,
+    /// Whether calls of one key share a run.
+    pub(crate) single_flight: bool,
     /// `None`: from crate, module path and name.
     pub(crate) namespace: Option<LitStr>,
     pub(crate) version: u32,
@@ -98,6 +100,7 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
         lifetime: args.ttl.map(|given| given.value),
         negative,
         cache_if: args.cache_if.map(|given| given.value),
+        single_flight: args.single_flight.is_none_or(|given| given.value),
         namespace: args.namespace.map(|given| given.value),
         version: args.version.map_or(0, |given| given.value),
         companions,

@@ -255,6 +255,21 @@ fn one_argument(closure: &ExprClosure) -> Result<()> {
     Err(Error::new_spanned(arguments, "the closure is called with the value alone: write `|value| …`"))
 }
 
+/// `single_flight`: whether calls of one key share a run.
+pub(crate) fn single_flight(input: ParseStream) -> Result<bool> {
+    let mode = text(input)?;
+    match mode.value().as_str() {
+        "process" => Ok(true),
+        "off" => Ok(false),
+        "cluster" => {
+            Err(Error::new_spanned(mode, "\"cluster\" is not supported yet: write \"process\" or \"off\""))
+        }
+        _ => {
+            Err(Error::new_spanned(mode, "write \"process\", where calls of one key share a run, or \"off\""))
+        }
+    }
+}
+
 /// `companions`: `None` is `false`.
 pub(crate) fn companions(input: ParseStream) -> Result<Option<Ident>> {
     let span = input.span();

@@ -18,7 +18,7 @@ use crate::url::{Url, parse_duration};
 /// Total time a call may spend on the cache, unless configured.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The settings of the whole process, made before the first cached call.
+/// The settings of the whole process, made before the first use of a cache.
 ///
 /// What is set here wins over the environment; [`from_env`](Config::from_env) starts from the
 /// environment and [`new`](Config::new) ignores it. Without [`install`](Config::install) the
@@ -155,7 +155,7 @@ impl Config {
     /// Makes these the settings of the process.
     ///
     /// # Errors
-    /// A setting is wrong, or a cached call or another `install` came first.
+    /// A setting is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
     pub fn install(self) -> Result<(), Error> {
         if let Some(problem) = self.problems.first() {
             return Err(problem.clone());

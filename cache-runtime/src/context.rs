@@ -91,7 +91,7 @@ impl Context {
     pub(crate) fn install(config: Config) -> Result<(), Error> {
         let context = Arc::new(Self::new(config, Clock::system()));
         GLOBAL.set(context).map_err(|_| {
-            let message = "settings are already in use: install them once, before the first cached call";
+            let message = "settings are already in use: install them once, before the first use of a cache";
             Error::new(ErrorKind::Config, message)
         })
     }

@@ -4,7 +4,7 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use crate::io::{Io, block_on};
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
+use crate::step::{Looked, Run, Ticket, Turn};
 use crate::value::{MakeFormat, Mode, Packed};
 
+use crate::state::Spec;
 pub(crate) use crate::state::State;
-use crate::state::{Looked, Spec, Ticket, Write};
 
 /// The one place of a cached function in the program: its constants, and its state in the process.
 pub struct Site {
@@ -120,41 +121,48 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Answers from the cache, or runs `body` and stores its result.
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         let state = self.state();
+        let landed = state.landed();
         let looked =
             state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, self.format, Io::Blocking)));
-        match self.judge(&state, looked) {
-            Ok(ret) => ret,
-            Err(ticket) => self.run(&state, key, ticket, body),
-        }
+        let ticket = match self.judge(&state, looked) {
+            Ok(ret) => return ret,
+            Err(ticket) => ticket,
+        };
+        let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
+        self.take(&state, turn, body)
     }
 
     /// [`call`](Self::call) for async functions.
     pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
+        let landed = state.landed();
         let looked = match state.look_here(&key) {
             Ok(looked) => looked,
             Err(key) => state.look(key, self.format, Io::Async).await,
         };
-        // What is held while the body runs must be `Send`, which an `R` need not be.
+        // What is held while a future waits must be `Send`, which an `R` need not be.
         let ticket = match self.judge(&state, looked) {
             Ok(ret) => return ret,
             Err(ticket) => ticket,
         };
-        self.run_async(&state, key, ticket, body).await
+        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
+        self.take_async(&state, turn, body).await
     }
 
-    /// Runs `body` and stores its result, whatever the cache holds.
+    /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
     pub fn refresh(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         let state = self.state();
         let ticket = block_on(state.ticket(self.format, Io::Blocking));
-        self.run(&state, key, ticket, body)
+        let turn = block_on(state.turn(key, ticket, None, self.format, Io::Blocking));
+        self.take(&state, turn, body)
     }
 
     /// [`refresh`](Self::refresh) for async functions.
     pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
         let ticket = state.ticket(self.format, Io::Async).await;
-        self.run_async(&state, key, ticket, body).await
+        let turn = state.turn(key, ticket, None, self.format, Io::Async).await;
+        self.take_async(&state, turn, body).await
     }
 
     /// What the cache holds for `key`.
@@ -223,7 +231,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Looked::Miss(ticket) => Err(ticket),
             Looked::Found(found) => match (self.unpack)(found.packed) {
                 Ok(stored) => {
-                    state.hit(found.cost);
+                    state.answered(found.cost, found.source);
                     Ok(O::revive(stored))
                 }
                 Err(error) => {
@@ -234,62 +242,77 @@ impl<O: Outcome<R>, R> Function<O, R> {
         }
     }
 
-    fn run(&self, state: &State, key: Result<Key, Error>, ticket: Ticket, body: impl FnOnce() -> R) -> R {
+    /// Takes the answer of another call's run, or runs `body`.
+    fn take(&self, state: &State, turn: Turn<'_>, body: impl FnOnce() -> R) -> R {
+        let run = match self.answer(state, turn) {
+            ControlFlow::Break(ret) => return ret,
+            ControlFlow::Continue(run) => run,
+        };
         let started = Instant::now();
-        let ret = body();
+        let ret = run.inside(body);
         let cost = state.ran(started);
         let stored = match O::split(ret) {
             Ok(stored) => stored,
-            Err(ret) => return ret,
+            Err(ret) => {
+                run.end_without_result();
+                return ret;
+            }
         };
-        if let Some(write) = self.write(state, key, ticket, &stored, cost) {
-            block_on(state.store(write, Io::Blocking));
-        }
+        let result = self.result(state, &run, &stored);
+        block_on(state.finish(run, result, cost, Io::Blocking));
         O::revive(stored)
     }
 
-    async fn run_async(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        ticket: Ticket,
-        body: impl Future<Output = R>,
-    ) -> R {
+    /// [`take`](Self::take) for async functions.
+    async fn take_async(&self, state: &State, turn: Turn<'_>, body: impl Future<Output = R>) -> R {
+        let run = match self.answer(state, turn) {
+            ControlFlow::Break(ret) => return ret,
+            ControlFlow::Continue(run) => run,
+        };
         let started = Instant::now();
-        let ret = body.await;
+        let ret = run.inside_async(body).await;
         let cost = state.ran(started);
-        // As above: what is held while the store waits is `stored` alone.
+        // What is held while the store waits is `stored` alone: an error need not be `Send`.
         let stored = match O::split(ret) {
             Ok(stored) => stored,
-            Err(ret) => return ret,
+            Err(ret) => {
+                run.end_without_result();
+                return ret;
+            }
         };
-        if let Some(write) = self.write(state, key, ticket, &stored, cost) {
-            state.store(write, Io::Async).await;
-        }
+        let result = self.result(state, &run, &stored);
+        state.finish(run, result, cost, Io::Async).await;
         O::revive(stored)
     }
 
-    /// Stores the result of a run as far as that needs no waiting; the rest is returned.
-    fn write(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        ticket: Ticket,
-        stored: &O::Stored,
-        cost: Duration,
-    ) -> Option<Write> {
-        if O::value(stored).is_some_and(|value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value)))
-        {
+    /// Another call's answer, as the function's return value; or the run that this call is to make.
+    fn answer<'s>(&self, state: &State, turn: Turn<'s>) -> ControlFlow<R, Run<'s>> {
+        match turn {
+            Turn::Run(run) => ControlFlow::Continue(run),
+            Turn::Answer(found) => match self.judge(state, Looked::Found(found)) {
+                Ok(ret) => ControlFlow::Break(ret),
+                Err(_) => ControlFlow::Continue(Run::alone()),
+            },
+        }
+    }
+
+    /// What of a result is to be stored or shared, and for how long.
+    fn result(&self, state: &State, run: &Run<'_>, stored: &O::Stored) -> Option<(Packed, Option<Duration>)> {
+        if !run.wants_result() {
             return None;
         }
-        let (key, life) = (key.ok()?, self.lifetime(state, stored)?);
-        if ticket.stores_nothing() {
+        let refused = |value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value));
+        if O::value(stored).is_some_and(refused) {
             return None;
         }
+        let life = self.lifetime(state, stored)?;
         match self.pack(stored) {
-            Ok(packed) => state.store_here(Write { key, ticket, packed, life, cost }),
+            Ok(packed) => Some((packed, life)),
             Err(error) => {
-                state.failed(&error);
+                // Where nothing is stored anyway, the look-up has told why.
+                if run.stores() {
+                    state.failed(&error);
+                }
                 None
             }
         }

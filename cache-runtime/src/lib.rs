@@ -22,6 +22,8 @@
 //!    were not written by this function in this shape are a miss.
 //! 2. **Never worse than no cache.** A cache that is down costs a bounded delay, never an error, a panic
 //!    or a lost result.
+//! 3. **Never a stampede.** One run of the body per key at a time in a process, through panics and
+//!    cancellations.
 //!
 //! # Backends
 //!
@@ -55,6 +57,7 @@ mod context;
 mod depth;
 mod entry;
 mod error;
+mod flight;
 mod function;
 mod io;
 mod key;
@@ -63,6 +66,7 @@ mod remote;
 mod shape;
 mod state;
 mod stats;
+mod step;
 pub mod testing;
 mod url;
 mod value;
@@ -194,6 +198,21 @@ pub use bytes::Bytes;
 /// #[cached(capacity = 1_000, max_bytes = "64MiB")]
 /// fn page(n: u32) -> String { n.to_string() }
 /// # assert_eq!(page(1), "1");
+/// ```
+///
+/// # `single_flight`
+///
+/// With `"process"`, the default, one call at a time runs the body for a key, and the calls that come meanwhile wait for
+/// its result, on every backend, threads and tasks alike. A panic is its caller's own, and one waiter takes over, as it
+/// does if the running future is dropped. An `Err`, or a value that is not to be stored, is not shared: all who waited
+/// run the body at once. `invalidate`, `insert` and `clear` end a run for later calls: they start anew, and its
+/// result is returned to its callers and not stored. `"off"` leaves all of that out.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// #[cached(single_flight = "off")]
+/// fn cheap(n: u64) -> u64 { n + 1 }
+/// # assert_eq!(cheap(1), 2);
 /// ```
 ///
 /// # `namespace` and `version`

@@ -22,7 +22,8 @@ use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::io::Io;
 use crate::key::{Key, namespace_in_keys};
-use crate::state::{self, Spec, Write};
+use crate::state::Spec;
+use crate::step::{self, Write};
 use crate::value::{Format, MakeFormat, Packed};
 
 /// How long a token that was read is used before it is read again.
@@ -141,7 +142,7 @@ impl Remote {
 
     /// Stores a value under the generation of its ticket.
     pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<(), Error> {
-        let (Packed::Encoded(payload), state::Ticket::Remote(Ticket { token, form, left })) =
+        let (Packed::Encoded(payload), step::Ticket::Remote(Ticket { token, form, left })) =
             (write.packed, write.ticket)
         else {
             return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));

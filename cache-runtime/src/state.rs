@@ -11,10 +11,12 @@ use crate::backend::memory::{Bound, Slot, Store};
 use crate::clock::{Clock, nanos};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
+use crate::flight::{Flights, Leader};
 use crate::io::Io;
 use crate::key::Key;
-use crate::remote::{self, Remote};
+use crate::remote::Remote;
 use crate::stats::{Counters, Stats};
+use crate::step::{Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
 use crate::value::{MakeFormat, Packed};
 
 /// What the attribute says of a function, in constants.
@@ -31,6 +33,8 @@ pub struct Spec {
     pub backend: &'static str,
     /// Whether values are encoded, and not kept as they are.
     pub is_remote: bool,
+    /// Whether one run at a time serves all calls of a key.
+    pub single_flight: bool,
     /// `capacity = N` and `max_bytes = "…"`.
     pub bound: Bound,
 }
@@ -43,6 +47,7 @@ pub(crate) struct State {
     clock: Clock,
     default_ttl: Option<Duration>,
     place: Place,
+    flights: Flights,
     /// The kill switch: look-ups and stores are left out; invalidations are not.
     disabled: bool,
     /// Misuse is logged once.
@@ -55,45 +60,6 @@ enum Place {
     Remote(Remote),
     /// Nowhere, until somebody mends the settings or the type.
     Broken(Error),
-}
-
-/// The outcome of a look-up.
-pub(crate) enum Looked {
-    Found(Found),
-    Miss(Ticket),
-}
-
-/// An entry that may be served, if it unpacks.
-pub(crate) struct Found {
-    pub(crate) packed: Packed,
-    /// What the run behind it took.
-    pub(crate) cost: Duration,
-    /// For a run, if it doesn't unpack.
-    pub(crate) ticket: Ticket,
-}
-
-/// The right to store the result of a run that begins now: what is cleared meanwhile stays so.
-pub(crate) enum Ticket {
-    /// Nothing is to be stored: caching is off, or the backend has just failed.
-    Nothing,
-    /// The store's generation.
-    Typed(u64),
-    Remote(remote::Ticket),
-}
-
-impl Ticket {
-    pub(crate) fn stores_nothing(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-}
-
-/// A result on its way into the cache.
-pub(crate) struct Write {
-    pub(crate) key: Key,
-    pub(crate) ticket: Ticket,
-    pub(crate) packed: Packed,
-    pub(crate) life: Option<Duration>,
-    pub(crate) cost: Duration,
 }
 
 impl State {
@@ -116,6 +82,7 @@ impl State {
             clock: context.clock.clone(),
             default_ttl,
             place,
+            flights: Flights::default(),
             disabled: context.config.is_disabled(),
             said: AtomicBool::new(false),
         }
@@ -173,12 +140,10 @@ impl State {
         let ticket = Ticket::Typed(store.generation());
         match store.get(key.bytes(), self.clock.monotonic()) {
             Some(slot) => {
-                Looked::Found(Found { packed: Packed::Typed(slot.value, slot.size), cost: slot.cost, ticket })
+                let packed = Packed::Typed(slot.value, slot.size);
+                Looked::Found(Found { packed, cost: slot.cost, ticket, source: Source::Entry })
             }
-            None => {
-                self.counters.misses.one();
-                Looked::Miss(ticket)
-            }
+            None => Looked::Miss(ticket),
         }
     }
 
@@ -189,16 +154,20 @@ impl State {
             Ok(looked) => looked,
             Err(error) => {
                 self.failed(&error);
-                self.counters.misses.one();
                 return Looked::Miss(Ticket::Nothing);
             }
         };
         let ticket = Ticket::Remote(looked.ticket);
         match looked.entry {
             Ok(Some((payload, cost))) => {
-                return Looked::Found(Found { packed: Packed::Encoded(payload), cost, ticket });
+                return Looked::Found(Found {
+                    packed: Packed::Encoded(payload),
+                    cost,
+                    ticket,
+                    source: Source::Entry,
+                });
             }
-            Ok(None) => self.counters.misses.one(),
+            Ok(None) => {}
             Err(error) => self.undecodable(&error),
         }
         Looked::Miss(ticket)
@@ -239,24 +208,90 @@ impl State {
         Ticket::Nothing
     }
 
-    // Storing
+    // Sharing
 
-    /// Stores where no waiting is needed; gives back the write where it is.
-    pub(crate) fn store_here(&self, write: Write) -> Option<Write> {
-        match &self.place {
-            Place::Typed(store) => {
-                self.stored(self.store_typed(store, write));
-                None
+    /// How many runs have ended: see [`Flights::landed`].
+    pub(crate) fn landed(&self) -> u64 {
+        self.flights.landed()
+    }
+
+    /// What a call that missed is to do; waits for the run that is under way.
+    ///
+    /// If runs have ended since `landed`, a call that comes to lead looks again: what it missed may be there.
+    pub(crate) async fn turn(
+        &self,
+        key: Result<Key, Error>,
+        ticket: Ticket,
+        landed: Option<u64>,
+        format: MakeFormat,
+        io: Io,
+    ) -> Turn<'_> {
+        let Ok(key) = key else { return Turn::Run(Run::alone()) };
+        if self.disabled || matches!(self.place, Place::Broken(_)) {
+            return Turn::Run(Run::alone());
+        }
+        let role = self.spec.single_flight.then(|| self.flights.join(key.bytes()));
+        // Counted when the call has joined: who sees the miss knows that it leads or waits.
+        if landed.is_some() {
+            self.counters.misses.one();
+        }
+        let Some(role) = role else {
+            return Turn::Run(Run { leader: None, target: ticket.stores().then_some((key, ticket)) });
+        };
+        let leader = match arrive(role).await {
+            Ok(leader) => leader,
+            Err(Some(packed)) => {
+                return Turn::Answer(Found { packed, cost: Duration::ZERO, ticket, source: Source::Run });
             }
-            Place::Remote(_) => Some(write),
-            Place::Broken(_) => None,
+            Err(None) => return Turn::Run(Run::alone()),
+        };
+        let mut ticket = ticket;
+        if landed.is_some_and(|landed| landed != self.landed()) {
+            let looked = match &self.place {
+                Place::Typed(store) => self.look_typed(store, &key),
+                _ => self.look(&key, format, io).await,
+            };
+            match looked {
+                Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
+                Looked::Miss(newer) => ticket = newer,
+            }
+        }
+        Turn::Run(Run { leader: Some(leader), target: ticket.stores().then_some((key, ticket)) })
+    }
+
+    /// Keeps the run of `key` from storing its result. What it stores already is stored when this is done.
+    async fn detach(&self, key: &Key) {
+        if let Some(stored) = self.flights.detach(key.bytes()) {
+            stored.await;
         }
     }
 
-    /// Stores on the server; a failure is counted, never returned: the caller has its result.
-    pub(crate) async fn store(&self, write: Write, io: Io) {
-        if let Place::Remote(remote) = &self.place {
-            self.stored(remote.store(write, &self.clock, io).await);
+    // Storing
+
+    /// Ends a run: stores its result, and hands it to all who waited. A store that fails is counted, never
+    /// returned: the caller has its result.
+    pub(crate) async fn finish(
+        &self,
+        run: Run<'_>,
+        result: Option<(Packed, Option<Duration>)>,
+        cost: Duration,
+        io: Io,
+    ) {
+        let shared = result.as_ref().map(|(packed, _)| packed.clone());
+        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, Some((packed, life)), Some((key, ticket))) = (may_store, result, run.target) {
+            self.stored(self.store(Write { key, ticket, packed, life, cost }, io).await);
+        }
+        if let Some(leader) = run.leader {
+            leader.land(shared);
+        }
+    }
+
+    async fn store(&self, write: Write, io: Io) -> Result<(), Error> {
+        match &self.place {
+            Place::Typed(store) => self.store_typed(store, write),
+            Place::Remote(remote) => remote.store(write, &self.clock, io).await,
+            Place::Broken(error) => Err(error.clone()),
         }
     }
 
@@ -272,17 +307,13 @@ impl State {
         if self.disabled {
             return Ok(());
         }
-        let result = match &self.place {
-            Place::Typed(store) => {
-                let ticket = Ticket::Typed(store.generation());
-                self.store_typed(store, Write { key, ticket, packed, life, cost: Duration::ZERO })
-            }
-            Place::Remote(remote) => {
-                let ticket = Ticket::Remote(remote.ticket(format, &self.clock, io).await?);
-                remote.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, &self.clock, io).await
-            }
-            Place::Broken(error) => Err(error.clone()),
+        self.detach(&key).await;
+        let ticket = match &self.place {
+            Place::Typed(store) => Ticket::Typed(store.generation()),
+            Place::Remote(remote) => Ticket::Remote(remote.ticket(format, &self.clock, io).await?),
+            Place::Broken(error) => return Err(error.clone()),
         };
+        let result = self.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, io).await;
         self.stored(result.clone());
         result
     }
@@ -300,6 +331,7 @@ impl State {
 
     /// Removes what is under `key`, also while caching is switched off: others may still read it.
     pub(crate) async fn delete(&self, key: &Key, format: MakeFormat, io: Io) -> Result<(), Error> {
+        self.detach(key).await;
         match &self.place {
             Place::Typed(store) => {
                 store.delete(key.bytes(), self.clock.monotonic());
@@ -312,6 +344,8 @@ impl State {
 
     /// Ends the life of every entry, also while caching is switched off.
     pub(crate) async fn clear(&self, io: Io) -> Result<(), Error> {
+        // What is being stored is of the generation that ends now, so there is nothing to wait for.
+        drop(self.flights.detach_all());
         match &self.place {
             Place::Typed(store) => {
                 store.clear();
@@ -344,8 +378,11 @@ impl State {
 
     // Counting
 
-    pub(crate) fn hit(&self, cost: Duration) {
-        self.counters.hits.one();
+    pub(crate) fn answered(&self, cost: Duration, source: Source) {
+        match source {
+            Source::Entry => self.counters.hits.one(),
+            Source::Run => self.counters.waits.one(),
+        }
         self.counters.saved_nanos.time(cost);
     }
 
@@ -359,7 +396,6 @@ impl State {
 
     /// An entry was found that could not be served: a miss.
     pub(crate) fn undecodable(&self, error: &Error) {
-        self.counters.misses.one();
         self.counters.decode_failures.one();
         log::debug!("{}: an entry can't be used: {error}", self.namespace);
     }

@@ -33,6 +33,8 @@ pub struct Stats {
     pub hits: u64,
     /// Calls that looked and found nothing that could be served.
     pub misses: u64,
+    /// Misses answered by a run that another call had begun.
+    pub waits: u64,
     /// Runs of the body.
     pub runs: u64,
     /// Results stored.
@@ -43,9 +45,9 @@ pub struct Stats {
     pub decode_failures: u64,
     /// Results not stored because they are larger than the backend takes.
     pub oversize: u64,
-    /// Time spent in bodies.
+    /// Time spent in bodies. A run inside another is counted in both.
     pub body_time: Duration,
-    /// Time that hits saved: for each, what the run behind its entry took.
+    /// Time that hits saved: for each, what the run behind its entry took (on a server in whole microseconds).
     pub saved_time: Duration,
 }
 
@@ -76,12 +78,13 @@ impl fmt::Display for AllStats {
     }
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "function",
     "backend",
     "hits",
     "misses",
     "hit %",
+    "waits",
     "runs",
     "stores",
     "errors",
@@ -93,7 +96,7 @@ const COLUMNS: [&str; 12] = [
 
 /// Names to the left, numbers to the right, every column as wide as its widest cell.
 fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
-    let rows: Vec<[String; 12]> = all.iter().map(cells).collect();
+    let rows: Vec<[String; 13]> = all.iter().map(cells).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([COLUMNS[column].len()]).max().unwrap_or(0)
@@ -113,13 +116,14 @@ fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
     Ok(())
 }
 
-fn cells(stats: &Stats) -> [String; 12] {
+fn cells(stats: &Stats) -> [String; 13] {
     [
         stats.function.clone(),
         stats.backend.to_owned(),
         stats.hits.to_string(),
         stats.misses.to_string(),
         format!("{:.1}", stats.hit_ratio() * 100.0),
+        stats.waits.to_string(),
         stats.runs.to_string(),
         stats.stores.to_string(),
         stats.errors.to_string(),
@@ -135,6 +139,7 @@ fn cells(stats: &Stats) -> [String; 12] {
 pub(crate) struct Counters {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
+    pub(crate) waits: Counter,
     pub(crate) runs: Counter,
     pub(crate) stores: Counter,
     pub(crate) errors: Counter,
@@ -151,6 +156,7 @@ impl Counters {
             backend,
             hits: self.hits.get(),
             misses: self.misses.get(),
+            waits: self.waits.get(),
             runs: self.runs.get(),
             stores: self.stores.get(),
             errors: self.errors.get(),

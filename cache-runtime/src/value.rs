@@ -13,7 +13,8 @@ use crate::codec::{self, Codec};
 use crate::error::{Error, ErrorKind};
 use crate::shape::Shape;
 
-/// A value as a store keeps it.
+/// A value as a store keeps it; cheap to clone.
+#[derive(Clone)]
 pub enum Packed {
     /// A value of the function's own type, and its size in bytes if the store wants it.
     Typed(Arc<dyn Any + Send + Sync>, u64),

@@ -89,7 +89,7 @@ fn code_wins_over_the_environment_and_comes_first_or_never() {
     let output = run(&variables, &["install", "check", "calls"]);
     assert_has(&output, &["install: Ok", "check: ok", "runs: 1 1", "key: code:configured::session:0:"]);
     let output = run(&[("CACHE_BACKEND", "memory")], &["calls", "install"]);
-    assert_has(&output, &["runs: 1 1", "install: Err", "install them once, before the first cached call"]);
+    assert_has(&output, &["runs: 1 1", "install: Err", "install them once, before the first use of a cache"]);
 }
 
 #[test]

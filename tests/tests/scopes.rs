@@ -66,7 +66,7 @@ fn only_its_own_clock_moves() {
     let (moved, still) = (Scope::new(), Scope::new());
     for scope in [&moved, &still] {
         let _entered = scope.enter();
-        (local(1), remote(1));
+        assert_eq!((local(1), remote(1)), (2, 2));
     }
     moved.advance(Duration::from_secs(60));
     for (scope, found) in [(&moved, None), (&still, Some(2))] {

@@ -14,6 +14,7 @@ use crate::value::{Codec, Lifetime, Period};
 /// An expression for the site, of type `&'static Site`.
 pub(super) fn site(plan: &Plan) -> TokenStream {
     let (rt, version, name) = (rt(plan), plan.version, plan.func.sig.ident.unraw().to_string());
+    let single_flight = plan.single_flight;
     let namespace = option(&rt, plan.namespace.as_ref());
     // What stands beside the function tells its path; where nothing does, a type within it.
     let (marker, path) = match &plan.companions {
@@ -39,6 +40,7 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
             version: #version,
             backend: #backend,
             is_remote: #is_remote,
+            single_flight: #single_flight,
             bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },
         });
         &SITE

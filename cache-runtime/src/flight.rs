@@ -1,0 +1,387 @@
+//! Single-flight: one run of the body per key at a time.
+//!
+//! A call that missed joins the [`Flights`] of its function: it leads a run, waits for the one that is under way, or is
+//! told to run on its own. What happens between arrival, panic, cancellation and invalidation is decided here, under
+//! one lock per function; how a caller waits is its driver's business.
+//!
+//! - A leader that panics or is cancelled drops its [`Leader`]: the flight is vacant, and one waiter takes it over.
+//! - A leader whose result can't be shared (an `Err`, or a value that is not to be stored) releases its waiters, who run
+//!   at the same time, not one after another.
+//! - A call inside the run of its own key, or one that would close a circle of waiting runs, runs on its own: nobody
+//!   waits for themselves.
+//! - An invalidation takes the flight out of sight: its callers get its result, which is not stored, and later calls
+//!   start anew.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use event_listener::{Event, EventListener};
+
+use crate::context::lock;
+use crate::value::Packed;
+
+/// The runs of one function that are under way.
+#[derive(Default)]
+pub(crate) struct Flights {
+    by_key: Mutex<HashMap<Box<[u8]>, Arc<Flight>>>,
+    /// Counts the runs that ended, so that a call can tell whether what it looked for came meanwhile.
+    landed: AtomicU64,
+}
+
+/// One run, from its leader's arrival until all who waited have its result.
+struct Flight {
+    number: u64,
+    key: Box<[u8]>,
+    /// Changed under the lock of `by_key` only; a lock of its own because a detached flight is in no map.
+    progress: Mutex<Progress>,
+    changed: Event,
+}
+
+struct Progress {
+    phase: Phase,
+    waiters: usize,
+    /// Invalidated: the result must not be stored.
+    is_detached: bool,
+}
+
+enum Phase {
+    /// A leader runs the body.
+    Running,
+    /// The leader stores the result.
+    Storing,
+    /// The leader is gone without a result.
+    Vacant,
+    /// The run is over, with a result that waiters take, or without.
+    Landed(Option<Packed>),
+}
+
+/// What a call that missed is to do.
+pub(crate) enum Role<'f> {
+    /// Run the body for all.
+    Lead(Leader<'f>),
+    /// Wait for the run under way.
+    Wait(Waiter<'f>),
+    /// Run the body for oneself.
+    Alone,
+}
+
+/// What a waiter finds when it looks.
+pub(crate) enum Arrival<'f> {
+    /// The result of the run.
+    Shared(Packed),
+    /// The run gave nothing to share: run the body for oneself.
+    Alone,
+    /// The leader is gone: run the body for all.
+    Lead(Leader<'f>),
+    /// Not yet: wait for this, and look again.
+    Pending(EventListener),
+}
+
+impl Flights {
+    /// How many runs have ended. Asked before a look-up: if it differs when the call comes to lead, what it
+    /// looked for may be there by now.
+    pub(crate) fn landed(&self) -> u64 {
+        self.landed.load(Ordering::SeqCst)
+    }
+
+    /// Joins the run of `key`, or starts it.
+    pub(crate) fn join(&self, key: &[u8]) -> Role<'_> {
+        let mut by_key = lock(&self.by_key);
+        let Some(flight) = by_key.get(key).cloned() else {
+            let flight = Arc::new(Flight::new(key));
+            by_key.insert(key.into(), flight.clone());
+            return Role::Lead(Leader { flights: self, flight });
+        };
+        let Some(noted) = waits::note(flight.number) else { return Role::Alone };
+        lock(&flight.progress).waiters += 1;
+        Role::Wait(Waiter { flights: self, flight, _noted: noted })
+    }
+
+    /// Takes the run of `key` out of sight: its result is not stored, and later calls start anew. If its leader is
+    /// storing already, what is returned tells when that is done.
+    pub(crate) fn detach(&self, key: &[u8]) -> Option<EventListener> {
+        let mut by_key = lock(&self.by_key);
+        by_key.remove(key)?.detach()
+    }
+
+    /// [`detach`](Self::detach) for all keys.
+    pub(crate) fn detach_all(&self) -> Vec<EventListener> {
+        let mut by_key = lock(&self.by_key);
+        by_key.drain().filter_map(|(_, flight)| flight.detach()).collect()
+    }
+}
+
+impl Flight {
+    fn new(key: &[u8]) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let progress = Progress { phase: Phase::Running, waiters: 0, is_detached: false };
+        Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            key: key.into(),
+            progress: Mutex::new(progress),
+            changed: Event::new(),
+        }
+    }
+
+    fn detach(&self) -> Option<EventListener> {
+        let mut progress = lock(&self.progress);
+        progress.is_detached = true;
+        matches!(progress.phase, Phase::Storing).then(|| self.changed.listen())
+    }
+}
+
+/// Removes a flight, unless its key belongs to another by now.
+fn remove(by_key: &mut HashMap<Box<[u8]>, Arc<Flight>>, flight: &Arc<Flight>) {
+    if by_key.get(&flight.key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+        by_key.remove(&flight.key);
+    }
+}
+
+/// The duty to bring a run to its end; dropped before that, it leaves the flight to a waiter.
+pub(crate) struct Leader<'f> {
+    flights: &'f Flights,
+    flight: Arc<Flight>,
+}
+
+impl Leader<'_> {
+    /// Runs `body` as this run: calls of the same key within it don't wait for it.
+    pub(crate) fn run<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _inside = waits::Inside::enter(self.flight.number);
+        body()
+    }
+
+    /// [`run`](Self::run) for a future.
+    pub(crate) async fn run_async<F: Future>(&self, body: F) -> F::Output {
+        let mut body = pin!(body);
+        std::future::poll_fn(|cx| self.run(|| body.as_mut().poll(cx))).await
+    }
+
+    /// Whether the result may be stored. If so, an invalidation from now on waits for [`land`](Self::land).
+    pub(crate) fn may_store(&self) -> bool {
+        let _by_key = lock(&self.flights.by_key);
+        let mut progress = lock(&self.flight.progress);
+        if !progress.is_detached {
+            progress.phase = Phase::Storing;
+        }
+        !progress.is_detached
+    }
+
+    /// Ends the run; `shared` is for those who waited.
+    pub(crate) fn land(self, shared: Option<Packed>) {
+        let mut by_key = lock(&self.flights.by_key);
+        self.flights.landed.fetch_add(1, Ordering::SeqCst);
+        remove(&mut by_key, &self.flight);
+        lock(&self.flight.progress).phase = Phase::Landed(shared);
+        drop(by_key);
+        self.flight.changed.notify(usize::MAX);
+    }
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        let mut by_key = lock(&self.flights.by_key);
+        let mut progress = lock(&self.flight.progress);
+        if matches!(progress.phase, Phase::Landed(_)) {
+            return;
+        }
+        progress.phase = Phase::Vacant;
+        if progress.waiters == 0 {
+            remove(&mut by_key, &self.flight);
+        }
+        drop((progress, by_key));
+        self.flight.changed.notify(usize::MAX);
+    }
+}
+
+/// A place among those who wait for a run.
+pub(crate) struct Waiter<'f> {
+    flights: &'f Flights,
+    flight: Arc<Flight>,
+    _noted: waits::Noted,
+}
+
+impl<'f> Waiter<'f> {
+    /// How far the run is.
+    pub(crate) fn look(&self) -> Arrival<'f> {
+        let _by_key = lock(&self.flights.by_key);
+        let mut progress = lock(&self.flight.progress);
+        match &progress.phase {
+            Phase::Landed(Some(packed)) => Arrival::Shared(packed.clone()),
+            Phase::Landed(None) => Arrival::Alone,
+            Phase::Vacant => {
+                progress.phase = Phase::Running;
+                Arrival::Lead(Leader { flights: self.flights, flight: self.flight.clone() })
+            }
+            Phase::Running | Phase::Storing => Arrival::Pending(self.flight.changed.listen()),
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut by_key = lock(&self.flights.by_key);
+        let mut progress = lock(&self.flight.progress);
+        progress.waiters -= 1;
+        if progress.waiters == 0 && matches!(progress.phase, Phase::Vacant) {
+            remove(&mut by_key, &self.flight);
+        }
+    }
+}
+
+/// Who waits for whom, so that no circle of runs waits for itself.
+mod waits {
+    use super::*;
+
+    thread_local! {
+        /// The runs that this thread is inside of, from the outermost.
+        static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// The runs that a run waits for, by its number; only runs that wait are here.
+    static WAITS: Mutex<Option<HashMap<u64, Vec<u64>>>> = Mutex::new(None);
+
+    /// Marks this thread as inside of a run.
+    pub(super) struct Inside;
+
+    impl Inside {
+        pub(super) fn enter(number: u64) -> Self {
+            // While a thread's variables are destroyed there is nothing to remember.
+            let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(number));
+            Self
+        }
+    }
+
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
+        }
+    }
+
+    /// The note that some runs wait for another; dropped when they don't any more.
+    pub(super) struct Noted {
+        runs: Vec<u64>,
+        target: u64,
+    }
+
+    /// Notes that the runs this thread is inside of wait for `target`; `None` if that would close a circle.
+    pub(super) fn note(target: u64) -> Option<Noted> {
+        let runs = INSIDE.try_with(|inside| inside.borrow().clone()).unwrap_or_default();
+        if runs.is_empty() {
+            return Some(Noted { runs, target });
+        }
+        let mut waits = lock(&WAITS);
+        let waits = waits.get_or_insert_default();
+        let (mut seen, mut next) = (HashSet::new(), vec![target]);
+        while let Some(run) = next.pop() {
+            if runs.contains(&run) {
+                return None;
+            }
+            if seen.insert(run) {
+                next.extend(waits.get(&run).into_iter().flatten());
+            }
+        }
+        for run in &runs {
+            waits.entry(*run).or_default().push(target);
+        }
+        Some(Noted { runs, target })
+    }
+
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            if self.runs.is_empty() {
+                return;
+            }
+            let mut waits = lock(&WAITS);
+            let waits = waits.get_or_insert_default();
+            for run in &self.runs {
+                let Some(targets) = waits.get_mut(run) else { continue };
+                if let Some(index) = targets.iter().position(|known| *known == self.target) {
+                    targets.swap_remove(index);
+                }
+                if targets.is_empty() {
+                    waits.remove(run);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lead<'f>(flights: &'f Flights, key: &[u8]) -> Leader<'f> {
+        match flights.join(key) {
+            Role::Lead(leader) => leader,
+            Role::Wait(_) | Role::Alone => panic!("somebody else leads"),
+        }
+    }
+
+    fn wait<'f>(flights: &'f Flights, key: &[u8]) -> Waiter<'f> {
+        match flights.join(key) {
+            Role::Wait(waiter) => waiter,
+            Role::Lead(_) | Role::Alone => panic!("nobody leads"),
+        }
+    }
+
+    fn under_way(flights: &Flights) -> usize {
+        lock(&flights.by_key).len()
+    }
+
+    #[test]
+    fn nothing_is_left_when_nothing_runs() {
+        let flights = Flights::default();
+        lead(&flights, b"landed").land(None);
+        drop(lead(&flights, b"abandoned"));
+        let (leader, waiter) = (lead(&flights, b"both gone"), wait(&flights, b"both gone"));
+        drop(leader);
+        assert_eq!(under_way(&flights), 1, "the waiter may still take over");
+        drop(waiter);
+        assert_eq!(under_way(&flights), 0);
+    }
+
+    #[test]
+    fn one_waiter_takes_over_and_the_others_wait_for_it() {
+        let flights = Flights::default();
+        let leader = lead(&flights, b"key");
+        let (first, second) = (wait(&flights, b"key"), wait(&flights, b"key"));
+        assert!(matches!(first.look(), Arrival::Pending(_)));
+        drop(leader);
+        let Arrival::Lead(leader) = first.look() else { panic!("vacant") };
+        assert!(matches!(second.look(), Arrival::Pending(_)));
+        drop(first);
+        leader.land(Some(Packed::Encoded(vec![1].into())));
+        assert!(matches!(second.look(), Arrival::Shared(Packed::Encoded(bytes)) if bytes[..] == [1]));
+        assert_eq!(under_way(&flights), 0);
+    }
+
+    #[test]
+    fn a_detached_run_may_not_store_and_leaves_its_key_alone() {
+        let flights = Flights::default();
+        let old = lead(&flights, b"key");
+        assert!(flights.detach(b"key").is_none(), "nothing is being stored");
+        let new = lead(&flights, b"key");
+        assert!(!old.may_store() && new.may_store());
+        old.land(None);
+        assert_eq!(under_way(&flights), 1, "the new run goes on");
+        assert!(flights.detach(b"key").is_some(), "it is being stored");
+        drop(new);
+    }
+
+    #[test]
+    fn nobody_waits_for_themselves() {
+        let flights = Flights::default();
+        let (outer, inner) = (lead(&flights, b"outer"), lead(&flights, b"inner"));
+        outer.run(|| {
+            assert!(matches!(flights.join(b"outer"), Role::Alone));
+            // The outer run waits for the inner one, so the inner one can't wait for it.
+            let waiter = wait(&flights, b"inner");
+            inner.run(|| assert!(matches!(flights.join(b"outer"), Role::Alone)));
+            drop(waiter);
+        });
+        inner.run(|| drop(wait(&flights, b"outer")));
+    }
+}

@@ -1,0 +1,130 @@
+//! The steps of a call, as values: what a look-up found, what the call is to do then, and what becomes of its result.
+//!
+//! [`State`](crate::state::State) makes them and [`Function`](crate::function::Function) takes them; nothing here is
+//! decided.
+
+use std::time::Duration;
+
+use crate::flight::{Arrival, Leader, Role};
+use crate::key::Key;
+use crate::remote;
+use crate::value::Packed;
+
+/// The outcome of a look-up.
+pub(crate) enum Looked {
+    Found(Found),
+    Miss(Ticket),
+}
+
+/// An entry that may be served, if it unpacks.
+pub(crate) struct Found {
+    pub(crate) packed: Packed,
+    /// What the run behind it took.
+    pub(crate) cost: Duration,
+    /// For a run, if it doesn't unpack.
+    pub(crate) ticket: Ticket,
+    pub(crate) source: Source,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// An entry: a hit.
+    Entry,
+    /// A run that another call had begun.
+    Run,
+}
+
+/// The right to store the result of a run that begins now: what is cleared meanwhile stays so.
+pub(crate) enum Ticket {
+    /// Nothing is to be stored: caching is off, or the backend has just failed.
+    Nothing,
+    /// The store's generation.
+    Typed(u64),
+    Remote(remote::Ticket),
+}
+
+impl Ticket {
+    pub(crate) fn stores(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+/// What a call that missed is to do.
+pub(crate) enum Turn<'s> {
+    /// Take what another call's run gave.
+    Answer(Found),
+    /// Run the body.
+    Run(Run<'s>),
+}
+
+/// A run of the body that is to be made.
+pub(crate) struct Run<'s> {
+    /// For whom it is made beside the caller.
+    pub(crate) leader: Option<Leader<'s>>,
+    /// Where its result is stored, if it may be.
+    pub(crate) target: Option<(Key, Ticket)>,
+}
+
+impl Run<'_> {
+    /// A run for the caller alone. Its result is not stored, because it would not notice an invalidation.
+    pub(crate) fn alone() -> Self {
+        Self { leader: None, target: None }
+    }
+
+    /// Whether the result is for anybody but the caller.
+    pub(crate) fn wants_result(&self) -> bool {
+        self.leader.is_some() || self.stores()
+    }
+
+    pub(crate) fn stores(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// Ends the run with nothing to store: all who waited run on their own.
+    pub(crate) fn end_without_result(self) {
+        if let Some(leader) = self.leader {
+            leader.land(None);
+        }
+    }
+
+    pub(crate) fn inside<T>(&self, body: impl FnOnce() -> T) -> T {
+        match &self.leader {
+            Some(leader) => leader.run(body),
+            None => body(),
+        }
+    }
+
+    pub(crate) async fn inside_async<F: Future>(&self, body: F) -> F::Output {
+        match &self.leader {
+            Some(leader) => leader.run_async(body).await,
+            None => body.await,
+        }
+    }
+}
+
+/// A result on its way into the cache.
+pub(crate) struct Write {
+    pub(crate) key: Key,
+    pub(crate) ticket: Ticket,
+    pub(crate) packed: Packed,
+    pub(crate) life: Option<Duration>,
+    pub(crate) cost: Duration,
+}
+
+/// Waits for the end of a run: to lead it, or with its result if there is one to share.
+pub(crate) async fn arrive(role: Role<'_>) -> Result<Leader<'_>, Option<Packed>> {
+    let waiter = match role {
+        Role::Lead(leader) => return Ok(leader),
+        Role::Alone => return Err(None),
+        Role::Wait(waiter) => waiter,
+    };
+    loop {
+        match waiter.look() {
+            Arrival::Shared(packed) => return Err(Some(packed)),
+            Arrival::Lead(leader) => return Ok(leader),
+            Arrival::Alone => return Err(None),
+            Arrival::Pending(change) => change.await,
+        }
+    }
+}

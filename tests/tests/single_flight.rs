@@ -1,0 +1,389 @@
+//! One run of the body per key at a time: through failures, panics, cancellations and invalidations.
+//!
+//! Bodies meet the test at gates and barriers, so that the order of events is given and nothing is timed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
+
+use cache_runtime::testing::Scope;
+use cache_runtime::{Config, cached};
+
+/// What bodies and the test see of each other.
+#[derive(Default)]
+struct World {
+    runs: AtomicU64,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl World {
+    /// Counts a run; its number, from 1.
+    fn run(&self) -> u64 {
+        self.runs.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn runs(&self) -> u64 {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the test opens the gate.
+    fn pass(&self) {
+        drop(self.opened.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap());
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    /// Waits until `count` runs have begun.
+    fn until_runs(&self, count: u64) {
+        while self.runs() < count {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Waits until `count` calls of a function have missed: they lead or wait by then, or are about to.
+fn until_misses(stats: impl Fn() -> cache_runtime::Stats, count: u64) {
+    while stats().misses < count {
+        std::thread::yield_now();
+    }
+}
+
+macro_rules! suite {
+    ($module:ident, $backend:literal, $world:expr) => {
+        mod $module {
+            use super::*;
+
+            fn scope() -> (Scope, impl Sized) {
+                let (config, servers) = $world;
+                (Scope::with(config).unwrap(), servers)
+            }
+
+            /// `count` threads in `scope`, each doing `call`; what they return.
+            fn threads<T: Send>(scope: &Scope, count: usize, call: impl Fn(usize) -> T + Sync) -> Vec<T> {
+                std::thread::scope(|threads| {
+                    let call = &call;
+                    let handles: Vec<_> = (0..count)
+                        .map(|index| {
+                            threads.spawn(move || {
+                                let _entered = scope.enter();
+                                call(index)
+                            })
+                        })
+                        .collect();
+                    handles.into_iter().map(|handle| handle.join().unwrap()).collect()
+                })
+            }
+
+            #[cached(backend = $backend, skip(world))]
+            fn gated(world: &World, n: u64) -> u64 {
+                world.run();
+                world.pass();
+                n * 10
+            }
+
+            #[test]
+            fn many_cold_callers_run_the_body_once() {
+                let (scope, _servers) = scope();
+                let world = World::default();
+                let results = threads(&scope, 33, |index| {
+                    if index == 0 {
+                        until_misses(gated::stats, 32);
+                        world.open();
+                    }
+                    gated(&world, 4)
+                });
+                assert_eq!(results, [40; 33]);
+                let _entered = scope.enter();
+                let stats = gated::stats();
+                assert_eq!((world.runs(), stats.runs, stats.waits + stats.hits), (1, 1, 32), "{stats}");
+                assert_eq!(gated::peek(4).unwrap(), Some(40));
+            }
+
+            #[test]
+            fn different_keys_dont_wait_for_each_other() {
+                #[cached(backend = $backend, skip(barrier))]
+                fn meeting(barrier: &Barrier, n: usize) -> usize {
+                    barrier.wait();
+                    n
+                }
+                let (scope, _servers) = scope();
+                let barrier = Barrier::new(8);
+                assert_eq!(threads(&scope, 8, |n| meeting(&barrier, n)), (0..8).collect::<Vec<_>>());
+            }
+
+            #[test]
+            fn a_failing_run_makes_nobody_wait_in_line() {
+                #[cached(backend = $backend, skip(world, together))]
+                fn failing(world: &World, together: &Barrier) -> Result<u64, String> {
+                    match world.run() {
+                        1 => world.pass(),
+                        // All who waited are in their bodies at once, or this never ends.
+                        _ => drop(together.wait()),
+                    }
+                    Err("down".to_owned())
+                }
+                let (scope, _servers) = scope();
+                let (world, together) = (World::default(), Barrier::new(9));
+                let results = threads(&scope, 10, |index| {
+                    if index > 0 {
+                        world.until_runs(1);
+                        if index == 9 {
+                            until_misses(failing::stats, 9);
+                            // The last caller gives the others time to wait by waiting itself.
+                            std::thread::scope(|threads| {
+                                threads.spawn(|| {
+                                    let _entered = scope.enter();
+                                    until_misses(failing::stats, 10);
+                                    world.open();
+                                });
+                                failing(&world, &together)
+                            })
+                        } else {
+                            failing(&world, &together)
+                        }
+                    } else {
+                        failing(&world, &together)
+                    }
+                });
+                assert_eq!(results, vec![Err("down".to_owned()); 10]);
+                assert_eq!(world.runs(), 10);
+            }
+
+            #[test]
+            fn a_panic_is_its_callers_and_a_waiter_takes_over() {
+                #[cached(backend = $backend, skip(world))]
+                fn panicking(world: &World) -> u64 {
+                    if world.run() == 1 {
+                        world.pass();
+                        panic!("on purpose");
+                    }
+                    7
+                }
+                let (scope, _servers) = scope();
+                let world = World::default();
+                let results = threads(&scope, 5, |index| {
+                    if index == 0 {
+                        until_misses(panicking::stats, 4);
+                        world.open();
+                    }
+                    catch_unwind(AssertUnwindSafe(|| panicking(&world))).ok()
+                });
+                assert_eq!(results.iter().filter(|result| result.is_none()).count(), 1);
+                assert_eq!(results.iter().filter(|result| **result == Some(7)).count(), 4);
+                assert_eq!(world.runs(), 2);
+            }
+
+            #[cached(backend = $backend, skip(depth))]
+            fn nested(depth: u64, n: u64) -> u64 {
+                if depth == 0 { n } else { nested(depth - 1, n) + 1 }
+            }
+
+            #[test]
+            fn a_run_may_call_its_own_key() {
+                let (scope, _servers) = scope();
+                let _entered = scope.enter();
+                assert_eq!(nested(3, 10), 13);
+                assert_eq!((nested(0, 10), nested::stats().runs), (13, 4));
+            }
+
+            #[cached(backend = $backend, skip(both, depth))]
+            fn circle(both: &Barrier, depth: u64, n: u64) -> u64 {
+                if depth == 0 {
+                    return n;
+                }
+                both.wait();
+                circle(both, depth - 1, 1 - n) + 10
+            }
+
+            #[test]
+            fn runs_that_wait_for_each_other_go_on() {
+                let (scope, _servers) = scope();
+                let both = Barrier::new(2);
+                let results = threads(&scope, 2, |n| circle(&both, 1, n as u64));
+                // Each got the other's result, or ran the other's key for itself.
+                assert!(results.iter().all(|result| [10, 11, 20, 21].contains(result)), "{results:?}");
+            }
+
+            #[test]
+            fn a_run_that_is_invalidated_is_returned_and_not_stored() {
+                let (scope, _servers) = scope();
+                let _entered = scope.enter();
+                for (key, invalidate) in [
+                    gated::invalidate as fn(u64) -> Result<(), cache_runtime::Error>,
+                    |_| gated::clear(),
+                    |n| gated::insert(n, 99),
+                ]
+                .into_iter()
+                .enumerate()
+                {
+                    let (key, world) = (key as u64, World::default());
+                    let results = threads(&scope, 2, |index| {
+                        if index == 0 {
+                            return gated(&world, key);
+                        }
+                        world.until_runs(1);
+                        invalidate(key).unwrap();
+                        world.open();
+                        0
+                    });
+                    assert_eq!(results, [key * 10, 0]);
+                    assert_eq!(gated::peek(key).unwrap(), if key == 2 { Some(99) } else { None });
+                }
+            }
+
+            #[test]
+            fn calls_after_an_invalidation_start_anew() {
+                let (scope, _servers) = scope();
+                let world = World::default();
+                threads(&scope, 2, |index| {
+                    if index == 1 {
+                        world.until_runs(1);
+                        gated::invalidate(4).unwrap();
+                        // Not joined to the run that began before.
+                        std::thread::scope(|threads| {
+                            threads.spawn(|| {
+                                world.until_runs(2);
+                                world.open();
+                            });
+                            gated(&world, 4)
+                        })
+                    } else {
+                        gated(&world, 4)
+                    }
+                });
+                assert_eq!(world.runs(), 2);
+            }
+
+            #[test]
+            fn off_is_off() {
+                #[cached(backend = $backend, skip(together), single_flight = "off")]
+                fn free(together: &Barrier) -> u64 {
+                    together.wait();
+                    7
+                }
+                let (scope, _servers) = scope();
+                let together = Barrier::new(4);
+                assert_eq!(threads(&scope, 4, |_| free(&together)), [7; 4]);
+                let _entered = scope.enter();
+                assert_eq!((free::stats().runs, free::stats().waits, free::peek().unwrap()), (4, 0, Some(7)));
+            }
+        }
+    };
+}
+
+suite!(memory, "memory", (Config::new(), ()));
+suite!(bytes, "bytes", (Config::new().url("bytes", "memory://"), ()));
+
+#[cfg(feature = "servers")]
+mod servers {
+    use super::*;
+    use cache_tests::servers::{MemcachedServer, RedisServer};
+
+    suite!(redis, "redis", {
+        let server = RedisServer::start();
+        (Config::new().url("redis", &server.url()), server)
+    });
+    suite!(memcached, "memcached", {
+        let server = MemcachedServer::start();
+        (Config::new().url("memcached", &server.url()), server)
+    });
+}
+
+/// What only futures do: they are dropped.
+mod futures {
+    use super::*;
+    use tokio::sync::Notify;
+
+    #[derive(Default)]
+    struct Async {
+        runs: AtomicU64,
+        gate: Notify,
+    }
+
+    #[cached(skip(world))]
+    async fn load(world: Arc<Async>, n: u64) -> u64 {
+        if world.runs.fetch_add(1, Ordering::SeqCst) == 0 {
+            world.gate.notified().await;
+        }
+        n * 10
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap()
+    }
+
+    #[test]
+    fn many_tasks_run_the_body_once() {
+        let (scope, world) = (Scope::new(), Arc::new(Async::default()));
+        let results = runtime().block_on(async {
+            let tasks: Vec<_> = (0..50)
+                .map(|_| {
+                    let (scope, world) = (scope.clone(), world.clone());
+                    tokio::spawn(async move { scope.run(load(world, 4)).await })
+                })
+                .collect();
+            let _entered = scope.enter();
+            while load::stats().misses < 50 {
+                tokio::task::yield_now().await;
+            }
+            world.gate.notify_one();
+            let mut results = Vec::new();
+            for task in tasks {
+                results.push(task.await.unwrap());
+            }
+            results
+        });
+        assert_eq!(results, [40; 50]);
+        assert_eq!(world.runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_cancelled_leader_leaves_its_run_to_a_waiter() {
+        let (scope, world) = (Scope::new(), Arc::new(Async::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(scope.run(async {
+            let mut leader = Box::pin(load(world.clone(), 4));
+            let mut waiter = Box::pin(load(world.clone(), 4));
+            assert!(futures_poll(leader.as_mut()).is_pending());
+            assert!(futures_poll(waiter.as_mut()).is_pending());
+            drop(leader);
+            assert_eq!(waiter.await, 40);
+            assert_eq!(world.runs.load(Ordering::SeqCst), 2);
+        }));
+    }
+
+    #[test]
+    fn a_cancelled_waiter_and_leader_leave_nothing_behind() {
+        let (scope, world) = (Scope::new(), Arc::new(Async::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(scope.run(async {
+            let mut leader = Box::pin(load(world.clone(), 4));
+            let mut waiter = Box::pin(load(world.clone(), 4));
+            assert!(futures_poll(leader.as_mut()).is_pending());
+            assert!(futures_poll(waiter.as_mut()).is_pending());
+            drop(waiter);
+            drop(leader);
+            // Nobody holds the key, so this call leads.
+            assert_eq!(load(world.clone(), 4).await, 40);
+        }));
+    }
+
+    #[test]
+    fn a_task_that_waits_for_itself_goes_on() {
+        #[cached(skip(depth))]
+        async fn nested(depth: u64, n: u64) -> u64 {
+            if depth == 0 { n } else { Box::pin(nested(depth - 1, n)).await + 1 }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let scope = Scope::new();
+        assert_eq!(runtime.block_on(scope.run(nested(3, 10))), 13);
+    }
+
+    fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+}
