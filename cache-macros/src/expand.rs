@@ -4,22 +4,21 @@
 //! a piece of code speaks of gives it its span: the return type for bounds on values, an argument for bounds on
 //! that argument.
 
+mod attrs;
 mod key;
 mod outcome;
 mod site;
 
-use std::iter;
-
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, FnArg, GenericParam, Meta, Safety, Signature, parse_quote};
+use syn::{FnArg, GenericParam, Safety, Signature, parse_quote};
 
 use crate::func::{Flow, Func, Param};
 use crate::validate::{Companions, Plan};
 
 /// The generated items.
 pub(crate) fn expand(plan: &Plan) -> TokenStream {
-    let (function, cfgs) = (function(plan), attrs(&plan.func, is_cfg));
+    let (function, cfgs) = (function(plan), attrs::of_struct(&plan.func));
     let Some(home) = Home::of(plan) else { return function };
     let uncached = uncached(plan, &home);
     let hidden = hidden(plan, &home);
@@ -80,8 +79,7 @@ fn function(plan: &Plan) -> TokenStream {
     let (key, home) = (key::expr(plan), Home::of(plan));
     let cached =
         home.as_ref().map_or_else(|| site::function(plan, &site::site(plan)), |home| cached(plan, home));
-    let attrs = func.attrs.iter().map(|attr| if home.is_some() { lenient(attr) } else { attr.clone() });
-    let vis = &func.vis;
+    let (attrs, vis) = (attrs::of_function(func, home.is_some()), &func.vis);
     let sig = signature(func, home.is_some());
     let body = home.as_ref().map_or_else(|| body_in_place(func), |home| call_uncached(plan, home));
     let rt = rt(plan);
@@ -172,13 +170,13 @@ fn awaited(func: &Func, call: TokenStream) -> TokenStream {
 /// The function as it was written, under another name.
 fn uncached(plan: &Plan, home: &Home) -> TokenStream {
     let Plan { func, .. } = plan;
-    let (vis, body, lints) = (&func.vis, &func.body, attrs(func, |attr| is_lint(attr) || is_cfg(attr)));
+    let (vis, body, attrs) = (&func.vis, &func.body, attrs::of_uncached(func));
     let ident = Ident::new(&home.ident("uncached").to_string(), func.sig.ident.span());
     let sig = Signature { ident, ..func.sig.clone() };
     quote! {
         /// Runs the body; the cache is neither read nor written.
         #[allow(dead_code)]
-        #(#lints)*
+        #(#attrs)*
         #vis #sig #body
     }
 }
@@ -187,20 +185,20 @@ fn uncached(plan: &Plan, home: &Home) -> TokenStream {
 fn hidden(plan: &Plan, home: &Home) -> TokenStream {
     let Plan { func, .. } = plan;
     let (rt, generics) = (rt(plan), &func.sig.generics);
-    let common = common(func);
+    let attrs = attrs::of_companions(func);
     let (scope, site_ident, cached) = (&home.scope, home.hidden("site"), home.hidden("cached"));
     let (site, bounds, ty) = (site::site(plan), &generics.where_clause, site::function_type(plan));
     let function = site::function(plan, &quote!(#scope::#site_ident()));
     quote! {
         #[doc(hidden)]
-        #(#common)*
+        #(#attrs)*
         fn #site_ident() -> &'static #rt::Site {
             #site
         }
 
         #[doc(hidden)]
         #[inline]
-        #(#common)*
+        #(#attrs)*
         fn #cached #generics() -> #ty #bounds {
             #function
         }
@@ -304,13 +302,13 @@ fn companions(plan: &Plan, home: &Home) -> TokenStream {
             }),
         ),
     ];
-    let (vis, common) = (&func.vis, common(func));
+    let (vis, attrs) = (&func.vis, attrs::of_companions(func));
     let fns = fns.into_iter().map(|(name, about, qualifiers, rest)| {
         let ident = home.ident(name);
         quote! {
             #[doc = #about]
             #[inline]
-            #(#common)*
+            #(#attrs)*
             #vis #qualifiers fn #ident #rest
         }
     });
@@ -377,38 +375,4 @@ fn link(plan: &Plan) -> String {
         (Companions::Struct(_), ident) => format!("[`{ident}`](fn@{ident})"),
         (_, ident) => format!("[`{ident}`](Self::{ident})"),
     }
-}
-
-fn attrs(func: &Func, keep: impl Fn(&Attribute) -> bool) -> Vec<&Attribute> {
-    func.attrs.iter().filter(|attr| keep(attr)).collect()
-}
-
-/// What stands on all generated items save `uncached`: they exist where the function does, and bear what it bears.
-fn common(func: &Func) -> Vec<Attribute> {
-    let ours = parse_quote!(#[allow(dead_code, clippy::all)]);
-    let bears = |attr: &&Attribute| is_cfg(attr) || is_expect(attr) || attr.path().is_ident("allow");
-    iter::once(ours).chain(func.attrs.iter().filter(bears).map(lenient)).collect()
-}
-
-/// `expect` as `allow`: what is expected happens in the body, and that is in `uncached`.
-fn lenient(attr: &Attribute) -> Attribute {
-    let mut attr = attr.clone();
-    if let (true, Meta::List(list)) = (is_expect(&attr), &mut attr.meta) {
-        list.path = parse_quote!(allow);
-    }
-    attr
-}
-
-/// Attributes that every generated item must carry, or it would outlive the function.
-fn is_cfg(attr: &Attribute) -> bool {
-    attr.path().is_ident("cfg")
-}
-
-/// Attributes that speak of the body's code.
-fn is_lint(attr: &Attribute) -> bool {
-    is_expect(attr) || ["allow", "warn", "deny", "forbid"].iter().any(|lint| attr.path().is_ident(lint))
-}
-
-fn is_expect(attr: &Attribute) -> bool {
-    attr.path().is_ident("expect")
 }

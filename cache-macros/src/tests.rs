@@ -7,6 +7,7 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 
 use crate::args::{Args, OPTIONS};
+use crate::func::Flow;
 use crate::key::{Key, Segment};
 use crate::validate::{Companions, KeySource, Plan, Target};
 use crate::value::{Codec, Lifetime, Period};
@@ -433,3 +434,6 @@ fn no_text_makes_it_panic() {
         );
     }
 }
+
+mod expansions;
+mod signatures;

@@ -2,10 +2,11 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens as _;
+use syn::Type;
 use syn::visit::{self, Visit};
 
 use crate::diagnostic::Errors;
-use crate::func::Func;
+use crate::func::{Func, plain};
 
 /// Rules on everything before the return type.
 pub(super) fn arguments(func: &Func, errors: &mut Errors) {
@@ -69,6 +70,9 @@ fn body_says_self(tokens: TokenStream) -> bool {
 
 /// Rules on the return type.
 pub(super) fn returned(func: &Func, errors: &mut Errors) {
+    if let Type::TraitObject(ty) = plain(&func.output) {
+        errors.on(ty, "a stored value needs a known size: return an `Arc<dyn … + Send + Sync>` of it");
+    }
     Returned { errors }.visit_type(&func.output);
 }
 

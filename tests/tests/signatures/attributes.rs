@@ -37,7 +37,7 @@ macro_rules! suite {
             /// Documented.
             #[inline]
             #[doc(hidden)]
-            #[cfg_attr(all(), inline)]
+            #[cfg_attr(all(), doc = "And more.")]
             #[cached(backend = $backend)]
             /// Documented further.
             #[must_use]
@@ -86,10 +86,10 @@ macro_rules! suite {
                 run!("always {n}")
             }
 
-            #[expect(dead_code)]
+            #[expect(dead_code, unused_variables)]
             #[cached(backend = $backend)]
             $($asyncness)? fn never_called(n: u64) -> Run {
-                run!("{n}")
+                run!("")
             }
 
             struct Service(u64);

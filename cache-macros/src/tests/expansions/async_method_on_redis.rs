@@ -1,0 +1,221 @@
+// What this becomes:
+//
+//     #[cached(backend = "redis", ttl = "5m", key = "{self.tenant}:{id}")]
+//     async fn user(&self, id: u64) -> Result<User, Error> {
+//         self.db.load(id).await
+//     }
+
+impl Users {
+    async fn user(&self, id: u64) -> Result<User, Error> {
+        let __key = ::cache_runtime::private::Key::of_template(|__key| {
+            __key.instance(&Self::__user_cached, false);
+            __key.field(&self.tenant)?;
+            __key.literal(":");
+            __key.field(&id)?;
+            ::cache_runtime::private::Ok(())
+        });
+        Self::__user_cached()
+            .call_async(__key, async move { Self::user_uncached(self, id).await })
+            .await
+    }
+    /// Runs the body; the cache is neither read nor written.
+    #[allow(dead_code)]
+    async fn user_uncached(&self, id: u64) -> Result<User, Error> {
+        self.db.load(id).await
+    }
+    #[doc(hidden)]
+    #[allow(dead_code, clippy::all)]
+    fn __user_site() -> &'static ::cache_runtime::private::Site {
+        {
+            struct __Site;
+            static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
+                path: ::core::any::type_name::<__Site>,
+                name: "user",
+                namespace: ::cache_runtime::private::None,
+                version: 0u32,
+                backend: "redis",
+                is_remote: true,
+                single_flight: true,
+                bound: ::cache_runtime::private::Bound {
+                    capacity: ::cache_runtime::private::None,
+                    max_bytes: ::cache_runtime::private::None,
+                },
+            });
+            &SITE
+        }
+    }
+    #[doc(hidden)]
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    fn __user_cached() -> ::cache_runtime::private::Function<
+        ::cache_runtime::private::As<1u8, 0u8, false, false>,
+        Result<User, Error>,
+    > {
+        {
+            const {
+                ::cache_runtime::private::assert_written_out(
+                    {
+                        #[allow(unused_imports)]
+                        use ::cache_runtime::private::Plain as _;
+                        ::cache_runtime::private::Probe::<Result<User, Error>>::KIND
+                    },
+                    1u8,
+                )
+            };
+            const {
+                ::cache_runtime::private::assert_written_out(
+                    {
+                        #[allow(unused_imports)]
+                        use ::cache_runtime::private::Plain as _;
+                        ::cache_runtime::private::Probe::<
+                            <Result<
+                                User,
+                                Error,
+                            > as ::cache_runtime::private::Wraps<1u8>>::Inner,
+                        >::KIND
+                    },
+                    0u8,
+                )
+            };
+            <::cache_runtime::private::Function<
+                ::cache_runtime::private::As<1u8, 0u8, false, false>,
+                Result<User, Error>,
+            >>::new::<
+                ::cache_runtime::private::Remote<::cache_runtime::private::Bincode>,
+            >(
+                Self::__user_site(),
+                ::cache_runtime::private::Policy {
+                    ttl: ::cache_runtime::private::Some(|_| ::cache_runtime::private::Duration::new(
+                        300u64,
+                        0u32,
+                    )),
+                    negative_ttl: ::cache_runtime::private::Some(|| ::cache_runtime::private::Duration::new(
+                        300u64,
+                        0u32,
+                    )),
+                    cache_if: ::cache_runtime::private::None,
+                    weigh: ::cache_runtime::private::None,
+                },
+            )
+        }
+    }
+    /**What the cache holds for a call of [`user`](Self::user); never runs the body.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    async fn user_peek(
+        &self,
+        id: u64,
+    ) -> ::cache_runtime::private::Result<
+        ::cache_runtime::private::Option<User>,
+        ::cache_runtime::Error,
+    > {
+        Self::__user_cached()
+            .peek_async(
+                ::cache_runtime::private::Key::of_template(|__key| {
+                    __key.instance(&Self::__user_cached, false);
+                    __key.field(&self.tenant)?;
+                    __key.literal(":");
+                    __key.field(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+            )
+            .await
+    }
+    /**Stores the result of a call of [`user`](Self::user) without running the body.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    async fn user_insert(
+        &self,
+        id: u64,
+        value: User,
+    ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
+        Self::__user_cached()
+            .insert_async(
+                ::cache_runtime::private::Key::of_template(|__key| {
+                    __key.instance(&Self::__user_cached, false);
+                    __key.field(&self.tenant)?;
+                    __key.literal(":");
+                    __key.field(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+                value,
+            )
+            .await
+    }
+    /**Removes the entry of a call, so that the next [`user`](Self::user) runs the body.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    async fn user_invalidate(
+        &self,
+        id: u64,
+    ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
+        Self::__user_cached()
+            .invalidate_async(
+                ::cache_runtime::private::Key::of_template(|__key| {
+                    __key.instance(&Self::__user_cached, false);
+                    __key.field(&self.tenant)?;
+                    __key.literal(":");
+                    __key.field(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+            )
+            .await
+    }
+    ///Runs the body of [`user`](Self::user) now and stores its result.
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    async fn user_refresh(&self, id: u64) -> Result<User, Error> {
+        let __key = ::cache_runtime::private::Key::of_template(|__key| {
+            __key.instance(&Self::__user_cached, false);
+            __key.field(&self.tenant)?;
+            __key.literal(":");
+            __key.field(&id)?;
+            ::cache_runtime::private::Ok(())
+        });
+        Self::__user_cached()
+            .refresh_async(__key, async move { Self::user_uncached(self, id).await })
+            .await
+    }
+    /**Ends the life of every entry of [`user`](Self::user): at once in this process, within a second in others.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    async fn user_clear() -> ::cache_runtime::private::Result<
+        (),
+        ::cache_runtime::Error,
+    > {
+        Self::__user_site().clear_async().await
+    }
+    ///What [`user`](Self::user) has done in this process.
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    fn user_stats() -> ::cache_runtime::Stats {
+        Self::__user_site().stats()
+    }
+    ///The text key of a call of [`user`](Self::user) on Redis and Memcached.
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    fn user_key(&self, id: u64) -> ::cache_runtime::private::String {
+        Self::__user_cached()
+            .key(
+                ::cache_runtime::private::Key::of_template(|__key| {
+                    __key.instance(&Self::__user_cached, false);
+                    __key.field(&self.tenant)?;
+                    __key.literal(":");
+                    __key.field(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+            )
+    }
+}

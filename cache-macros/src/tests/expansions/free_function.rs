@@ -1,0 +1,238 @@
+// What this becomes:
+//
+//     #[cached(cache_err = true, negative_ttl = 5)]
+//     /// Loads a user.
+//     #[tracing::instrument]
+//     pub fn user(id: u64) -> io::Result<User> {
+//         load(id)
+//     }
+
+/// Loads a user.
+#[tracing::instrument]
+pub fn user(id: u64) -> io::Result<User> {
+    let __key = ::cache_runtime::private::Key::of_args(|__key| {
+        __key.arg(&id)?;
+        ::cache_runtime::private::Ok(())
+    });
+    user::__cached().call(__key, move || user::uncached(id))
+}
+///Companions of the cached function [`user`](fn@user).
+#[allow(non_camel_case_types)]
+pub struct user {}
+impl user {
+    /// Runs the body; the cache is neither read nor written.
+    #[allow(dead_code)]
+    pub fn uncached(id: u64) -> io::Result<User> {
+        load(id)
+    }
+    #[doc(hidden)]
+    #[allow(dead_code, clippy::all)]
+    fn __site() -> &'static ::cache_runtime::private::Site {
+        {
+            static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
+                path: ::core::any::type_name::<user>,
+                name: "user",
+                namespace: ::cache_runtime::private::None,
+                version: 0u32,
+                backend: "memory",
+                is_remote: false,
+                single_flight: true,
+                bound: ::cache_runtime::private::Bound {
+                    capacity: ::cache_runtime::private::None,
+                    max_bytes: ::cache_runtime::private::None,
+                },
+            });
+            &SITE
+        }
+    }
+    #[doc(hidden)]
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    fn __cached() -> ::cache_runtime::private::Function<
+        ::cache_runtime::private::As<
+            {
+                #[allow(unused_imports)]
+                use ::cache_runtime::private::Plain as _;
+                ::cache_runtime::private::Probe::<io::Result<User>>::KIND
+            },
+            {
+                #[allow(unused_imports)]
+                use ::cache_runtime::private::Plain as _;
+                ::cache_runtime::private::Probe::<
+                    <io::Result<
+                        User,
+                    > as ::cache_runtime::private::Wraps<
+                        {
+                            #[allow(unused_imports)]
+                            use ::cache_runtime::private::Plain as _;
+                            ::cache_runtime::private::Probe::<io::Result<User>>::KIND
+                        },
+                    >>::Inner,
+                >::KIND
+            },
+            false,
+            true,
+        >,
+        io::Result<User>,
+    > {
+        {
+            const {
+                ::cache_runtime::private::assert_err(
+                    {
+                        #[allow(unused_imports)]
+                        use ::cache_runtime::private::Plain as _;
+                        ::cache_runtime::private::Probe::<io::Result<User>>::KIND
+                    },
+                    {
+                        #[allow(unused_imports)]
+                        use ::cache_runtime::private::Plain as _;
+                        ::cache_runtime::private::Probe::<
+                            <io::Result<
+                                User,
+                            > as ::cache_runtime::private::Wraps<
+                                {
+                                    #[allow(unused_imports)]
+                                    use ::cache_runtime::private::Plain as _;
+                                    ::cache_runtime::private::Probe::<io::Result<User>>::KIND
+                                },
+                            >>::Inner,
+                        >::KIND
+                    },
+                )
+            };
+            <::cache_runtime::private::Function<
+                ::cache_runtime::private::As<
+                    {
+                        #[allow(unused_imports)]
+                        use ::cache_runtime::private::Plain as _;
+                        ::cache_runtime::private::Probe::<io::Result<User>>::KIND
+                    },
+                    {
+                        #[allow(unused_imports)]
+                        use ::cache_runtime::private::Plain as _;
+                        ::cache_runtime::private::Probe::<
+                            <io::Result<
+                                User,
+                            > as ::cache_runtime::private::Wraps<
+                                {
+                                    #[allow(unused_imports)]
+                                    use ::cache_runtime::private::Plain as _;
+                                    ::cache_runtime::private::Probe::<io::Result<User>>::KIND
+                                },
+                            >>::Inner,
+                        >::KIND
+                    },
+                    false,
+                    true,
+                >,
+                io::Result<User>,
+            >>::new::<
+                ::cache_runtime::private::Memory,
+            >(
+                user::__site(),
+                ::cache_runtime::private::Policy {
+                    ttl: ::cache_runtime::private::None,
+                    negative_ttl: ::cache_runtime::private::Some(|| ::cache_runtime::private::Duration::new(
+                        5u64,
+                        0u32,
+                    )),
+                    cache_if: ::cache_runtime::private::None,
+                    weigh: ::cache_runtime::private::None,
+                },
+            )
+        }
+    }
+    /**What the cache holds for a call of [`user`](fn@user); never runs the body.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    pub fn peek(
+        id: u64,
+    ) -> ::cache_runtime::private::Result<
+        ::cache_runtime::private::Option<io::Result<User>>,
+        ::cache_runtime::Error,
+    > {
+        user::__cached()
+            .peek(
+                ::cache_runtime::private::Key::of_args(|__key| {
+                    __key.arg(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+            )
+    }
+    /**Stores the result of a call of [`user`](fn@user) without running the body.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    pub fn insert(
+        id: u64,
+        value: io::Result<User>,
+    ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
+        user::__cached()
+            .insert(
+                ::cache_runtime::private::Key::of_args(|__key| {
+                    __key.arg(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+                value,
+            )
+    }
+    /**Removes the entry of a call, so that the next [`user`](fn@user) runs the body.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    pub fn invalidate(
+        id: u64,
+    ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
+        user::__cached()
+            .invalidate(
+                ::cache_runtime::private::Key::of_args(|__key| {
+                    __key.arg(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+            )
+    }
+    ///Runs the body of [`user`](fn@user) now and stores its result.
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    pub fn refresh(id: u64) -> io::Result<User> {
+        let __key = ::cache_runtime::private::Key::of_args(|__key| {
+            __key.arg(&id)?;
+            ::cache_runtime::private::Ok(())
+        });
+        user::__cached().refresh(__key, move || user::uncached(id))
+    }
+    /**Ends the life of every entry of [`user`](fn@user): at once in this process, within a second in others.
+
+# Errors
+The arguments can't be a key, the value can't be stored, or the backend failed.*/
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    pub fn clear() -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
+        user::__site().clear()
+    }
+    ///What [`user`](fn@user) has done in this process.
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    pub fn stats() -> ::cache_runtime::Stats {
+        user::__site().stats()
+    }
+    ///The text key of a call of [`user`](fn@user) on Redis and Memcached.
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    pub fn key(id: u64) -> ::cache_runtime::private::String {
+        user::__cached()
+            .key(
+                ::cache_runtime::private::Key::of_args(|__key| {
+                    __key.arg(&id)?;
+                    ::cache_runtime::private::Ok(())
+                }),
+            )
+    }
+}
