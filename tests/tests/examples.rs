@@ -400,8 +400,8 @@ fn tour(name: &str, variable: &str, url: &str) {
     assert!(lines.concat().starts_with(TOUR), "{finished:#?}");
     let key = key.concat();
     assert!(key.starts_with(&format!("the cache holds Some(42) under {name}::total:0:")), "{key}");
-    let row: Vec<_> = finished.out.lines().last().unwrap().split_whitespace().take(8).collect();
-    assert_eq!(row, [&*format!("{name}::total"), name, "1", "2", "33.3", "2", "2", "0"], "{finished:#?}");
+    let row: Vec<_> = finished.out.lines().last().unwrap().split_whitespace().take(9).collect();
+    assert_eq!(row, [&*format!("{name}::total"), name, "1", "2", "33.3", "0", "2", "2", "0"], "{finished:#?}");
 
     let url = format!("{name}://{}", fakes::absent());
     let finished = run(example(name).env(variable, &url)).assert_success();
@@ -460,7 +460,7 @@ impl Service {
         assert_eq!(status, 200);
         let row: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row[..2], ["async_service::user", "users"], "{table}");
-        [2, 3, 5].map(|column| row[column].parse().unwrap())
+        [2, 3, 6].map(|column| row[column].parse().unwrap())
     }
 
     /// Asks it to end, as a service manager does.
@@ -524,8 +524,8 @@ fn unit_tests() {
     let mut program = example("unit_tests");
     let finished = run(program.env("CACHE_BACKEND", "memory")).assert_success();
     assert!(finished.out.starts_with("12 melons cost 2149 cents, and again 2149\n"), "{finished:#?}");
-    let row: Vec<_> = finished.out.lines().nth(2).unwrap().split_whitespace().take(6).collect();
-    assert_eq!(row, ["unit_tests::price", "redis", "1", "1", "50.0", "1"], "{finished:#?}");
+    let row: Vec<_> = finished.out.lines().nth(2).unwrap().split_whitespace().take(7).collect();
+    assert_eq!(row, ["unit_tests::price", "redis", "1", "1", "50.0", "0", "1"], "{finished:#?}");
 
     let mut tests = cargo();
     tests.arg("test").args(options()).args(["--example", "unit_tests"]);
