@@ -401,7 +401,11 @@ fn tour(name: &str, variable: &str, url: &str) {
     let key = key.concat();
     assert!(key.starts_with(&format!("the cache holds Some(42) under {name}::total:0:")), "{key}");
     let row: Vec<_> = finished.out.lines().last().unwrap().split_whitespace().take(9).collect();
-    assert_eq!(row, [&*format!("{name}::total"), name, "1", "2", "33.3", "0", "2", "2", "0"], "{finished:#?}");
+    assert_eq!(
+        row,
+        [&*format!("{name}::total"), name, "1", "2", "33.3", "0", "2", "2", "0"],
+        "{finished:#?}"
+    );
 
     let url = format!("{name}://{}", fakes::absent());
     let finished = run(example(name).env(variable, &url)).assert_success();
