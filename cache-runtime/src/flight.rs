@@ -24,9 +24,15 @@ use crate::context::lock;
 use crate::value::Packed;
 
 /// The runs of one function that are under way.
+#[derive(Clone, Default)]
+pub(crate) struct Flights(Arc<Table>);
+
+type ByKey = HashMap<Box<[u8]>, Arc<Flight>>;
+
+/// Shared with leaders and waiters, who may outlive the call that made them: a renewal goes on in the background.
 #[derive(Default)]
-pub(crate) struct Flights {
-    by_key: Mutex<HashMap<Box<[u8]>, Arc<Flight>>>,
+struct Table {
+    by_key: Mutex<ByKey>,
     /// Counts the runs that ended, so that a call can tell whether what it looked for came meanwhile.
     landed: AtomicU64,
 }
@@ -59,23 +65,23 @@ enum Phase {
 }
 
 /// What a call that missed is to do.
-pub(crate) enum Role<'f> {
+pub(crate) enum Role {
     /// Run the body for all.
-    Lead(Leader<'f>),
+    Lead(Leader),
     /// Wait for the run under way.
-    Wait(Waiter<'f>),
+    Wait(Waiter),
     /// Run the body for oneself.
     Alone,
 }
 
 /// What a waiter finds when it looks.
-pub(crate) enum Arrival<'f> {
+pub(crate) enum Arrival {
     /// The result of the run.
     Shared(Packed),
     /// The run gave nothing to share: run the body for oneself.
     Alone,
     /// The leader is gone: run the body for all.
-    Lead(Leader<'f>),
+    Lead(Leader),
     /// Not yet: wait for this, and look again.
     Pending(EventListener),
 }
@@ -84,32 +90,41 @@ impl Flights {
     /// How many runs have ended. Asked before a look-up: if it differs when the call comes to lead, what it
     /// looked for may be there by now.
     pub(crate) fn landed(&self) -> u64 {
-        self.landed.load(Ordering::SeqCst)
+        self.0.landed.load(Ordering::SeqCst)
     }
 
     /// Joins the run of `key`, or starts it.
-    pub(crate) fn join(&self, key: &[u8]) -> Role<'_> {
-        let mut by_key = lock(&self.by_key);
-        let Some(flight) = by_key.get(key).cloned() else {
-            let flight = Arc::new(Flight::new(key));
-            by_key.insert(key.into(), flight.clone());
-            return Role::Lead(Leader { flights: self, flight });
-        };
+    pub(crate) fn join(&self, key: &[u8]) -> Role {
+        let mut by_key = lock(&self.0.by_key);
+        let Some(flight) = by_key.get(key).cloned() else { return Role::Lead(self.start(&mut by_key, key)) };
         let Some(noted) = waits::note(flight.number) else { return Role::Alone };
         lock(&flight.progress).waiters += 1;
-        Role::Wait(Waiter { flights: self, flight, _noted: noted })
+        Role::Wait(Waiter { table: self.0.clone(), flight, _noted: noted })
+    }
+
+    /// Starts a run of `key`, unless one is under way.
+    #[allow(dead_code, reason = "renewals use it")]
+    pub(crate) fn lead(&self, key: &[u8]) -> Option<Leader> {
+        let mut by_key = lock(&self.0.by_key);
+        (!by_key.contains_key(key)).then(|| self.start(&mut by_key, key))
+    }
+
+    fn start(&self, by_key: &mut ByKey, key: &[u8]) -> Leader {
+        let flight = Arc::new(Flight::new(key));
+        by_key.insert(key.into(), flight.clone());
+        Leader { table: self.0.clone(), flight }
     }
 
     /// Takes the run of `key` out of sight: its result is not stored, and later calls start anew. If its leader is
     /// storing already, what is returned tells when that is done.
     pub(crate) fn detach(&self, key: &[u8]) -> Option<EventListener> {
-        let mut by_key = lock(&self.by_key);
+        let mut by_key = lock(&self.0.by_key);
         by_key.remove(key)?.detach()
     }
 
     /// [`detach`](Self::detach) for all keys.
     pub(crate) fn detach_all(&self) -> Vec<EventListener> {
-        let mut by_key = lock(&self.by_key);
+        let mut by_key = lock(&self.0.by_key);
         by_key.drain().filter_map(|(_, flight)| flight.detach()).collect()
     }
 }
@@ -134,19 +149,19 @@ impl Flight {
 }
 
 /// Removes a flight, unless its key belongs to another by now.
-fn remove(by_key: &mut HashMap<Box<[u8]>, Arc<Flight>>, flight: &Arc<Flight>) {
+fn remove(by_key: &mut ByKey, flight: &Arc<Flight>) {
     if by_key.get(&flight.key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
         by_key.remove(&flight.key);
     }
 }
 
 /// The duty to bring a run to its end; dropped before that, it leaves the flight to a waiter.
-pub(crate) struct Leader<'f> {
-    flights: &'f Flights,
+pub(crate) struct Leader {
+    table: Arc<Table>,
     flight: Arc<Flight>,
 }
 
-impl Leader<'_> {
+impl Leader {
     /// Runs `body` as this run: calls of the same key within it don't wait for it.
     pub(crate) fn run<T>(&self, body: impl FnOnce() -> T) -> T {
         let _inside = waits::Inside::enter(self.flight.number);
@@ -161,7 +176,7 @@ impl Leader<'_> {
 
     /// Whether the result may be stored. If so, an invalidation from now on waits for [`land`](Self::land).
     pub(crate) fn may_store(&self) -> bool {
-        let _by_key = lock(&self.flights.by_key);
+        let _by_key = lock(&self.table.by_key);
         let mut progress = lock(&self.flight.progress);
         if !progress.is_detached {
             progress.phase = Phase::Storing;
@@ -171,8 +186,8 @@ impl Leader<'_> {
 
     /// Ends the run; `shared` is for those who waited.
     pub(crate) fn land(self, shared: Option<Packed>) {
-        let mut by_key = lock(&self.flights.by_key);
-        self.flights.landed.fetch_add(1, Ordering::SeqCst);
+        let mut by_key = lock(&self.table.by_key);
+        self.table.landed.fetch_add(1, Ordering::SeqCst);
         remove(&mut by_key, &self.flight);
         lock(&self.flight.progress).phase = Phase::Landed(shared);
         drop(by_key);
@@ -180,9 +195,9 @@ impl Leader<'_> {
     }
 }
 
-impl Drop for Leader<'_> {
+impl Drop for Leader {
     fn drop(&mut self) {
-        let mut by_key = lock(&self.flights.by_key);
+        let mut by_key = lock(&self.table.by_key);
         let mut progress = lock(&self.flight.progress);
         if matches!(progress.phase, Phase::Landed(_)) {
             return;
@@ -197,32 +212,32 @@ impl Drop for Leader<'_> {
 }
 
 /// A place among those who wait for a run.
-pub(crate) struct Waiter<'f> {
-    flights: &'f Flights,
+pub(crate) struct Waiter {
+    table: Arc<Table>,
     flight: Arc<Flight>,
     _noted: waits::Noted,
 }
 
-impl<'f> Waiter<'f> {
+impl Waiter {
     /// How far the run is.
-    pub(crate) fn look(&self) -> Arrival<'f> {
-        let _by_key = lock(&self.flights.by_key);
+    pub(crate) fn look(&self) -> Arrival {
+        let _by_key = lock(&self.table.by_key);
         let mut progress = lock(&self.flight.progress);
         match &progress.phase {
             Phase::Landed(Some(packed)) => Arrival::Shared(packed.clone()),
             Phase::Landed(None) => Arrival::Alone,
             Phase::Vacant => {
                 progress.phase = Phase::Running;
-                Arrival::Lead(Leader { flights: self.flights, flight: self.flight.clone() })
+                Arrival::Lead(Leader { table: self.table.clone(), flight: self.flight.clone() })
             }
             Phase::Running | Phase::Storing => Arrival::Pending(self.flight.changed.listen()),
         }
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut by_key = lock(&self.flights.by_key);
+        let mut by_key = lock(&self.table.by_key);
         let mut progress = lock(&self.flight.progress);
         progress.waiters -= 1;
         if progress.waiters == 0 && matches!(progress.phase, Phase::Vacant) {
@@ -313,14 +328,14 @@ mod waits {
 mod tests {
     use super::*;
 
-    fn lead<'f>(flights: &'f Flights, key: &[u8]) -> Leader<'f> {
+    fn lead(flights: &Flights, key: &[u8]) -> Leader {
         match flights.join(key) {
             Role::Lead(leader) => leader,
             Role::Wait(_) | Role::Alone => panic!("somebody else leads"),
         }
     }
 
-    fn wait<'f>(flights: &'f Flights, key: &[u8]) -> Waiter<'f> {
+    fn wait(flights: &Flights, key: &[u8]) -> Waiter {
         match flights.join(key) {
             Role::Wait(waiter) => waiter,
             Role::Lead(_) | Role::Alone => panic!("nobody leads"),
@@ -328,7 +343,7 @@ mod tests {
     }
 
     fn under_way(flights: &Flights) -> usize {
-        lock(&flights.by_key).len()
+        lock(&flights.0.by_key).len()
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// Takes the answer of another call's run, or runs `body`.
-    fn take(&self, state: &State, turn: Turn<'_>, body: impl FnOnce() -> R) -> R {
+    fn take(&self, state: &State, turn: Turn, body: impl FnOnce() -> R) -> R {
         let run = match self.answer(state, turn) {
             ControlFlow::Break(ret) => return ret,
             ControlFlow::Continue(run) => run,
@@ -264,7 +264,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// [`take`](Self::take) for async functions.
-    async fn take_async(&self, state: &State, turn: Turn<'_>, body: impl Future<Output = R>) -> R {
+    async fn take_async(&self, state: &State, turn: Turn, body: impl Future<Output = R>) -> R {
         let run = match self.answer(state, turn) {
             ControlFlow::Break(ret) => return ret,
             ControlFlow::Continue(run) => run,
@@ -286,7 +286,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// Another call's answer, as the function's return value; or the run that this call is to make.
-    fn answer<'s>(&self, state: &State, turn: Turn<'s>) -> ControlFlow<R, Run<'s>> {
+    fn answer(&self, state: &State, turn: Turn) -> ControlFlow<R, Run> {
         match turn {
             Turn::Run(run) => ControlFlow::Continue(run),
             Turn::Answer(found) => match self.judge(state, Looked::Found(found)) {
@@ -297,7 +297,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// What of a result is to be stored or shared, and for how long.
-    fn result(&self, state: &State, run: &Run<'_>, stored: &O::Stored) -> Option<(Packed, Option<Duration>)> {
+    fn result(&self, state: &State, run: &Run, stored: &O::Stored) -> Option<(Packed, Option<Duration>)> {
         if !run.wants_result() {
             return None;
         }

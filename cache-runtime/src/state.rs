@@ -225,7 +225,7 @@ impl State {
         landed: Option<u64>,
         format: MakeFormat,
         io: Io,
-    ) -> Turn<'_> {
+    ) -> Turn {
         let Ok(key) = key else { return Turn::Run(Run::alone()) };
         if self.disabled || matches!(self.place, Place::Broken(_)) {
             return Turn::Run(Run::alone());
@@ -272,7 +272,7 @@ impl State {
     /// returned: the caller has its result.
     pub(crate) async fn finish(
         &self,
-        run: Run<'_>,
+        run: Run,
         result: Option<(Packed, Option<Duration>)>,
         cost: Duration,
         io: Io,

@@ -51,22 +51,22 @@ impl Ticket {
 }
 
 /// What a call that missed is to do.
-pub(crate) enum Turn<'s> {
+pub(crate) enum Turn {
     /// Take what another call's run gave.
     Answer(Found),
     /// Run the body.
-    Run(Run<'s>),
+    Run(Run),
 }
 
 /// A run of the body that is to be made.
-pub(crate) struct Run<'s> {
+pub(crate) struct Run {
     /// For whom it is made beside the caller.
-    pub(crate) leader: Option<Leader<'s>>,
+    pub(crate) leader: Option<Leader>,
     /// Where its result is stored, if it may be.
     pub(crate) target: Option<(Key, Ticket)>,
 }
 
-impl Run<'_> {
+impl Run {
     /// A run for the caller alone. Its result is not stored, because it would not notice an invalidation.
     pub(crate) fn alone() -> Self {
         Self { leader: None, target: None }
@@ -113,7 +113,7 @@ pub(crate) struct Write {
 }
 
 /// Waits for the end of a run: to lead it, or with its result if there is one to share.
-pub(crate) async fn arrive(role: Role<'_>) -> Result<Leader<'_>, Option<Packed>> {
+pub(crate) async fn arrive(role: Role) -> Result<Leader, Option<Packed>> {
     let waiter = match role {
         Role::Lead(leader) => return Ok(leader),
         Role::Alone => return Err(None),
