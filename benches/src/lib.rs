@@ -1,0 +1,185 @@
+//! The harness of the benchmarks: cases that do the same work, measured side by side.
+//!
+//! Machines have good and bad seconds, so figures of two runs can't be compared. Here each round takes one sample of
+//! every case, in an order that rotates, and what counts is the median over the rounds of the ratio within a round. A
+//! sample that shared the processor with a foreign process is taken again; a round in which that never succeeds is
+//! dropped, and the result says how many were.
+//!
+//! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured.
+
+pub mod machine;
+pub mod report;
+
+use std::time::{Duration, Instant};
+
+use machine::Watch;
+use report::{Figure, Group, Report};
+
+/// Work to be timed: does as many operations as it is told.
+pub struct Case<'a> {
+    name: String,
+    run: Box<dyn FnMut(u64) + 'a>,
+}
+
+impl<'a> Case<'a> {
+    /// Work called `name`, as it shall stand in tables.
+    pub fn new(name: impl Into<String>, run: impl FnMut(u64) + 'a) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
+    }
+
+    /// Work that is a single operation, over and over.
+    pub fn each<T>(name: impl Into<String>, mut operation: impl FnMut(u64) -> T + 'a) -> Self {
+        Self::new(name, move |operations| {
+            for index in 0..operations {
+                std::hint::black_box(operation(std::hint::black_box(index)));
+            }
+        })
+    }
+}
+
+/// How a group is measured.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many rounds count.
+    pub rounds: usize,
+    /// About how long one sample takes.
+    pub sample: Duration,
+    /// How foreign load is noticed.
+    pub watch: Watch,
+}
+
+impl Settings {
+    /// For work that keeps `threads` processors busy and waits for nothing.
+    pub fn busy(threads: u32) -> Self {
+        Self { rounds: 31, sample: Duration::from_millis(5), watch: Watch::Busy(threads) }
+    }
+
+    /// For work that waits for servers, the processes `servers`.
+    pub fn waiting(servers: &[u32]) -> Self {
+        let watch = Watch::Machine { own: servers.to_vec() };
+        Self { rounds: 21, sample: Duration::from_millis(250), watch }
+    }
+}
+
+/// What is expected of the first case of a group.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    against: String,
+    bound: Bound,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    Time(f64),
+    Speed(f64),
+}
+
+impl Goal {
+    /// An operation takes at most `ratio` times as long as in the case `against`.
+    pub fn time(against: &str, ratio: f64) -> Self {
+        Self { against: against.into(), bound: Bound::Time(ratio) }
+    }
+
+    /// At least `ratio` times as many operations a second as in the case `against`.
+    pub fn speed(against: &str, ratio: f64) -> Self {
+        Self { against: against.into(), bound: Bound::Speed(ratio) }
+    }
+}
+
+/// One run of one part of the benchmarks.
+pub struct Part {
+    report: Report,
+    only: Option<String>,
+    quick: bool,
+}
+
+impl Part {
+    /// Begins a part. The command line may name a text that groups must contain in their title, and `--quick`.
+    pub fn new(name: &str) -> Self {
+        let mut part = Self { report: Report::new(name), only: None, quick: false };
+        for argument in std::env::args().skip(1) {
+            match argument.as_str() {
+                "--quick" => part.quick = true,
+                text => part.only = Some(text.to_lowercase()),
+            }
+        }
+        part
+    }
+
+    /// Whether the group of this title is wanted: ask before anything costly is made ready for it.
+    pub fn wants(&self, title: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| title.to_lowercase().contains(only))
+    }
+
+    /// Times the cases side by side; the first is the one that goals are for.
+    pub fn compare(&mut self, title: &str, settings: &Settings, goals: &[Goal], mut cases: Vec<Case<'_>>) {
+        if !self.wants(title) {
+            return;
+        }
+        let rounds = if self.quick { settings.rounds.min(5) } else { settings.rounds };
+        let operations: Vec<u64> = cases.iter_mut().map(|case| calibrate(case, settings.sample)).collect();
+        let mut taken: Vec<Vec<f64>> = Vec::new();
+        let (mut dropped, mut first) = (0, 0);
+        while taken.len() < rounds && dropped < 3 * rounds {
+            first = (first + 1) % cases.len();
+            match round(&mut cases, &operations, first, &settings.watch) {
+                Some(times) => taken.push(times),
+                None => dropped += 1,
+            }
+        }
+        if taken.len() < rounds {
+            eprintln!("warning: {title}: only {} of {rounds} rounds were free of foreign load", taken.len());
+        }
+        let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        self.report.add(Group::of_rounds(title, &names, &taken, dropped, goals));
+    }
+
+    /// Notes figures that aren't times; the first is the one that `goals` are for.
+    pub fn note(&mut self, title: &str, unit: &str, figures: Vec<(String, f64)>) {
+        if self.wants(title) {
+            let figures = figures.into_iter().map(|(name, value)| Figure::exact(name, value)).collect();
+            self.report.add(Group::of_figures(title, unit, figures));
+        }
+    }
+
+    /// Prints what became of the goals and writes the results; those of a part of the groups are not kept.
+    pub fn finish(self) {
+        self.report.print_goals();
+        if self.only.is_none() && !self.quick {
+            self.report.write();
+        }
+    }
+}
+
+/// How many operations take about as long as a sample should.
+fn calibrate(case: &mut Case<'_>, sample: Duration) -> u64 {
+    let mut operations = 1_u64;
+    loop {
+        let started = Instant::now();
+        (case.run)(operations);
+        let elapsed = started.elapsed();
+        if elapsed * 4 >= sample {
+            let scaled = operations as f64 * sample.as_secs_f64() / elapsed.as_secs_f64();
+            return (scaled as u64).max(1);
+        }
+        operations *= 2;
+    }
+}
+
+/// One sample of every case, in nanoseconds an operation; `None` if foreign load spoils one again and again.
+fn round(cases: &mut [Case<'_>], operations: &[u64], first: usize, watch: &Watch) -> Option<Vec<f64>> {
+    const TRIES: usize = 8;
+    let mut times = vec![0.0; cases.len()];
+    for step in 0..cases.len() {
+        let index = (first + step) % cases.len();
+        let operations = operations[index];
+        times[index] = (0..TRIES).find_map(|_| {
+            let watched = watch.start();
+            let started = Instant::now();
+            (cases[index].run)(operations);
+            let elapsed = started.elapsed();
+            watched.is_undisturbed(elapsed).then(|| elapsed.as_nanos() as f64 / operations as f64)
+        })?;
+    }
+    Some(times)
+}
