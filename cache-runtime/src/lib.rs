@@ -47,6 +47,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
+#[allow(dead_code, reason = "its users follow")]
+mod background;
 #[cfg(feature = "bincode")]
 mod cache;
 mod canonical;
