@@ -46,6 +46,17 @@ impl<B: Backend + ?Sized> AsyncBackend for Ready<B> {
         Box::pin(async move { self.0.add(key, value, ttl, deadline) })
     }
 
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.0.replace(key, old, new, ttl, deadline) })
+    }
+
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move { self.0.delete(key, deadline) })
     }
@@ -70,12 +81,15 @@ pub async fn asynchronous(backend: Arc<dyn AsyncBackend>) {
     what_is_set_is_read_until_deleted(&store).await;
     the_last_set_counts(&store).await;
     add_stores_only_what_is_missing(&store).await;
+    replace_stores_only_over_the_same_bytes(&store).await;
     get_many_keeps_the_order(&store).await;
     keys_and_values_are_any_bytes(&store).await;
     long_keys_differ_to_the_last_byte(&store).await;
     values_may_be_empty_and_long(&store).await;
     calls_at_once_keep_apart(&store).await;
     one_of_many_adds_wins(&store).await;
+    one_of_many_replacements_wins(&store).await;
+    no_replacement_is_lost(&store).await;
     a_passed_deadline_is_a_timeout(&store).await;
     aging.end(&store).await;
 }
@@ -103,6 +117,10 @@ impl Store {
 
     async fn add(&self, key: &[u8], value: impl Into<Bytes>) -> bool {
         self.0.add(key, value.into(), None, soon()).await.unwrap()
+    }
+
+    async fn replace(&self, key: &[u8], old: &[u8], new: impl Into<Bytes>) -> bool {
+        self.0.replace(key, old, new.into(), None, soon()).await.unwrap()
     }
 
     async fn delete(&self, key: &[u8]) -> bool {
@@ -140,6 +158,27 @@ async fn add_stores_only_what_is_missing(store: &Store) {
     assert_eq!(store.get(b"added").await.unwrap(), "third");
     store.set(b"added-empty", "").await;
     assert!(!store.add(b"added-empty", "full").await, "an empty value is a value");
+}
+
+async fn replace_stores_only_over_the_same_bytes(store: &Store) {
+    assert!(!store.replace(b"replaced", b"", "first").await, "nothing is not an empty value");
+    assert_eq!(store.get(b"replaced").await, None);
+    let all: Vec<u8> = (0..=255).collect();
+    store.set(b"replaced", all.clone()).await;
+    for other in [&all[1..], &all[..255], b"", b"first", &[&all[..], b"\0"].concat()] {
+        assert!(!store.replace(b"replaced", other, "second").await);
+        assert_eq!(store.get(b"replaced").await.unwrap(), all);
+    }
+    assert!(store.replace(b"replaced", &all, "").await);
+    assert_eq!(store.get(b"replaced").await.unwrap(), "");
+    assert!(store.replace(b"replaced", b"", "third").await, "an empty value is a value");
+    assert!(store.replace(b"replaced", b"third", "third").await);
+    assert_eq!(store.get(b"replaced").await.unwrap(), "third");
+    assert!(store.delete(b"replaced").await);
+    assert!(!store.replace(b"replaced", b"third", "fourth").await);
+    assert_eq!(store.get(b"replaced").await, None);
+    store.set(b"replaced another", "other").await;
+    assert!(!store.replace(b"replaced", b"other", "fifth").await);
 }
 
 async fn get_many_keeps_the_order(store: &Store) {
@@ -222,8 +261,10 @@ async fn values_may_be_empty_and_long(store: &Store) {
             assert!(store.get(&key).await.unwrap() == value, "{length} bytes came back as others");
         } else {
             assert_eq!(stored.unwrap_err().kind(), ErrorKind::TooLarge);
-            let added = store.0.add(b"too-long", value, None, soon()).await;
+            let added = store.0.add(b"too-long", value.clone(), None, soon()).await;
             assert_eq!(added.unwrap_err().kind(), ErrorKind::TooLarge);
+            let replaced = store.0.replace(&key, b"", value, None, soon()).await;
+            assert_eq!(replaced.unwrap_err().kind(), ErrorKind::TooLarge);
         }
     }
 }
@@ -259,6 +300,46 @@ async fn one_of_many_adds_wins(store: &Store) {
     }
 }
 
+async fn one_of_many_replacements_wins(store: &Store) {
+    for round in 0..10 {
+        let key = format!("swap-{round}");
+        store.set(key.as_bytes(), "old").await;
+        let mut tasks = JoinSet::new();
+        for task in 0..16 {
+            let (store, key) = (store.clone(), key.clone());
+            tasks.spawn(async move {
+                let new = format!("{task}");
+                store.replace(key.as_bytes(), b"old", new.clone()).await.then_some(new)
+            });
+        }
+        let winners: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1);
+        assert_eq!(store.get(key.as_bytes()).await.unwrap(), winners[0]);
+    }
+}
+
+/// Each of many counts by itself, again whenever another was faster.
+async fn no_replacement_is_lost(store: &Store) {
+    store.set(b"counted", "0").await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for _ in 0..10 {
+                loop {
+                    let old = store.get(b"counted").await.unwrap();
+                    let count: u32 = std::str::from_utf8(&old).unwrap().parse().unwrap();
+                    if store.replace(b"counted", &old, (count + 1).to_string()).await {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+    assert_eq!(tasks.join_all().await.len(), 8);
+    assert_eq!(store.get(b"counted").await.unwrap(), "80");
+}
+
 async fn a_passed_deadline_is_a_timeout(store: &Store) {
     store.set(b"late", "value").await;
     let (backend, late) = (&store.0, Instant::now());
@@ -267,9 +348,10 @@ async fn a_passed_deadline_is_a_timeout(store: &Store) {
         backend.get_many(&[b"late"], late).await.unwrap_err(),
         backend.set(b"late", "other".into(), None, late).await.unwrap_err(),
         backend.add(b"later", "other".into(), None, late).await.unwrap_err(),
+        backend.replace(b"late", b"value", "other".into(), None, late).await.unwrap_err(),
         backend.delete(b"late", late).await.unwrap_err(),
     ];
-    assert_eq!(errors.map(|error| error.kind()), [ErrorKind::Timeout; 5]);
+    assert_eq!(errors.map(|error| error.kind()), [ErrorKind::Timeout; 6]);
     assert_eq!(store.get(b"late").await.unwrap(), "value");
 }
 
@@ -293,24 +375,31 @@ impl Aging {
         store.set_for(b"age-set", "gone", TTL).await;
         let start = Instant::now();
         assert!(store.0.add(b"age-added", "gone".into(), Some(TTL), soon()).await.unwrap());
+        store.set_for(b"age-replacing", "old", None).await;
+        let replaced = store.0.replace(b"age-replacing", b"old", "gone".into(), Some(TTL), soon()).await;
+        assert!(replaced.unwrap());
+        store.set_for(b"age-renewed", "short", TTL).await;
+        assert!(store.replace(b"age-renewed", b"short", "kept").await);
         // Memcached's clock ticks once a second: early in a second, and late in one.
         for half in 0..2 {
             assert_eq!(store.get(b"age-set").await.unwrap(), "gone", "half {half} of the lifetime");
             assert_eq!(store.get(b"age-added").await.unwrap(), "gone", "half {half} of the lifetime");
+            assert_eq!(store.get(b"age-replacing").await.unwrap(), "gone", "half {half} of the lifetime");
             sleep(TTL / 2).await;
         }
         Self { start }
     }
 
     async fn end(&self, store: &Store) {
-        for key in [&b"age-set"[..], b"age-added", b"age-shortest"] {
+        for key in [&b"age-set"[..], b"age-added", b"age-shortest", b"age-replacing"] {
             while store.get(key).await.is_some() {
                 assert!(self.start.elapsed() < GONE, "{} is still there", String::from_utf8_lossy(key));
                 sleep(Duration::from_millis(20)).await;
             }
         }
+        assert!(!store.replace(b"age-replacing", b"gone", "anew").await, "what has run out is not there");
         assert!(store.add(b"age-added", "anew").await, "what has run out is not in the way");
-        for key in [&b"age-month"[..], b"age-longest", b"age-none", b"age-replaced"] {
+        for key in [&b"age-month"[..], b"age-longest", b"age-none", b"age-replaced", b"age-renewed"] {
             assert_eq!(store.get(key).await.unwrap(), "kept", "{}", String::from_utf8_lossy(key));
         }
     }

@@ -48,6 +48,17 @@ impl<B: Backend + ?Sized> AsyncBackend for Inline<B> {
         Box::pin(async move { self.0.add(key, value, ttl, deadline) })
     }
 
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
+        Box::pin(async move { self.0.replace(key, old, new, ttl, deadline) })
+    }
+
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, bool> {
         Box::pin(async move { self.0.delete(key, deadline) })
     }
@@ -120,6 +131,18 @@ impl AsyncBackend for Spawned {
     ) -> Reply<'a, bool> {
         let key = key.to_vec();
         self.run(deadline, move |backend| backend.add(&key, value, ttl, deadline))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
+        let (key, old) = (key.to_vec(), old.to_vec());
+        self.run(deadline, move |backend| backend.replace(&key, &old, new, ttl, deadline))
     }
 
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, bool> {
@@ -203,6 +226,18 @@ impl AsyncBackend for Bridged {
     ) -> Reply<'a, bool> {
         let key = key.to_vec();
         self.run(deadline, |backend| async move { backend.add(&key, value, ttl, deadline).await })
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
+        let (key, old) = (key.to_vec(), old.to_vec());
+        self.run(deadline, |backend| async move { backend.replace(&key, &old, new, ttl, deadline).await })
     }
 
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, bool> {

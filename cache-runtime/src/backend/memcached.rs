@@ -176,6 +176,15 @@ fn get(key: &[u8]) -> Request {
     Request::new(MetaOp::Get, key).flag("v")
 }
 
+/// Asks for the value's version too, by which the server knows whether it is still there.
+fn get_version(key: &[u8]) -> Request {
+    get(key).flag("c")
+}
+
+fn replace(key: &[u8], new: Bytes, ttl: Option<Duration>, version: u64) -> Request {
+    set(key, new, ttl).flag(format!("C{version}"))
+}
+
 fn exists(key: &[u8]) -> Request {
     Request::new(MetaOp::Get, key)
 }
@@ -271,11 +280,17 @@ fn value(answer: MetaCommandResult) -> Result<Option<Bytes>, Error> {
     }
 }
 
+fn versioned(answer: MetaCommandResult) -> Result<Option<(Bytes, u64)>, Error> {
+    let version = answer.cas;
+    let Some(value) = value(answer)? else { return Ok(None) };
+    Ok(Some((value, version.ok_or_else(unexpected)?)))
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
 fn done(answer: MetaCommandResult) -> Result<bool, Error> {
     match answer.rc {
         ReturnCode::Hd => Ok(true),
-        ReturnCode::En | ReturnCode::Nf | ReturnCode::Ns => Ok(false),
+        ReturnCode::En | ReturnCode::Nf | ReturnCode::Ns | ReturnCode::Ex => Ok(false),
         _ => Err(unexpected()),
     }
 }
@@ -354,8 +369,8 @@ impl Backend for Memcached {
         self.ask(set(key, value, ttl), Redo::Once, done, deadline).map(drop)
     }
 
-    /// The one operation that gives another answer when it is done twice: the second would find what
-    /// the first stored. So it goes out once only, after a question that may be asked twice has
+    /// With `replace` the operation that gives another answer when it is done twice: the second would find
+    /// what the first stored. So it goes out once only, after a question that may be asked twice has
     /// proved the connection, or made it needless.
     fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
         self.limits.admit(&value)?;
@@ -363,6 +378,24 @@ impl Backend for Memcached {
             return Ok(false);
         }
         self.ask(add(key, value, ttl), Redo::Never, done, deadline)
+    }
+
+    /// Once only, like `add`.
+    fn replace(
+        &self,
+        key: &[u8],
+        old: &[u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        self.limits.admit(&new)?;
+        match self.ask(get_version(key), Redo::Once, versioned, deadline)? {
+            Some((value, version)) if value == old => {
+                self.ask(replace(key, new, ttl, version), Redo::Never, done, deadline)
+            }
+            _ => Ok(false),
+        }
     }
 
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
@@ -537,6 +570,26 @@ mod shared {
             })
         }
 
+        /// Once only, like `add`.
+        fn replace<'a>(
+            &'a self,
+            key: &'a [u8],
+            old: &'a [u8],
+            new: Bytes,
+            ttl: Option<Duration>,
+            deadline: Instant,
+        ) -> BoxFuture<'a, Result<bool, Error>> {
+            Box::pin(async move {
+                self.limits.admit(&new)?;
+                match self.ask_async(get_version(key), Redo::Once, versioned, deadline).await? {
+                    Some((value, version)) if value == old => {
+                        self.ask_async(replace(key, new, ttl, version), Redo::Never, done, deadline).await
+                    }
+                    _ => Ok(false),
+                }
+            })
+        }
+
         fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
             Box::pin(self.ask_async(delete(key), Redo::Once, done, deadline))
         }
@@ -671,6 +724,8 @@ mod tests {
         assert_eq!(wire(exists(b"a")), "mg a k\r\n");
         assert_eq!(wire(set(b"a", Bytes::new(), None)), "ms a 0 k\r\n\r\n");
         assert_eq!(wire(add(b"a", "xy".into(), Some(Duration::from_secs(9)))), "ms a 2 k T10 ME\r\nxy\r\n");
+        assert_eq!(wire(get_version(b"a")), "mg a k v c\r\n");
+        assert_eq!(wire(replace(b"a", "xy".into(), None, 7)), "ms a 2 k C7\r\nxy\r\n");
         assert_eq!(wire(delete(b"a")), "md a k\r\n");
     }
 

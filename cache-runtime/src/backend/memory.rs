@@ -107,6 +107,22 @@ impl Store {
         Ok(added)
     }
 
+    /// Stores `slot` only if the live entry under `key` is as `is_old` says.
+    fn replace(
+        &self,
+        key: &[u8],
+        is_old: impl FnOnce(&Slot) -> bool,
+        slot: Slot,
+        now: u64,
+    ) -> Result<bool, Error> {
+        self.check_size(key, &slot)?;
+        let result = self.entries.entry(key.into()).and_compute_with(|entry| match entry {
+            Some(entry) if self.is_live(entry.value(), now) && is_old(entry.value()) => Op::Put(slot),
+            _ => Op::Nop,
+        });
+        Ok(matches!(result, moka::ops::compute::CompResult::ReplacedWith(_)))
+    }
+
     /// Removes what is under `key`; returns whether anything live was.
     pub(crate) fn delete(&self, key: &[u8], now: u64) -> bool {
         self.entries.remove(key).is_some_and(|slot| self.is_live(&slot, now))
@@ -225,6 +241,19 @@ impl Backend for Memory {
         self.store.add(key, self.slot(value, ttl), self.clock.monotonic())
     }
 
+    fn replace(
+        &self,
+        key: &[u8],
+        old: &[u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        in_time(deadline)?;
+        let is_old = |slot: &Slot| slot.value.downcast_ref::<Bytes>().is_some_and(|value| value == old);
+        self.store.replace(key, is_old, self.slot(new, ttl), self.clock.monotonic())
+    }
+
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
         in_time(deadline)?;
         Ok(self.store.delete(key, self.clock.monotonic()))
@@ -255,6 +284,17 @@ impl AsyncBackend for Memory {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         ready(Backend::add(self, key, value, ttl, deadline))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        ready(Backend::replace(self, key, old, new, ttl, deadline))
     }
 
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 pub(crate) mod adapt;
 #[cfg(any(feature = "redis", feature = "memcached"))]
@@ -44,6 +44,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///   most, rounded up to what the server can express and at the most two seconds longer. The
 ///   runtime stores its own exact deadlines inside the value. `None` means no expiry.
 /// - **`add` stores only if nothing is there**, atomically, and says whether it stored.
+/// - **`replace` stores only if exactly the given bytes are there**, atomically, and says whether it stored. A
+///   backend that can't do this in one step leaves the method out.
 /// - **`delete` is done when it returns**; deleting nothing is `Ok(false)`.
 /// - **`deadline` bounds the call**, connecting and waiting for a pooled connection included. When
 ///   it has passed, the call returns an error of kind [`Timeout`](crate::ErrorKind::Timeout).
@@ -118,6 +120,26 @@ pub trait Backend: Send + Sync + 'static {
     /// As the [contract](Backend#the-contract) says.
     fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error>;
 
+    /// Stores `new` only if exactly `old` is under `key`; returns whether it did.
+    ///
+    /// `single_flight = "cluster"` is built on this; without it, functions on this backend have one run per
+    /// process.
+    ///
+    /// # Errors
+    /// As the [contract](Backend#the-contract) says, and of kind [`Config`](crate::ErrorKind::Config), always, where
+    /// the method is not implemented.
+    fn replace(
+        &self,
+        key: &[u8],
+        old: &[u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        let _ = (key, old, new, ttl, deadline);
+        Err(replaces_nothing())
+    }
+
     /// Removes what is under `key`; returns whether anything was.
     ///
     /// # Errors
@@ -172,6 +194,19 @@ pub trait AsyncBackend: Send + Sync + 'static {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
+    /// See [`Backend::replace`].
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        let _ = (key, old, new, ttl, deadline);
+        Box::pin(std::future::ready(Err(replaces_nothing())))
+    }
+
     /// See [`Backend::delete`].
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>>;
 
@@ -179,4 +214,8 @@ pub trait AsyncBackend: Send + Sync + 'static {
     fn max_value_len(&self) -> usize {
         usize::MAX
     }
+}
+
+fn replaces_nothing() -> Error {
+    Error::new(ErrorKind::Config, "this backend has no `replace`, which `single_flight = \"cluster\"` needs")
 }

@@ -186,6 +186,19 @@ fn add(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Cmd {
     set(key, value, ttl).arg("NX").take()
 }
 
+/// The script travels with each call, which costs less than the state and the second round trip that a script
+/// known by its digest would need after each restart.
+fn replace(key: &[u8], old: &[u8], new: &[u8], ttl: Option<Duration>) -> Cmd {
+    const SCRIPT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
+        return redis.call('SET', KEYS[1], unpack(ARGV, 2)) end return false";
+    let mut command = cmd("EVAL");
+    command.arg(SCRIPT).arg(1).arg(key).arg(old).arg(new);
+    if let Some(ttl) = ttl {
+        command.arg("PX").arg(millis(ttl));
+    }
+    command
+}
+
 fn exists(key: &[u8]) -> Cmd {
     cmd("EXISTS").arg(key).take()
 }
@@ -321,8 +334,8 @@ impl Backend for Redis {
         self.ask(&set(key, &value, ttl), Redo::Once, stored, deadline).map(drop)
     }
 
-    /// The one operation that gives another answer when it is done twice: the second would find what
-    /// the first stored. So it goes out once only, after a question that may be asked twice has
+    /// With `replace` the operation that gives another answer when it is done twice: the second would find
+    /// what the first stored. So it goes out once only, after a question that may be asked twice has
     /// proved the connection, or made it needless.
     fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
         self.server.limits.admit(&value)?;
@@ -330,6 +343,22 @@ impl Backend for Redis {
             return Ok(false);
         }
         self.ask(&add(key, &value, ttl), Redo::Never, stored, deadline)
+    }
+
+    /// Once only, like `add`.
+    fn replace(
+        &self,
+        key: &[u8],
+        old: &[u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        self.server.limits.admit(&new)?;
+        if !self.ask(&exists(key), Redo::Once, any, deadline)? {
+            return Ok(false);
+        }
+        self.ask(&replace(key, old, &new, ttl), Redo::Never, stored, deadline)
     }
 
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
@@ -529,6 +558,24 @@ mod shared {
                     return Ok(false);
                 }
                 self.ask_async(&add(key, &value, ttl), Redo::Never, stored, deadline).await
+            })
+        }
+
+        /// Once only, like `add`.
+        fn replace<'a>(
+            &'a self,
+            key: &'a [u8],
+            old: &'a [u8],
+            new: Bytes,
+            ttl: Option<Duration>,
+            deadline: Instant,
+        ) -> BoxFuture<'a, Result<bool, Error>> {
+            Box::pin(async move {
+                self.server.limits.admit(&new)?;
+                if !self.ask_async(&exists(key), Redo::Once, any, deadline).await? {
+                    return Ok(false);
+                }
+                self.ask_async(&replace(key, old, &new, ttl), Redo::Never, stored, deadline).await
             })
         }
 
