@@ -219,9 +219,13 @@ impl Config {
         };
         match source {
             Source::Blocking(backend) => {
-                Ok(self.connected(Arc::new(Inline(backend.clone())), Arc::new(Spawned(backend))))
+                let connected = self.connected(Arc::new(Inline(backend.clone())), Arc::new(Spawned(backend)));
+                Ok(connected.guarded(format!("`{alias}`")))
             }
-            Source::Async(backend) => Ok(self.connected(Arc::new(Bridged(backend.clone())), backend)),
+            Source::Async(backend) => {
+                let connected = self.connected(Arc::new(Bridged(backend.clone())), backend);
+                Ok(connected.guarded(format!("`{alias}`")))
+            }
             Source::Url { text, place } => self.open_url(&text).map_err(|error| error.at(place)),
         }
     }
@@ -232,6 +236,7 @@ impl Config {
         let prefix: Option<String> = url.take("prefix", "text")?;
         let ttl = url.take_duration("ttl")?;
         let timeout = url.take_duration("timeout")?.or(self.timeout).unwrap_or(DEFAULT_TIMEOUT);
+        let (place, can_be_down) = (url.to_string(), url.scheme != "memory");
         let mut connected = match url.scheme.as_str() {
             "memory" => self.pair(Memory::open(url)?),
             #[cfg(feature = "redis")]
@@ -247,7 +252,7 @@ impl Config {
         if let Some(prefix) = prefix {
             connected.prefix = prefix;
         }
-        Ok(connected)
+        Ok(if can_be_down { connected.guarded(place) } else { connected })
     }
 
     /// One of our own backends: it serves both kinds of callers itself.

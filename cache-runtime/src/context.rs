@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::function::State;
+use crate::guard::Guarded;
 use crate::io::{Io, block_on};
 
 /// Settings, and everything that lives as long as they do.
@@ -42,6 +43,13 @@ impl Connected {
             Io::Blocking => &*self.blocking,
             Io::Async => &*self.asynchronous,
         }
+    }
+
+    /// The same, not asked while it is down. `place` says where it is, without a password.
+    pub(crate) fn guarded(self, place: String) -> Self {
+        let [blocking, asynchronous] =
+            Guarded::pair(self.blocking, self.asynchronous, place, self.timeout).map(Arc::new);
+        Self { blocking, asynchronous, ..self }
     }
 
     /// Asks the server for something, so that mistakes show.

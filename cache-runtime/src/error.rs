@@ -95,6 +95,10 @@ impl Error {
         self.0.kind
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// Whether trying again later may succeed without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)

@@ -47,7 +47,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
-#[allow(dead_code, reason = "its users follow")]
 mod background;
 #[cfg(feature = "bincode")]
 mod cache;
@@ -61,6 +60,7 @@ mod entry;
 mod error;
 mod flight;
 mod function;
+mod guard;
 mod io;
 mod key;
 mod outcome;

@@ -66,6 +66,14 @@ impl<B: Backend + ?Sized> AsyncBackend for Inline<B> {
     fn max_value_len(&self) -> usize {
         self.0.max_value_len()
     }
+
+    fn servers(&self) -> usize {
+        self.0.servers()
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        self.0.server_of(key)
+    }
 }
 
 impl Spawned {
@@ -152,6 +160,14 @@ impl AsyncBackend for Spawned {
 
     fn max_value_len(&self) -> usize {
         self.0.max_value_len()
+    }
+
+    fn servers(&self) -> usize {
+        self.0.servers()
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        self.0.server_of(key)
     }
 }
 
@@ -247,6 +263,14 @@ impl AsyncBackend for Bridged {
 
     fn max_value_len(&self) -> usize {
         self.0.max_value_len()
+    }
+
+    fn servers(&self) -> usize {
+        self.0.servers()
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        self.0.server_of(key)
     }
 }
 

@@ -405,6 +405,14 @@ impl Backend for Memcached {
     fn max_value_len(&self) -> usize {
         self.limits.max_value
     }
+
+    fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        self.route(&wire_key(key))
+    }
 }
 
 // ---- Async -------------------------------------------------------------------------------------
@@ -596,6 +604,14 @@ mod shared {
 
         fn max_value_len(&self) -> usize {
             self.limits.max_value
+        }
+
+        fn servers(&self) -> usize {
+            self.servers.len()
+        }
+
+        fn server_of(&self, key: &[u8]) -> usize {
+            self.route(&wire_key(key))
         }
     }
 }

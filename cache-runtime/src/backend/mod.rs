@@ -150,6 +150,18 @@ pub trait Backend: Send + Sync + 'static {
     fn max_value_len(&self) -> usize {
         usize::MAX
     }
+
+    /// The number of servers that keys are spread over. Each is given up while it is down, and asked again when it
+    /// is back, by itself.
+    fn servers(&self) -> usize {
+        1
+    }
+
+    /// Which of its [`servers`](Backend::servers) has `key`, counted from 0.
+    fn server_of(&self, key: &[u8]) -> usize {
+        let _ = key;
+        0
+    }
 }
 
 /// A place that keeps bytes under keys, called by async functions.
@@ -213,6 +225,17 @@ pub trait AsyncBackend: Send + Sync + 'static {
     /// See [`Backend::max_value_len`].
     fn max_value_len(&self) -> usize {
         usize::MAX
+    }
+
+    /// See [`Backend::servers`].
+    fn servers(&self) -> usize {
+        1
+    }
+
+    /// See [`Backend::server_of`].
+    fn server_of(&self, key: &[u8]) -> usize {
+        let _ = key;
+        0
     }
 }
 

@@ -1,0 +1,337 @@
+//! Breakers around a backend: while a server is down, operations on it fail at once.
+//!
+//! An operation that finds no server, or no answer in its time, opens the breaker of that server; so do slow answers,
+//! once they have wasted a call's whole budget without a quick one between. While it is open nothing is asked but by a
+//! probe in the [background], which closes it again. No call pays for another's retry, nor for a
+//! probe.
+//!
+//! What a server says, even if it is an error, is an answer: a breaker knows of time and transport only. Nothing here
+//! knows of entries.
+
+use std::future::ready;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::backend::{AsyncBackend, BoxFuture};
+use crate::background;
+use crate::clock::nanos;
+use crate::context::lock;
+use crate::error::{Error, ErrorKind};
+use crate::io::block_on;
+
+/// The pause before the first probe; each one that fails doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// What probes ask for: nobody stores it.
+const PROBE: &str = "cache-runtime:probe";
+
+/// A backend whose operations pass through breakers. The blocking and the async side of a backend share them.
+pub(crate) struct Guarded {
+    backend: Arc<dyn AsyncBackend>,
+    guard: Arc<Guard>,
+}
+
+/// The breakers of a backend, one for each of its servers.
+pub(crate) struct Guard {
+    breakers: Box<[Breaker]>,
+    /// For probes.
+    blocking: Arc<dyn AsyncBackend>,
+    /// Where the backend is, in errors and in the log.
+    place: String,
+    /// The time that a call may spend.
+    budget: Duration,
+}
+
+#[derive(Default)]
+struct Breaker {
+    /// Even while it is closed, odd while it is open; counts both.
+    epoch: AtomicU64,
+    /// Nanoseconds spent without a quick answer since the last one; after it has closed, not zero until there is one.
+    wasted: AtomicU64,
+    /// Held while the two change.
+    outage: Mutex<Option<Outage>>,
+}
+
+/// From the opening of a breaker until a call proves that the server is back.
+struct Outage {
+    since: Instant,
+    pause: Duration,
+    /// What calls get meanwhile.
+    refusal: Error,
+}
+
+impl Guarded {
+    /// Both sides of one backend.
+    pub(crate) fn pair(
+        blocking: Arc<dyn AsyncBackend>,
+        asynchronous: Arc<dyn AsyncBackend>,
+        place: String,
+        budget: Duration,
+    ) -> [Self; 2] {
+        let breakers = (0..blocking.servers().max(1)).map(|_| Breaker::default()).collect();
+        let guard = Arc::new(Guard { breakers, blocking: blocking.clone(), place, budget });
+        [blocking, asynchronous].map(|backend| Self { backend, guard: guard.clone() })
+    }
+
+    /// Performs `operation` on the server of `key`, unless that is down.
+    fn pass<'a, T: Send + 'a>(
+        &'a self,
+        key: &[u8],
+        operation: impl FnOnce(&'a dyn AsyncBackend) -> Reply<'a, T>,
+    ) -> Reply<'a, T> {
+        // Begins before the operation is made: some do their work there.
+        let watch = match self.guard.admit(self.server_of(key)) {
+            Ok(watch) => watch,
+            Err(refusal) => return Box::pin(ready(Err(refusal))),
+        };
+        let operation = operation(&*self.backend);
+        Box::pin(async move {
+            let result = operation.await;
+            watch.ended(&result);
+            result
+        })
+    }
+}
+
+type Reply<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+impl AsyncBackend for Guarded {
+    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, Option<Bytes>> {
+        self.pass(key, |backend| backend.get(key, deadline))
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]], deadline: Instant) -> Reply<'a, Vec<Option<Bytes>>> {
+        let Some(first) = keys.first() else { return Box::pin(ready(Ok(Vec::new()))) };
+        let server = self.server_of(first);
+        if self.servers() == 1 || keys.iter().all(|key| self.server_of(key) == server) {
+            return self.pass(first, |backend| backend.get_many(keys, deadline));
+        }
+        // Of several servers one may be down: each key by itself tells which.
+        Box::pin(async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.get(key, deadline).await?);
+            }
+            Ok(values)
+        })
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, ()> {
+        self.pass(key, |backend| backend.set(key, value, ttl, deadline))
+    }
+
+    fn add<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
+        self.pass(key, |backend| backend.add(key, value, ttl, deadline))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Reply<'a, bool> {
+        self.pass(key, |backend| backend.replace(key, old, new, ttl, deadline))
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, bool> {
+        self.pass(key, |backend| backend.delete(key, deadline))
+    }
+
+    fn max_value_len(&self) -> usize {
+        self.backend.max_value_len()
+    }
+
+    fn servers(&self) -> usize {
+        self.guard.breakers.len()
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        match self.guard.breakers.len() {
+            1 => 0,
+            servers => self.backend.server_of(key).min(servers - 1),
+        }
+    }
+}
+
+/// An operation that was let through.
+struct Watch<'a> {
+    guard: &'a Arc<Guard>,
+    server: usize,
+    epoch: u64,
+    started: Instant,
+    has_ended: bool,
+}
+
+impl Watch<'_> {
+    fn ended<T>(mut self, result: &Result<T, Error>) {
+        self.has_ended = true;
+        let took = self.started.elapsed();
+        let is_quick = took <= self.guard.budget / 2;
+        match result {
+            // One that had little time left says little of the server.
+            Err(error) if error.kind() == ErrorKind::Timeout && is_quick => self.waste(took),
+            Err(error) if is_transport(error) => self.guard.open(self.server, self.epoch, error),
+            // Nobody was asked, or nobody knows who answered.
+            Err(error) if !is_answer(error) => {}
+            _ if !is_quick => self.waste(took),
+            _ if self.guard.breakers[self.server].wasted.load(Ordering::Relaxed) == 0 => {}
+            _ => self.guard.prove(self.server, self.epoch),
+        }
+    }
+
+    fn waste(&self, time: Duration) {
+        self.guard.waste(self.server, self.epoch, time);
+    }
+}
+
+impl Drop for Watch<'_> {
+    /// A future that its caller gave up has no answer to show for its time.
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.waste(self.started.elapsed());
+        }
+    }
+}
+
+/// The operation didn't reach the server, or got no answer.
+fn is_transport(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+}
+
+/// The server answered, if only that it won't.
+fn is_answer(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Server | ErrorKind::Denied)
+}
+
+impl Guard {
+    fn admit(self: &Arc<Self>, server: usize) -> Result<Watch<'_>, Error> {
+        let breaker = &self.breakers[server];
+        let epoch = breaker.epoch.load(Ordering::Acquire);
+        if epoch % 2 == 1
+            && let Some(outage) = &*lock(&breaker.outage)
+        {
+            return Err(outage.refusal.clone());
+        }
+        Ok(Watch { guard: self, server, epoch, started: Instant::now(), has_ended: false })
+    }
+
+    /// Time went by without a quick answer.
+    #[cold]
+    fn waste(self: &Arc<Self>, server: usize, epoch: u64, time: Duration) {
+        let wasted = self.breakers[server].wasted.fetch_add(nanos(time), Ordering::Relaxed);
+        if wasted.saturating_add(nanos(time)) >= nanos(self.budget) {
+            let message = format!("answers take too long for a budget of {:?} a call", self.budget);
+            self.open(server, epoch, &Error::new(ErrorKind::Timeout, message));
+        }
+    }
+
+    /// Opens the breaker, unless what `cause` tells of began before its last change.
+    #[cold]
+    fn open(self: &Arc<Self>, server: usize, epoch: u64, cause: &Error) {
+        let breaker = &self.breakers[server];
+        let mut outage = lock(&breaker.outage);
+        if breaker.epoch.load(Ordering::Relaxed) != epoch || epoch % 2 == 1 {
+            return;
+        }
+        // Still there if the server answered probes only: the pauses go on growing then.
+        let (is_new, since, pause) = match &*outage {
+            Some(outage) => (false, outage.since, outage.pause),
+            None => (true, Instant::now(), FIRST_PAUSE),
+        };
+        let guard = Arc::downgrade(self);
+        if !background::schedule(pause, move || guard.upgrade()?.probe(server)) {
+            return;
+        }
+        *outage = Some(Outage { since, pause, refusal: self.refusal(since, cause) });
+        breaker.epoch.store(epoch + 1, Ordering::Release);
+        drop(outage);
+        if is_new {
+            log::warn!("cache {}: down, so it is not asked until it is back: {cause}", self.place);
+        }
+    }
+
+    /// A quick answer: the server is back, or has not been away.
+    #[cold]
+    fn prove(&self, server: usize, epoch: u64) {
+        let breaker = &self.breakers[server];
+        let mut outage = lock(&breaker.outage);
+        if breaker.epoch.load(Ordering::Relaxed) != epoch {
+            return;
+        }
+        breaker.wasted.store(0, Ordering::Relaxed);
+        if let Some(outage) = outage.take() {
+            log::info!("cache {}: back after {:.1?}", self.place, outage.since.elapsed());
+        }
+    }
+
+    /// Asks the server whether it is there; returns the pause until it is asked again.
+    fn probe(&self, server: usize) -> Option<Duration> {
+        let key = self.probe_key(server);
+        // The first question may have to connect; the second shows how quick the answers are.
+        let quick = self.budget / 2;
+        let result = self.ask(&key, self.budget).and_then(|took| {
+            let took = if took <= quick { took } else { self.ask(&key, quick)? };
+            if took <= quick {
+                return Ok(());
+            }
+            Err(Error::new(ErrorKind::Timeout, format!("a probe was answered after {took:.0?}")))
+        });
+        let breaker = &self.breakers[server];
+        let mut outage = lock(&breaker.outage);
+        let outage = outage.as_mut()?;
+        outage.pause = (outage.pause * 2).min(LONGEST_PAUSE);
+        match result {
+            Err(cause) => {
+                outage.refusal = self.refusal(outage.since, &cause);
+                Some(outage.pause)
+            }
+            Ok(()) => {
+                breaker.wasted.store(1, Ordering::Relaxed);
+                breaker.epoch.fetch_add(1, Ordering::Release);
+                None
+            }
+        }
+    }
+
+    /// How long the server takes to say anything.
+    fn ask(&self, key: &[u8], time: Duration) -> Result<Duration, Error> {
+        let started = Instant::now();
+        let result = block_on(self.blocking.get(key, started + time));
+        match result {
+            Err(error) if !is_answer(&error) => Err(error),
+            _ => Ok(started.elapsed()),
+        }
+    }
+
+    /// A key that lives on `server`.
+    fn probe_key(&self, server: usize) -> Vec<u8> {
+        let keys = (0..1000).map(|n| format!("{PROBE}:{n}").into_bytes());
+        keys.into_iter().find(|key| self.blocking.server_of(key) == server).unwrap_or_else(|| PROBE.into())
+    }
+
+    fn refusal(&self, since: Instant, cause: &Error) -> Error {
+        let message = format!("not asked, down for {:.1?} now: {}", since.elapsed(), cause.message());
+        Error::new(ErrorKind::Unavailable, message).at(&self.place).with_source(cause.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;
