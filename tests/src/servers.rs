@@ -180,6 +180,10 @@ impl Process {
     /// Stops it in its tracks: its connections stay open and are not answered.
     pub fn freeze(&self) {
         self.signal("STOP");
+        // A thread that runs on another processor goes on for a moment.
+        while self.has_running_threads() {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets it go on.
@@ -192,6 +196,14 @@ impl Process {
         self.kill();
         let child = (0..10).find_map(|_| launch(self.program, &self.options, self.port, &self.dir));
         self.child = child.unwrap_or_else(|| panic!("port {} was taken during a restart", self.port));
+    }
+
+    /// Whether a thread of it is not stopped, where the system tells.
+    fn has_running_threads(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        // The state stands behind the name, which is in parentheses.
+        stats.into_iter().any(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
     }
 
     fn signal(&self, name: &str) {
