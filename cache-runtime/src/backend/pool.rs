@@ -116,14 +116,21 @@ impl<C> Idle<C> {
 /// The connections of blocking callers to one server.
 pub(crate) struct Pool<C> {
     idle: Idle<C>,
-    used: Mutex<usize>,
+    slots: Mutex<Slots>,
     freed: Condvar,
     max: usize,
 }
 
+struct Slots {
+    used: usize,
+    /// Waking nobody costs a system call all the same, so who waits is counted.
+    waiting: usize,
+}
+
 impl<C> Pool<C> {
     pub(crate) const fn new(max: usize) -> Self {
-        Self { idle: Idle::new(), used: Mutex::new(0), freed: Condvar::new(), max }
+        let slots = Mutex::new(Slots { used: 0, waiting: 0 });
+        Self { idle: Idle::new(), slots, freed: Condvar::new(), max }
     }
 
     /// Runs `call` on an idle connection, else on a new one.
@@ -148,15 +155,17 @@ impl<C> Pool<C> {
 
     /// Waits until fewer than `max` calls are under way.
     fn slot(&self, deadline: Instant) -> Result<Slot<'_, C>, Error> {
-        let mut used = lock(&self.used);
-        while *used >= self.max {
+        let mut slots = lock(&self.slots);
+        while slots.used >= self.max {
             let Ok(left) = left(deadline) else {
                 let message = format!("all {} connections stayed busy until the deadline", self.max);
                 return Err(Error::new(ErrorKind::Timeout, message));
             };
-            used = self.freed.wait_timeout(used, left).unwrap_or_else(PoisonError::into_inner).0;
+            slots.waiting += 1;
+            slots = self.freed.wait_timeout(slots, left).unwrap_or_else(PoisonError::into_inner).0;
+            slots.waiting -= 1;
         }
-        *used += 1;
+        slots.used += 1;
         Ok(Slot(self))
     }
 }
@@ -166,8 +175,13 @@ struct Slot<'a, C>(&'a Pool<C>);
 
 impl<C> Drop for Slot<'_, C> {
     fn drop(&mut self) {
-        *lock(&self.0.used) -= 1;
-        self.0.freed.notify_one();
+        let mut slots = lock(&self.0.slots);
+        slots.used -= 1;
+        let is_awaited = slots.waiting > 0;
+        drop(slots);
+        if is_awaited {
+            self.0.freed.notify_one();
+        }
     }
 }
 
