@@ -14,7 +14,7 @@ use crate::io::{Io, block_on};
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
-use crate::step::{Looked, Run, Ticket, Turn};
+use crate::step::{Found, Looked, Run, Ticket, Turn};
 use crate::value::{MakeFormat, Mode, Packed};
 
 use crate::state::Spec;
@@ -69,19 +69,25 @@ impl Site {
 }
 
 /// A state: the process's own is not counted on a hit.
-enum StateRef {
+pub(crate) enum StateRef {
     Global(&'static Arc<State>),
     Scoped(Arc<State>),
+}
+
+impl StateRef {
+    pub(crate) fn arc(&self) -> &Arc<State> {
+        match self {
+            Self::Global(state) => state,
+            Self::Scoped(state) => state,
+        }
+    }
 }
 
 impl Deref for StateRef {
     type Target = State;
 
     fn deref(&self) -> &State {
-        match self {
-            Self::Global(state) => state,
-            Self::Scoped(state) => state,
-        }
+        self.arc()
     }
 }
 
@@ -95,6 +101,14 @@ pub struct Policy<V, S> {
     pub cache_if: Option<fn(&V) -> bool>,
     /// The bytes that a value occupies, for stores bounded by bytes.
     pub weigh: Option<fn(&S) -> u64>,
+}
+
+impl<V, S> Copy for Policy<V, S> {}
+
+impl<V, S> Clone for Policy<V, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
 type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
@@ -111,6 +125,14 @@ pub struct Function<O: Outcome<R>, R> {
     unpack: fn(Packed) -> Result<O::Stored, Error>,
 }
 
+/// Not derived, because `O` and `R` need not be `Clone`.
+impl<O: Outcome<R>, R> Clone for Function<O, R> {
+    fn clone(&self) -> Self {
+        let Self { site, policy, format, pack, unpack } = *self;
+        Self { site, policy, format, pack, unpack }
+    }
+}
+
 impl<O: Outcome<R>, R> Function<O, R> {
     /// The function at `site`, whose values are packed as `M` says.
     #[inline]
@@ -122,31 +144,16 @@ impl<O: Outcome<R>, R> Function<O, R> {
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         let state = self.state();
         let landed = state.landed();
-        let looked =
-            state.look_here(&key).unwrap_or_else(|key| block_on(state.look(key, self.format, Io::Blocking)));
-        let ticket = match self.judge(&state, looked) {
-            Ok(ret) => return ret,
-            Err(ticket) => ticket,
-        };
-        let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
-        self.take(&state, turn, body)
+        let looked = self.look(&state, &key);
+        self.answer_or_run(&state, key, looked, landed, body)
     }
 
     /// [`call`](Self::call) for async functions.
     pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
         let landed = state.landed();
-        let looked = match state.look_here(&key) {
-            Ok(looked) => looked,
-            Err(key) => state.look(key, self.format, Io::Async).await,
-        };
-        // What is held while a future waits must be `Send`, which an `R` need not be.
-        let ticket = match self.judge(&state, looked) {
-            Ok(ret) => return ret,
-            Err(ticket) => ticket,
-        };
-        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
-        self.take_async(&state, turn, body).await
+        let looked = self.look_async(&state, &key).await;
+        self.answer_or_run_async(&state, key, looked, landed, body).await
     }
 
     /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
@@ -221,24 +228,76 @@ impl<O: Outcome<R>, R> Function<O, R> {
     // The steps that the drivers share.
 
     #[inline]
-    fn state(&self) -> StateRef {
+    pub(crate) fn state(&self) -> StateRef {
         self.site.state()
+    }
+
+    pub(crate) fn look(&self, state: &State, key: &Result<Key, Error>) -> Looked {
+        state.look_here(key).unwrap_or_else(|key| block_on(state.look(key, self.format, Io::Blocking)))
+    }
+
+    pub(crate) async fn look_async(&self, state: &State, key: &Result<Key, Error>) -> Looked {
+        match state.look_here(key) {
+            Ok(looked) => looked,
+            Err(key) => state.look(key, self.format, Io::Async).await,
+        }
+    }
+
+    /// Answers with what was found, or takes part in a run.
+    pub(crate) fn answer_or_run(
+        &self,
+        state: &State,
+        key: Result<Key, Error>,
+        looked: Looked,
+        landed: u64,
+        body: impl FnOnce() -> R,
+    ) -> R {
+        let ticket = match self.judge(state, looked) {
+            Ok(ret) => return ret,
+            Err(ticket) => ticket,
+        };
+        let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
+        self.take(state, turn, body)
+    }
+
+    /// [`answer_or_run`](Self::answer_or_run) for async functions.
+    pub(crate) async fn answer_or_run_async(
+        &self,
+        state: &State,
+        key: Result<Key, Error>,
+        looked: Looked,
+        landed: u64,
+        body: impl Future<Output = R>,
+    ) -> R {
+        // What is held while a future waits must be `Send`, which an `R` need not be.
+        let ticket = match self.judge(state, looked) {
+            Ok(ret) => return ret,
+            Err(ticket) => ticket,
+        };
+        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
+        self.take_async(state, turn, body).await
     }
 
     /// What was found, as the function's return value; or the right to store what a run will give.
     fn judge(&self, state: &State, looked: Looked) -> Result<R, Ticket> {
         match looked {
             Looked::Miss(ticket) => Err(ticket),
-            Looked::Found(found) => match (self.unpack)(found.packed) {
-                Ok(stored) => {
-                    state.answered(found.cost, found.source);
-                    Ok(O::revive(stored))
-                }
-                Err(error) => {
-                    state.undecodable(&error);
-                    Err(found.ticket)
-                }
-            },
+            Looked::Found(found) => self.serve(state, found),
+        }
+    }
+
+    /// The return value that an entry stands for, if it unpacks.
+    #[inline]
+    pub(crate) fn serve(&self, state: &State, found: Found) -> Result<R, Ticket> {
+        match (self.unpack)(found.packed) {
+            Ok(stored) => {
+                state.answered(found.cost, found.source, found.verdict);
+                Ok(O::revive(stored))
+            }
+            Err(error) => {
+                state.undecodable(&error);
+                Err(found.ticket)
+            }
         }
     }
 
@@ -251,13 +310,14 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let started = Instant::now();
         let ret = run.inside(body);
         let cost = state.ran(started);
-        let stored = match O::split(ret) {
-            Ok(stored) => stored,
-            Err(ret) => {
-                run.end_without_result();
-                return ret;
-            }
-        };
+        match O::split(ret) {
+            Ok(stored) => self.keep(state, run, stored, cost),
+            Err(ret) => self.not_kept(state, run, ret),
+        }
+    }
+
+    /// Stores what a run gave.
+    pub(crate) fn keep(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
         let result = self.result(state, &run, &stored);
         block_on(state.finish(run, result, cost, Io::Blocking));
         O::revive(stored)
@@ -273,16 +333,27 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let ret = run.inside_async(body).await;
         let cost = state.ran(started);
         // What is held while the store waits is `stored` alone: an error need not be `Send`.
-        let stored = match O::split(ret) {
-            Ok(stored) => stored,
-            Err(ret) => {
-                run.end_without_result();
-                return ret;
-            }
-        };
+        match O::split(ret) {
+            Ok(stored) => self.keep_async(state, run, stored, cost).await,
+            Err(ret) => self.not_kept(state, run, ret),
+        }
+    }
+
+    /// [`keep`](Self::keep) for async functions.
+    pub(crate) async fn keep_async(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
         let result = self.result(state, &run, &stored);
         state.finish(run, result, cost, Io::Async).await;
         O::revive(stored)
+    }
+
+    /// Ends a run whose result isn't stored.
+    pub(crate) fn not_kept(&self, state: &State, run: Run, ret: R) -> R {
+        match O::failed(&ret) {
+            // What was there before is still the best there is.
+            true => run.end_without_result(),
+            false => state.finish_without_result(run),
+        }
+        ret
     }
 
     /// Another call's answer, as the function's return value; or the run that this call is to make.
@@ -297,7 +368,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// What of a result is to be stored or shared, and for how long.
-    fn result(&self, state: &State, run: &Run, stored: &O::Stored) -> Option<(Packed, Option<Duration>)> {
+    pub(crate) fn result(
+        &self,
+        state: &State,
+        run: &Run,
+        stored: &O::Stored,
+    ) -> Option<(Packed, Option<Duration>)> {
         if !run.wants_result() {
             return None;
         }
@@ -325,7 +401,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             None => self.policy.negative_ttl.map(|ttl| ttl()),
         };
         let life = own.or(state.default_ttl());
-        (!life.is_some_and(|life| life.is_zero())).then_some(life)
+        (!life.is_some_and(|life| life.is_zero())).then(|| life.map(|life| state.jittered(life)))
     }
 
     fn pack(&self, stored: &O::Stored) -> Result<Packed, Error> {

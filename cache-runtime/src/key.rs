@@ -20,6 +20,7 @@ use crate::error::Error;
 const MAX_TEXT: usize = 250;
 
 /// What identifies a call of one function.
+#[derive(Clone)]
 pub struct Key {
     bytes: Buffer,
     is_text: bool,

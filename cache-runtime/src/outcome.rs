@@ -72,6 +72,10 @@ pub trait Outcome<R> {
     fn value(stored: &Self::Stored) -> Option<&Self::Value>;
     /// The return value that a stored part stands for.
     fn revive(stored: Self::Stored) -> R;
+    /// Whether a return value that is not stored is an `Err`, and not merely nothing to store.
+    fn failed(_ret: &R) -> bool {
+        false
+    }
 }
 
 /// Stops the compilation if a type of these kinds has no `None`.
@@ -112,7 +116,7 @@ pub type Stored<R, const SELF: u8, const INNER: u8, const NONE: bool, const ERR:
 macro_rules! outcome {
     ($([$($generic:ident),*] $self:ident $inner:ident $(any $any:ident)? [$none:expr, $err:expr]:
         $ret:ty => $stored:ty, $value:ty;
-        stored $pattern:pat => $part:expr; value $within:pat => $success:expr; revive $back:expr;)*) => {$(
+        stored $pattern:pat => $part:expr; value $within:pat => $success:expr; revive $back:expr $(; failed [$($failure:tt)*])?;)*) => {$(
         impl<$($generic,)* $(const $any: bool)?> Outcome<$ret> for As<$self, $inner, $none, $err> {
             type Value = $value;
             type Stored = $stored;
@@ -128,6 +132,9 @@ macro_rules! outcome {
                 let back: fn($stored) -> $ret = $back;
                 back(stored)
             }
+            $(fn failed(ret: &$ret) -> bool {
+                matches!(ret, $($failure)*)
+            })?
         }
     )*};
 }
@@ -148,7 +155,7 @@ impl<R, const INNER: u8, const NONE: bool, const ERR: bool> Outcome<R> for As<PL
 
 outcome! {
     [T, E] RESULT PLAIN any NONE [NONE, false]: Result<T, E> => T, T;
-        stored Ok(part) => part; value part => part; revive Ok;
+        stored Ok(part) => part; value part => part; revive Ok; failed [Err(_)];
     [T, E] RESULT PLAIN any NONE [NONE, true]: Result<T, E> => Result<T, E>, T;
         stored part => part; value Ok(value) => value; revive |whole| whole;
     [T] OPTION PLAIN any ERR [false, ERR]: Option<T> => T, T;
@@ -157,7 +164,7 @@ outcome! {
         stored part => part; value Some(value) => value; revive |whole| whole;
 
     [T, E, F] RESULT RESULT any NONE [NONE, false]: Result<Result<T, F>, E> => T, T;
-        stored Ok(Ok(part)) => part; value part => part; revive |part| Ok(Ok(part));
+        stored Ok(Ok(part)) => part; value part => part; revive |part| Ok(Ok(part)); failed [Err(_) | Ok(Err(_))];
     [T, E, F] RESULT RESULT any NONE [NONE, true]: Result<Result<T, F>, E> => Result<Result<T, F>, E>, T;
         stored part => part; value Ok(Ok(value)) => value; revive |whole| whole;
     [T] OPTION OPTION any ERR [false, ERR]: Option<Option<T>> => T, T;
@@ -166,18 +173,19 @@ outcome! {
         stored part => part; value Some(Some(value)) => value; revive |whole| whole;
 
     [T, E] RESULT OPTION [false, false]: Result<Option<T>, E> => T, T;
-        stored Ok(Some(part)) => part; value part => part; revive |part| Ok(Some(part));
+        stored Ok(Some(part)) => part; value part => part; revive |part| Ok(Some(part)); failed [Err(_)];
     [T, E] RESULT OPTION [true, false]: Result<Option<T>, E> => Option<T>, T;
-        stored Ok(part) => part; value Some(value) => value; revive Ok;
+        stored Ok(part) => part; value Some(value) => value; revive Ok; failed [Err(_)];
     [T, E] RESULT OPTION [false, true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored whole @ (Ok(Some(_)) | Err(_)) => whole; value Ok(Some(value)) => value; revive |whole| whole;
     [T, E] RESULT OPTION [true, true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored part => part; value Ok(Some(value)) => value; revive |whole| whole;
 
     [T, E] OPTION RESULT [false, false]: Option<Result<T, E>> => T, T;
-        stored Some(Ok(part)) => part; value part => part; revive |part| Some(Ok(part));
+        stored Some(Ok(part)) => part; value part => part; revive |part| Some(Ok(part)); failed [Some(Err(_))];
     [T, E] OPTION RESULT [true, false]: Option<Result<T, E>> => Option<Result<T, E>>, T;
         stored whole @ (None | Some(Ok(_))) => whole; value Some(Ok(value)) => value; revive |whole| whole;
+        failed [Some(Err(_))];
     [T, E] OPTION RESULT [false, true]: Option<Result<T, E>> => Result<T, E>, T;
         stored Some(part) => part; value Ok(value) => value; revive Some;
     [T, E] OPTION RESULT [true, true]: Option<Result<T, E>> => Option<Result<T, E>>, T;

@@ -22,6 +22,7 @@ use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::io::Io;
 use crate::key::{Key, namespace_in_keys};
+use crate::policy::{Judge, Verdict};
 use crate::state::Spec;
 use crate::step::{self, Write};
 use crate::value::{Format, MakeFormat, Packed};
@@ -39,6 +40,7 @@ pub(crate) struct Remote {
     forms: RwLock<HashMap<usize, Result<Arc<Form>, Error>>>,
     generation_key: String,
     generation: Generation,
+    judge: Judge,
 }
 
 /// What the entries of one value type have in common.
@@ -51,14 +53,22 @@ struct Form {
 
 /// What a look-up gave.
 pub(crate) struct Look {
-    /// A payload and the cost of its run, if there is an entry that may be served.
-    /// An error if its bytes are not an entry of this function.
-    pub(crate) entry: Result<Option<(Bytes, Duration)>, Error>,
+    /// The entry, if there is one that may be served. An error if its bytes are not an entry of this function.
+    pub(crate) entry: Result<Option<Opened>, Error>,
     /// For storing what a run gives.
     pub(crate) ticket: Ticket,
 }
 
+/// An entry that may be served.
+pub(crate) struct Opened {
+    pub(crate) payload: Bytes,
+    /// What the run behind it took.
+    pub(crate) cost: Duration,
+    pub(crate) verdict: Verdict,
+}
+
 /// The generation a run belongs to, and what is left of the call's time.
+#[derive(Clone)]
 pub(crate) struct Ticket {
     token: Token,
     form: Arc<Form>,
@@ -66,7 +76,7 @@ pub(crate) struct Ticket {
 }
 
 impl Remote {
-    pub(crate) fn open(context: &Context, spec: &Spec, namespace: &str) -> Result<Self, Error> {
+    pub(crate) fn open(context: &Context, spec: &Spec, namespace: &str, judge: Judge) -> Result<Self, Error> {
         let connected = context.connected(spec.backend)?;
         let name = namespace_in_keys(namespace, &connected.prefix);
         let head = format!("{}{name}:{}:", connected.prefix, spec.version);
@@ -77,6 +87,7 @@ impl Remote {
             head,
             forms: RwLock::default(),
             generation: Generation::default(),
+            judge,
         })
     }
 
@@ -121,7 +132,7 @@ impl Remote {
         let (form, started) = (self.form(format)?, Instant::now());
         let text = key.text(&form.head);
         let (bytes, token) = self.read(&text, clock, io, started + self.connected.timeout).await?;
-        let entry = bytes.map_or(Ok(None), |bytes| form.open(&text, &bytes, token, clock));
+        let entry = bytes.map_or(Ok(None), |bytes| form.open(&text, &bytes, token, &self.judge, clock));
         let left = self.connected.timeout.saturating_sub(started.elapsed());
         Ok(Look { entry, ticket: Ticket { token, form, left } })
     }
@@ -165,7 +176,14 @@ impl Remote {
                 format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        backend.set(text.as_bytes(), bytes.into(), write.life, Instant::now() + left).await
+        let kept = write.life.map(|life| life.saturating_add(Duration::from_nanos(self.judge.grace())));
+        backend.set(text.as_bytes(), bytes.into(), kept, Instant::now() + left).await
+    }
+
+    /// Removes the entry under `key` soon, off the caller's path.
+    pub(crate) fn supersede(&self, key: &Key, ticket: &Ticket) {
+        let _ = (key, ticket);
+        todo!()
     }
 
     /// Removes the entry under `key`.
@@ -246,20 +264,24 @@ impl Remote {
 }
 
 impl Form {
-    /// The payload and cost of an entry that may be served now.
+    /// The entry in `bytes`, if it may be served now.
     fn open(
         &self,
         text: &str,
         bytes: &Bytes,
         token: Token,
+        judge: &Judge,
         clock: &Clock,
-    ) -> Result<Option<(Bytes, Duration)>, Error> {
+    ) -> Result<Option<Opened>, Error> {
         let (header, payload) = entry::open(&self.binding(text), bytes)?;
-        let is_expired = header.fresh_until_ms.is_some_and(|until| until <= clock.unix_ms());
-        if is_expired || header.groups.first() != Some(&token) {
+        let nanos = |millis: u64| millis.saturating_mul(1_000_000);
+        let (now, fresh_until) = (nanos(clock.unix_ms()), header.fresh_until_ms.map_or(u64::MAX, nanos));
+        let cost = Duration::from_micros(header.cost_us.into());
+        let verdict = judge.verdict(now, fresh_until, cost, fastrand::f64);
+        if verdict == Verdict::Gone || header.groups.first() != Some(&token) {
             return Ok(None);
         }
-        Ok(Some((bytes.slice_ref(payload), Duration::from_micros(header.cost_us.into()))))
+        Ok(Some(Opened { payload: bytes.slice_ref(payload), cost, verdict }))
     }
 
     fn binding<'a>(&self, text: &'a str) -> Binding<'a> {

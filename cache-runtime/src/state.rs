@@ -14,7 +14,9 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Leader};
 use crate::io::Io;
 use crate::key::Key;
-use crate::remote::Remote;
+use crate::pause::Pauses;
+use crate::policy::{Freshness, Judge, Verdict};
+use crate::remote::{Opened, Remote};
 use crate::stats::{Counters, Stats};
 use crate::step::{Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
 use crate::value::{MakeFormat, Packed};
@@ -35,6 +37,8 @@ pub struct Spec {
     pub is_remote: bool,
     /// Whether one run at a time serves all calls of a key.
     pub single_flight: bool,
+    /// `stale`, `early` and `jitter`.
+    pub freshness: Freshness,
     /// `capacity = N` and `max_bytes = "…"`.
     pub bound: Bound,
 }
@@ -48,6 +52,8 @@ pub(crate) struct State {
     default_ttl: Option<Duration>,
     place: Place,
     flights: Flights,
+    judge: Judge,
+    pauses: Pauses,
     /// The kill switch: look-ups and stores are left out; invalidations are not.
     disabled: bool,
     /// Misuse is logged once.
@@ -64,11 +70,12 @@ enum Place {
 
 impl State {
     pub(crate) fn new(context: &Context, spec: &'static Spec) -> Self {
+        let judge = Judge::new(&spec.freshness);
         let namespace = spec.namespace.map_or_else(|| function_path((spec.path)(), spec.name), str::to_owned);
         let place = match context.config.first_problem() {
             Some(problem) => Place::Broken(problem.clone()),
-            None if !spec.is_remote => Place::Typed(Store::new(spec.bound)),
-            None => Remote::open(context, spec, &namespace)
+            None if !spec.is_remote => Place::Typed(Store::new(spec.bound, judge.grace())),
+            None => Remote::open(context, spec, &namespace, judge)
                 .map_or_else(|error| Place::Broken(error.at(namespace.clone())), Place::Remote),
         };
         let default_ttl = match &place {
@@ -83,6 +90,8 @@ impl State {
             default_ttl,
             place,
             flights: Flights::default(),
+            judge,
+            pauses: Pauses::default(),
             disabled: context.config.is_disabled(),
             said: AtomicBool::new(false),
         }
@@ -138,12 +147,14 @@ impl State {
     #[inline]
     fn look_typed(&self, store: &Store, key: &Key) -> Looked {
         let ticket = Ticket::Typed(store.generation());
-        match store.get(key.bytes(), self.clock.monotonic()) {
-            Some(slot) => {
+        let now = self.clock.monotonic();
+        let Some(slot) = store.get(key.bytes(), now) else { return Looked::Miss(ticket) };
+        match self.judge.verdict(now, slot.deadline, slot.cost, fastrand::f64) {
+            Verdict::Gone => Looked::Miss(ticket),
+            verdict => {
                 let packed = Packed::Typed(slot.value, slot.size);
-                Looked::Found(Found { packed, cost: slot.cost, ticket, source: Source::Entry })
+                Looked::Found(Found { packed, cost: slot.cost, ticket, source: Source::Entry, verdict })
             }
-            None => Looked::Miss(ticket),
         }
     }
 
@@ -159,13 +170,9 @@ impl State {
         };
         let ticket = Ticket::Remote(looked.ticket);
         match looked.entry {
-            Ok(Some((payload, cost))) => {
-                return Looked::Found(Found {
-                    packed: Packed::Encoded(payload),
-                    cost,
-                    ticket,
-                    source: Source::Entry,
-                });
+            Ok(Some(Opened { payload, cost, verdict })) => {
+                let packed = Packed::Encoded(payload);
+                return Looked::Found(Found { packed, cost, ticket, source: Source::Entry, verdict });
             }
             Ok(None) => {}
             Err(error) => self.undecodable(&error),
@@ -185,7 +192,7 @@ impl State {
             Place::Remote(remote) => {
                 // What can't be opened is not there.
                 let entry = remote.look(key, format, &self.clock, io).await?.entry.unwrap_or(None);
-                Ok(entry.map(|(payload, _)| Packed::Encoded(payload)))
+                Ok(entry.map(|opened| Packed::Encoded(opened.payload)))
             }
             Place::Broken(error) => Err(error.clone()),
         }
@@ -236,12 +243,12 @@ impl State {
             self.counters.misses.one();
         }
         let Some(role) = role else {
-            return Turn::Run(Run { leader: None, target: ticket.stores().then_some((key, ticket)) });
+            return Turn::Run(Run { target: ticket.stores().then_some((key, ticket)), ..Run::alone() });
         };
         let leader = match arrive(role).await {
             Ok(leader) => leader,
             Err(Some(packed)) => {
-                return Turn::Answer(Found { packed, cost: Duration::ZERO, ticket, source: Source::Run });
+                return Turn::Answer(Found::shared(packed, ticket));
             }
             Err(None) => return Turn::Run(Run::alone()),
         };
@@ -256,7 +263,30 @@ impl State {
                 Looked::Miss(newer) => ticket = newer,
             }
         }
-        Turn::Run(Run { leader: Some(leader), target: ticket.stores().then_some((key, ticket)) })
+        let target = ticket.stores().then_some((key, ticket));
+        Turn::Run(Run { leader: Some(leader), target, replaces: landed.is_none() })
+    }
+
+    /// The run that renews an entry, if that is for this call to do: nobody else does, and no attempt failed lately.
+    pub(crate) fn elect(&self, key: &Key, ticket: &Ticket, landed: u64) -> Option<Run> {
+        if self.pauses.holds(key.bytes(), self.clock.monotonic()) {
+            return None;
+        }
+        let leader = self.flights.lead(key.bytes())?;
+        // A run that ended since the look-up may have renewed it.
+        if landed != self.landed() {
+            return None;
+        }
+        let target = ticket.stores().then(|| (key.clone(), ticket.clone()));
+        Some(Run { leader: Some(leader), target, replaces: true })
+    }
+
+    /// Ends a renewal that gave no value: the old one goes on, and the next attempt has to wait.
+    pub(crate) fn failed_to_renew(&self, run: Run) {
+        if let Some((key, _)) = &run.target {
+            self.pauses.start(key.bytes(), self.clock.monotonic(), self.judge.pause());
+        }
+        run.end_without_result();
     }
 
     /// Keeps the run of `key` from storing its result. What it stores already is stored when this is done.
@@ -279,11 +309,35 @@ impl State {
     ) {
         let shared = result.as_ref().map(|(packed, _)| packed.clone());
         let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
-        if let (true, Some((packed, life)), Some((key, ticket))) = (may_store, result, run.target) {
-            self.stored(self.store(Write { key, ticket, packed, life, cost }, io).await);
+        if let (true, Some((key, ticket))) = (may_store, run.target) {
+            self.pauses.end(key.bytes());
+            match result {
+                Some((packed, life)) => {
+                    self.stored(self.store(Write { key, ticket, packed, life, cost }, io).await);
+                }
+                None if run.replaces => self.supersede(&key, &ticket),
+                None => {}
+            }
         }
         if let Some(leader) = run.leader {
             leader.land(shared);
+        }
+    }
+
+    /// Ends a run whose result is not to be stored. What it is newer than must not be served any more.
+    pub(crate) fn finish_without_result(&self, run: Run) {
+        if let (true, Some((key, ticket))) = (run.replaces, &run.target) {
+            self.pauses.end(key.bytes());
+            self.supersede(key, ticket);
+        }
+        run.end_without_result();
+    }
+
+    fn supersede(&self, key: &Key, ticket: &Ticket) {
+        match (&self.place, ticket) {
+            (Place::Typed(store), _) => drop(store.delete(key.bytes(), self.clock.monotonic())),
+            (Place::Remote(remote), Ticket::Remote(ticket)) => remote.supersede(key, ticket),
+            _ => {}
         }
     }
 
@@ -368,6 +422,11 @@ impl State {
         key.map_or_else(|| format!("{head}!"), |key| key.text(&head))
     }
 
+    /// A lifetime as it is to be stored, after chance has taken its part.
+    pub(crate) fn jittered(&self, life: Duration) -> Duration {
+        self.judge.lifetime(life, fastrand::f64)
+    }
+
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
         self.default_ttl
     }
@@ -378,10 +437,13 @@ impl State {
 
     // Counting
 
-    pub(crate) fn answered(&self, cost: Duration, source: Source) {
+    pub(crate) fn answered(&self, cost: Duration, source: Source, verdict: Verdict) {
         match source {
             Source::Entry => self.counters.hits.one(),
             Source::Run => self.counters.waits.one(),
+        }
+        if verdict == Verdict::Stale {
+            self.counters.stale.one();
         }
         self.counters.saved_nanos.time(cost);
     }

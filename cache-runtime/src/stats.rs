@@ -33,6 +33,8 @@ pub struct Stats {
     pub hits: u64,
     /// Calls that looked and found nothing that could be served.
     pub misses: u64,
+    /// Hits whose value had outlived its lifetime: see `stale`.
+    pub stale: u64,
     /// Misses answered by a run that another call had begun.
     pub waits: u64,
     /// Runs of the body.
@@ -78,12 +80,13 @@ impl fmt::Display for AllStats {
     }
 }
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "function",
     "backend",
     "hits",
     "misses",
     "hit %",
+    "stale",
     "waits",
     "runs",
     "stores",
@@ -96,7 +99,7 @@ const COLUMNS: [&str; 13] = [
 
 /// Names to the left, numbers to the right, every column as wide as its widest cell.
 fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
-    let rows: Vec<[String; 13]> = all.iter().map(cells).collect();
+    let rows: Vec<[String; 14]> = all.iter().map(cells).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([COLUMNS[column].len()]).max().unwrap_or(0)
@@ -116,13 +119,14 @@ fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
     Ok(())
 }
 
-fn cells(stats: &Stats) -> [String; 13] {
+fn cells(stats: &Stats) -> [String; 14] {
     [
         stats.function.clone(),
         stats.backend.to_owned(),
         stats.hits.to_string(),
         stats.misses.to_string(),
         format!("{:.1}", stats.hit_ratio() * 100.0),
+        stats.stale.to_string(),
         stats.waits.to_string(),
         stats.runs.to_string(),
         stats.stores.to_string(),
@@ -139,6 +143,7 @@ fn cells(stats: &Stats) -> [String; 13] {
 pub(crate) struct Counters {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
+    pub(crate) stale: Counter,
     pub(crate) waits: Counter,
     pub(crate) runs: Counter,
     pub(crate) stores: Counter,
@@ -156,6 +161,7 @@ impl Counters {
             backend,
             hits: self.hits.get(),
             misses: self.misses.get(),
+            stale: self.stale.get(),
             waits: self.waits.get(),
             runs: self.runs.get(),
             stores: self.stores.get(),

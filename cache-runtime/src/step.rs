@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::flight::{Arrival, Leader, Role};
 use crate::key::Key;
+use crate::policy::Verdict;
 use crate::remote;
 use crate::value::Packed;
 
@@ -24,6 +25,15 @@ pub(crate) struct Found {
     /// For a run, if it doesn't unpack.
     pub(crate) ticket: Ticket,
     pub(crate) source: Source,
+    /// Never [`Verdict::Gone`].
+    pub(crate) verdict: Verdict,
+}
+
+impl Found {
+    /// The answer of another call's run.
+    pub(crate) fn shared(packed: Packed, ticket: Ticket) -> Self {
+        Self { packed, cost: Duration::ZERO, ticket, source: Source::Run, verdict: Verdict::Fresh }
+    }
 }
 
 /// Where an answer comes from.
@@ -36,6 +46,7 @@ pub(crate) enum Source {
 }
 
 /// The right to store the result of a run that begins now: what is cleared meanwhile stays so.
+#[derive(Clone)]
 pub(crate) enum Ticket {
     /// Nothing is to be stored: caching is off, or the backend has just failed.
     Nothing,
@@ -64,12 +75,14 @@ pub(crate) struct Run {
     pub(crate) leader: Option<Leader>,
     /// Where its result is stored, if it may be.
     pub(crate) target: Option<(Key, Ticket)>,
+    /// Whether there may be an entry already, which must not outlive a result that is not to be stored.
+    pub(crate) replaces: bool,
 }
 
 impl Run {
     /// A run for the caller alone. Its result is not stored, because it would not notice an invalidation.
     pub(crate) fn alone() -> Self {
-        Self { leader: None, target: None }
+        Self { leader: None, target: None, replaces: false }
     }
 
     /// Whether the result is for anybody but the caller.

@@ -40,7 +40,7 @@ use crate::error::Error;
 
 /// A cache of a test's own: see the [module](self).
 #[derive(Clone)]
-pub struct Scope(Arc<Context>);
+pub struct Scope(pub(crate) Arc<Context>);
 
 impl Scope {
     /// Everything in memory; the environment is not read.

@@ -44,6 +44,8 @@ type Entries = moka::sync::Cache<Box<[u8]>, Slot>;
 pub(crate) struct Store {
     entries: Entries,
     bound: Bound,
+    /// For how many nanoseconds after its deadline an entry is still there: whoever reads it judges it.
+    grace: u64,
     generation: AtomicU64,
     /// Stores since the last sweep.
     stores: AtomicU64,
@@ -64,7 +66,7 @@ pub(crate) struct Slot {
 }
 
 impl Store {
-    pub(crate) fn new(bound: Bound) -> Self {
+    pub(crate) fn new(bound: Bound, grace: u64) -> Self {
         // An entry weighs at least its share of the bytes, so one weight keeps both bounds.
         let (limit, share) = match (bound.capacity, bound.max_bytes) {
             (capacity, None) => (capacity.unwrap_or(DEFAULT_CAPACITY), None),
@@ -79,10 +81,16 @@ impl Store {
                 u32::try_from(size).unwrap_or(u32::MAX)
             }),
         };
-        Self { entries: builder.build(), bound, generation: AtomicU64::new(0), stores: AtomicU64::new(0) }
+        Self {
+            entries: builder.build(),
+            bound,
+            grace,
+            generation: AtomicU64::new(0),
+            stores: AtomicU64::new(0),
+        }
     }
 
-    /// The live entry under `key`.
+    /// The entry under `key` that lives or is in its grace.
     pub(crate) fn get(&self, key: &[u8], now: u64) -> Option<Slot> {
         self.entries.get(key).filter(|slot| self.is_live(slot, now))
     }
@@ -140,7 +148,7 @@ impl Store {
     }
 
     fn is_live(&self, slot: &Slot, now: u64) -> bool {
-        now < slot.deadline && slot.generation == self.generation()
+        now < slot.deadline.saturating_add(self.grace) && slot.generation == self.generation()
     }
 
     fn check_size(&self, key: &[u8], slot: &Slot) -> Result<(), Error> {
@@ -194,7 +202,7 @@ pub struct Memory {
 impl Memory {
     /// An empty store within `bound`.
     pub fn new(bound: Bound) -> Self {
-        Self { store: Store::new(bound), clock: Clock::system() }
+        Self { store: Store::new(bound, 0), clock: Clock::system() }
     }
 
     pub(crate) fn open(mut url: Url) -> Result<Self, Error> {
@@ -325,7 +333,7 @@ mod tests {
 
     #[test]
     fn expired_entries_are_swept_without_being_read() {
-        let store = Store::new(Bound::default());
+        let store = Store::new(Bound::default(), 0);
         for key in 0..MIN_SWEEP - 1 {
             store.set(&key.to_le_bytes(), slot(10, 0), 0).unwrap();
         }
@@ -336,7 +344,7 @@ mod tests {
 
     #[test]
     fn both_bounds_hold() {
-        let store = Store::new(Bound { capacity: Some(10), max_bytes: Some(100_000) });
+        let store = Store::new(Bound { capacity: Some(10), max_bytes: Some(100_000) }, 0);
         for key in 0..1_000_u64 {
             store.set(&key.to_le_bytes(), slot(u64::MAX, 1), 0).unwrap();
         }
@@ -348,7 +356,7 @@ mod tests {
 
     #[test]
     fn clear_also_ends_values_being_computed() {
-        let store = Store::new(Bound::default());
+        let store = Store::new(Bound::default(), 0);
         let computed_before = slot(u64::MAX, 0);
         store.clear();
         store.set(b"key", computed_before, 0).unwrap();

@@ -1,0 +1,221 @@
+//! Renewing what is found: the old value is served while one caller, or the background, runs the body.
+//!
+//! A part of [`Function`], for the options `stale` and `early`. Which call renews is decided by the [`State`]; here is
+//! who does the work: a thread or task of its own where the arguments can be kept, else the elected caller, who gets
+//! the new value, or the old one where the body fails.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use crate::backend::BoxFuture;
+use crate::error::Error;
+use crate::function::Function;
+use crate::io::Io;
+use crate::key::Key;
+use crate::outcome::Outcome;
+use crate::policy::Verdict;
+use crate::spawn;
+use crate::state::State;
+use crate::step::{Found, Looked, Run};
+
+/// A body with arguments of its own, to be run on another thread.
+pub type Kept<R> = Box<dyn FnOnce() -> R + Send>;
+
+/// The same for async functions.
+pub type KeptFuture<R> = BoxFuture<'static, R>;
+
+/// Why a renewal gave no new value.
+enum Failure<R> {
+    /// The body returned an `Err`, which isn't stored.
+    Returned(R),
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<O: Outcome<R>, R> Function<O, R> {
+    /// [`call`](Self::call) that renews what is about to end or has ended: the elected caller runs the body.
+    pub fn call_or_renew(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
+        self.renewing(key, (), |_, run, ()| Some(run), |()| body())
+    }
+
+    /// The same, renewing in the background where `keep` can keep the arguments.
+    pub fn call_or_renew_behind<A>(
+        &self,
+        key: Result<Key, Error>,
+        args: A,
+        keep: impl FnOnce(&A) -> Option<Kept<R>>,
+        body: impl FnOnce(A) -> R,
+    ) -> R
+    where
+        O: 'static,
+        R: 'static,
+    {
+        let behind = |state: &Arc<State>, run: Run, args: &A| {
+            let Some((room, kept)) = spawn::room().zip(keep(args)) else { return Some(run) };
+            let (function, state) = (self.clone(), state.clone());
+            spawn::thread(room, move || drop(function.renew(&state, run, kept)));
+            None
+        };
+        self.renewing(key, args, behind, body)
+    }
+
+    /// [`call_or_renew`](Self::call_or_renew) for async functions.
+    pub async fn call_or_renew_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
+        self.renewing_async(key, body, |_, run, _| Some(run), |body| body).await
+    }
+
+    /// [`call_or_renew_behind`](Self::call_or_renew_behind) for async functions.
+    pub async fn call_or_renew_behind_async<A, F: Future<Output = R>>(
+        &self,
+        key: Result<Key, Error>,
+        args: A,
+        keep: impl FnOnce(&A) -> Option<KeptFuture<R>>,
+        body: impl FnOnce(A) -> F,
+    ) -> R
+    where
+        O: 'static,
+        R: 'static,
+    {
+        let behind = |state: &Arc<State>, run: Run, args: &A| {
+            let Some((runtime, kept)) = spawn::runtime().zip(keep(args)) else { return Some(run) };
+            let (function, state) = (self.clone(), state.clone());
+            spawn::task(&runtime, async move { function.renew_behind_async(&state, run, kept).await });
+            None
+        };
+        self.renewing_async(key, args, behind, body).await
+    }
+
+    /// Serves or renews. `behind` takes the run to the background, or gives it back.
+    fn renewing<A>(
+        &self,
+        key: Result<Key, Error>,
+        args: A,
+        behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
+        body: impl FnOnce(A) -> R,
+    ) -> R {
+        let state = self.state();
+        let landed = state.landed();
+        let looked = self.look(&state, &key);
+        let run = elected(&state, &key, &looked, landed).and_then(|run| behind(state.arc(), run, &args));
+        match (run, looked) {
+            (Some(run), Looked::Found(found)) => {
+                let renewed = self.renew(&state, run, || body(args));
+                renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure))
+            }
+            (_, looked) => self.answer_or_run(&state, key, looked, landed, || body(args)),
+        }
+    }
+
+    /// [`renewing`](Self::renewing) for async functions.
+    async fn renewing_async<A, F: Future<Output = R>>(
+        &self,
+        key: Result<Key, Error>,
+        args: A,
+        behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
+        body: impl FnOnce(A) -> F,
+    ) -> R {
+        let state = self.state();
+        let landed = state.landed();
+        let looked = self.look_async(&state, &key).await;
+        let run = elected(&state, &key, &looked, landed).and_then(|run| behind(state.arc(), run, &args));
+        match (run, looked) {
+            (Some(run), Looked::Found(found)) => {
+                let renewed = self.renew_async(&state, run, body(args)).await;
+                renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure))
+            }
+            (_, looked) => self.answer_or_run_async(&state, key, looked, landed, body(args)).await,
+        }
+    }
+
+    /// Runs `body` and stores what it gives; a failure makes the next attempt wait.
+    fn renew(&self, state: &State, run: Run, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
+        let started = Instant::now();
+        let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
+        let cost = state.ran(started);
+        match self.ended(state, run, ended) {
+            Ok((run, stored)) => Ok(self.keep(state, run, stored, cost)),
+            Err(done) => done,
+        }
+    }
+
+    /// [`renew`](Self::renew) for async functions.
+    async fn renew_async(
+        &self,
+        state: &State,
+        run: Run,
+        body: impl Future<Output = R>,
+    ) -> Result<R, Failure<R>> {
+        let started = Instant::now();
+        let ended = catch_unwind_async(run.inside_async(body)).await;
+        let cost = state.ran(started);
+        match self.ended(state, run, ended) {
+            Ok((run, stored)) => Ok(self.keep_async(state, run, stored, cost).await),
+            Err(done) => done,
+        }
+    }
+
+    /// [`renew_async`](Self::renew_async) where nobody waits for the value, which need not be `Send`.
+    async fn renew_behind_async(&self, state: &State, run: Run, body: impl Future<Output = R>) {
+        let started = Instant::now();
+        let ended = catch_unwind_async(run.inside_async(body)).await;
+        let cost = state.ran(started);
+        let packed = || {
+            let (run, stored) = self.ended(state, run, ended).ok()?;
+            let result = self.result(state, &run, &stored);
+            Some((run, result))
+        };
+        if let Some((run, result)) = packed() {
+            state.finish(run, result, cost, Io::Async).await;
+        }
+    }
+
+    /// What of a renewal is to be stored yet, or all there is when nothing is.
+    #[allow(clippy::type_complexity, reason = "it is matched at once")]
+    fn ended(
+        &self,
+        state: &State,
+        run: Run,
+        ended: Result<R, Box<dyn Any + Send>>,
+    ) -> Result<(Run, O::Stored), Result<R, Failure<R>>> {
+        let failure = match ended.map(O::split) {
+            Ok(Ok(stored)) => return Ok((run, stored)),
+            Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.not_kept(state, run, ret))),
+            Ok(Err(ret)) => Failure::Returned(ret),
+            Err(panic) => Failure::Panicked(panic),
+        };
+        state.failed_to_renew(run);
+        Err(Err(failure))
+    }
+
+    /// The old value, after a renewal that failed.
+    fn fall_back(&self, state: &State, found: Found, failure: Failure<R>) -> R {
+        match (self.serve(state, found), failure) {
+            (Ok(old), _) => old,
+            (Err(_), Failure::Returned(ret)) => ret,
+            (Err(_), Failure::Panicked(panic)) => resume_unwind(panic),
+        }
+    }
+}
+
+/// The run that renews what was found, if that is due and this call's to do.
+fn elected(state: &State, key: &Result<Key, Error>, looked: &Looked, landed: u64) -> Option<Run> {
+    match (key, looked) {
+        (Ok(key), Looked::Found(found)) if found.verdict != Verdict::Fresh => {
+            state.elect(key, &found.ticket, landed)
+        }
+        _ => None,
+    }
+}
+
+async fn catch_unwind_async<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
