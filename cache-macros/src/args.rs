@@ -37,6 +37,9 @@ pub(crate) struct Args {
     pub(crate) cache_err: Option<Given<bool>>,
     pub(crate) negative_ttl: Option<Given<Period>>,
     pub(crate) cache_if: Option<Given<Expr>>,
+    pub(crate) stale: Option<Given<Period>>,
+    pub(crate) early: Option<Given<f64>>,
+    pub(crate) jitter: Option<Given<f64>>,
     /// Whether calls of one key share a run.
     pub(crate) single_flight: Option<Given<bool>>,
     pub(crate) codec: Option<Given<Codec>>,
@@ -46,7 +49,7 @@ pub(crate) struct Args {
 }
 
 /// The options that [`Args::option`] reads, for its messages.
-pub(crate) const OPTIONS: [&str; 16] = [
+pub(crate) const OPTIONS: [&str; 19] = [
     "backend",
     "ttl",
     "key",
@@ -59,14 +62,14 @@ pub(crate) const OPTIONS: [&str; 16] = [
     "cache_err",
     "negative_ttl",
     "cache_if",
+    "stale",
+    "early",
+    "jitter",
     "single_flight",
     "codec",
     "companions",
     "crate",
 ];
-
-/// Options that the documentation already names.
-const LATER: [&str; 3] = ["stale", "early", "jitter"];
 
 impl Parse for Args {
     fn parse(input: ParseStream) -> Result<Self> {
@@ -104,6 +107,9 @@ impl Args {
             "cache_err" => option.value(&mut self.cache_err, value::flag),
             "negative_ttl" => option.value(&mut self.negative_ttl, value::period),
             "cache_if" => option.value(&mut self.cache_if, value::predicate),
+            "stale" => option.value(&mut self.stale, value::window),
+            "early" => option.value(&mut self.early, value::eagerness),
+            "jitter" => option.value(&mut self.jitter, value::part),
             "single_flight" => option.value(&mut self.single_flight, value::single_flight),
             "codec" => option.value(&mut self.codec, value::codec),
             "companions" => option.value(&mut self.companions, value::companions),
@@ -174,9 +180,7 @@ impl Written<'_> {
         let Self { name, input } = self;
         let _ = input.parse::<Token![=]>().and_then(|_| input.parse::<Expr>());
         let text = name.to_string();
-        let message = if LATER.contains(&text.as_str()) {
-            format!("`{text}` is not supported yet: leave it out")
-        } else if let Some(meant) = nearest(&text, OPTIONS) {
+        let message = if let Some(meant) = nearest(&text, OPTIONS) {
             format!("there is no option `{text}`: did you mean `{meant}`?")
         } else {
             format!("there is no option `{text}`: there are {}", list(OPTIONS))

@@ -7,6 +7,7 @@
 mod attrs;
 mod key;
 mod outcome;
+mod renew;
 mod site;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
@@ -88,10 +89,16 @@ fn function(plan: &Plan) -> TokenStream {
         true => (Some(quote!(let __body = #body;)), quote!(__body)),
         false => (None, body),
     };
-    let call = match func.is_async() {
-        true => quote!(#cached.call_async(__key, #body).await),
-        false => quote!(#cached.call(__key, #body)),
+    let renews = plan.freshness.renews();
+    let behind = home.as_ref().filter(|_| renews).and_then(|home| renew::call_behind(plan, home, &cached));
+    let call = match (behind, renews, func.is_async()) {
+        (Some(behind), ..) => behind,
+        (None, false, false) => quote!(#cached.call(__key, #body)),
+        (None, false, true) => quote!(#cached.call_async(__key, #body)),
+        (None, true, false) => quote!(#cached.call_or_renew(__key, #body)),
+        (None, true, true) => quote!(#cached.call_or_renew_async(__key, #body)),
     };
+    let call = if func.is_async() { quote!(#call.await) } else { call };
     let run = match func.flow {
         Flow::Blocking | Flow::Async => call,
         Flow::Future => quote!(async move { #call }),

@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) negative: Negative,
     /// A closure or the path of a function: `|value| bool`.
     pub(crate) cache_if: Option<Expr>,
+    pub(crate) freshness: Freshness,
     /// Whether calls of one key share a run.
     pub(crate) single_flight: bool,
     /// `None`: from crate, module path and name.
@@ -75,6 +76,23 @@ pub(crate) struct Negative {
     pub(crate) lifetime: Option<Period>,
 }
 
+/// What happens around the end of a lifetime.
+#[derive(Debug)]
+pub(crate) struct Freshness {
+    pub(crate) stale: Option<Period>,
+    /// XFetch's β.
+    pub(crate) early: Option<f64>,
+    /// From 0 to 1.
+    pub(crate) jitter: Option<f64>,
+}
+
+impl Freshness {
+    /// Whether values are renewed while the old one is served.
+    pub(crate) fn renews(&self) -> bool {
+        self.stale.is_some() || self.early.is_some()
+    }
+}
+
 /// What stands beside the function.
 #[derive(Debug)]
 pub(crate) enum Companions {
@@ -100,6 +118,11 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
         lifetime: args.ttl.map(|given| given.value),
         negative,
         cache_if: args.cache_if.map(|given| given.value),
+        freshness: Freshness {
+            stale: args.stale.map(|given| given.value),
+            early: args.early.map(|given| given.value),
+            jitter: args.jitter.map(|given| given.value),
+        },
         single_flight: args.single_flight.is_none_or(|given| given.value),
         namespace: args.namespace.map(|given| given.value),
         version: args.version.map_or(0, |given| given.value),

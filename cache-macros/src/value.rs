@@ -69,7 +69,7 @@ impl Codec {
 pub(crate) fn lifetime(input: ParseStream) -> Result<Lifetime> {
     match expr(input)? {
         Expr::Closure(closure) => one_argument(&closure).map(|()| Lifetime::PerValue(closure)),
-        other => period_of(other).map(Lifetime::Same),
+        other => period_of(other, NO_TTL).map(Lifetime::Same),
     }
 }
 
@@ -81,11 +81,56 @@ pub(crate) fn period(input: ParseStream) -> Result<Period> {
             "`None` and `Err` share one lifetime: write it as a number of seconds, a text such as \"5s\", \
              or an expression of type `Duration`",
         )),
-        other => period_of(other),
+        other => period_of(other, NO_TTL),
     }
 }
 
-fn period_of(expr: Expr) -> Result<Period> {
+/// `stale`: there may be a value, but the window is the function's.
+pub(crate) fn window(input: ParseStream) -> Result<Period> {
+    match expr(input)? {
+        Expr::Closure(closure) => Err(Error::new_spanned(
+            closure,
+            "the window is the same for all values: write it as a number of seconds, a text such as \"30s\", or an \
+             expression of type `Duration`",
+        )),
+        other => period_of(other, "zero would mean no window: leave `stale` out"),
+    }
+}
+
+/// `early`: how eagerly; `true` is 1.
+pub(crate) fn eagerness(input: ParseStream) -> Result<f64> {
+    let span = input.span();
+    if input.peek(LitBool) && flag(input)? {
+        return Ok(1.0);
+    }
+    number(input).filter(|eagerness| *eagerness > 0.0).ok_or_else(|| {
+        let message = "write `true`, or how eagerly to renew as a positive number, such as `early = 2`: 1 is the \
+                       default, and more is earlier";
+        Error::new(span, message)
+    })
+}
+
+/// `jitter`: a part of the whole.
+pub(crate) fn part(input: ParseStream) -> Result<f64> {
+    let span = input.span();
+    number(input).filter(|part| *part > 0.0 && *part < 1.0).ok_or_else(|| {
+        let message = "write the part of a lifetime that chance may take away, such as `jitter = 0.1` for up to a tenth";
+        Error::new(span, message)
+    })
+}
+
+fn number(input: ParseStream) -> Option<f64> {
+    match input.parse::<Lit>().ok()? {
+        Lit::Int(number) if number.suffix().is_empty() => plain_number(number.base10_digits()),
+        Lit::Float(number) if number.suffix().is_empty() => plain_number(number.base10_digits()),
+        _ => None,
+    }
+}
+
+const NO_TTL: &str =
+    "zero would mean never: leave `ttl` out for no expiry, or remove the attribute to cache nothing";
+
+fn period_of(expr: Expr, zero: &str) -> Result<Period> {
     const FORMS: &str = "write a positive number of seconds (`60`, `1.5`), a text of a number and \
                          ms, s, m, h or d (\"250ms\", \"5m\"), or an expression of type `Duration`";
     let literal = match &expr {
@@ -105,10 +150,7 @@ fn period_of(expr: Expr) -> Result<Period> {
         _ => None,
     };
     match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-        Some(Duration::ZERO) => Err(Error::new(
-            literal.span(),
-            "zero would mean never: leave `ttl` out for no expiry, or remove the attribute to cache nothing",
-        )),
+        Some(Duration::ZERO) => Err(Error::new(literal.span(), zero)),
         Some(period) => Ok(Period::Fixed(period)),
         None => Err(Error::new(literal.span(), format!("not a lifetime: {FORMS}"))),
     }

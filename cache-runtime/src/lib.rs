@@ -61,6 +61,7 @@ mod error;
 mod flight;
 mod function;
 mod guard;
+mod held;
 mod io;
 mod key;
 mod outcome;
@@ -204,6 +205,34 @@ pub use bytes::Bytes;
 /// #[cached(capacity = 1_000, max_bytes = "64MiB")]
 /// fn page(n: u32) -> String { n.to_string() }
 /// # assert_eq!(page(1), "1");
+/// ```
+///
+/// # `stale`, `early`, `jitter`
+///
+/// `stale` is a window behind the lifetime. A value in it is served at once while one renewal runs; if the body returns
+/// an `Err` or panics, the old value goes on, with a pause between attempts, until the window ends (the
+/// `stale-while-revalidate` and `stale-if-error` of [RFC 5861](https://www.rfc-editor.org/rfc/rfc5861)).
+///
+/// `early` renews before the end, by chance and by what a run costs, so that of many callers one does so in time and no
+/// caller waits (XFetch: Vattani, Chierichetti, Lowenstein, [Optimal Probabilistic Cache Stampede
+/// Prevention](https://www.vldb.org/pvldb/vol8/p886-vattani.pdf), VLDB 2015). `true` is its β of 1; more is earlier.
+///
+/// `jitter = 0.1` takes by chance up to a tenth from each lifetime, so that what was stored together doesn't end
+/// together. It lengthens none.
+///
+/// A renewal runs in the background, as a thread or a tokio task, if the arguments can be kept: a free function without
+/// generics whose arguments are `Clone + Send` values, or plain references to such (`&str` and `&[T]` too), and whose
+/// future is `Send`. Otherwise the caller that starts it runs the body, and gets the new value, while all others are
+/// served the old one. A type that hides what it borrows (`Row` for `Row<'_>`) must show it for that.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// #[cached(ttl = "5m", stale = "1h", jitter = 0.1)]
+/// fn rates(currency: &str) -> Result<f64, std::num::ParseFloatError> { "1.08".parse() }
+///
+/// #[cached(ttl = 60, early = true)]
+/// fn front_page() -> String { "news".into() }
+/// # assert_eq!((rates("EUR"), front_page()), (Ok(1.08), "news".into()));
 /// ```
 ///
 /// # `single_flight`

@@ -133,7 +133,9 @@ macro_rules! outcome {
                 back(stored)
             }
             $(fn failed(ret: &$ret) -> bool {
-                matches!(ret, $($failure)*)
+                #[allow(clippy::redundant_pattern_matching, reason = "the pattern is given")]
+                let failed = matches!(ret, $($failure)*);
+                failed
             })?
         }
     )*};

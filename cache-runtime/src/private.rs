@@ -11,10 +11,13 @@ pub use crate::codec::MsgPack;
 pub use crate::codec::Postcard;
 pub use crate::error::Error;
 pub use crate::function::{Function, Policy, Site};
+pub use crate::held::{Held, Task, Unowned, Unsent, never};
 pub use crate::key::{Args, Key, Template};
 pub use crate::outcome::{
     As, Outcome, Plain, Probe, Stored, Wraps, assert_err, assert_none, assert_written_out,
 };
+pub use crate::policy::Freshness;
+pub use crate::renew::{Kept, KeptFuture};
 pub use crate::state::Spec;
 pub use crate::stats::Stats;
 pub use crate::value::{Memory, Remote, weigh};

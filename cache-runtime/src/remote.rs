@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::backend::AsyncBackend;
+use crate::background;
 use crate::clock::{Clock, millis, nanos};
 use crate::context::{Connected, Context, lock};
 use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
-use crate::io::Io;
+use crate::io::{Io, block_on};
 use crate::key::{Key, namespace_in_keys};
 use crate::policy::{Judge, Verdict};
 use crate::state::Spec;
@@ -29,6 +30,9 @@ use crate::value::{Format, MakeFormat, Packed};
 
 /// How long a token that was read is used before it is read again.
 const TOKEN_FRESH: Duration = Duration::from_millis(500);
+
+/// How long after a removal in the background that failed it is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The entries of one function.
 pub(crate) struct Remote {
@@ -182,8 +186,12 @@ impl Remote {
 
     /// Removes the entry under `key` soon, off the caller's path.
     pub(crate) fn supersede(&self, key: &Key, ticket: &Ticket) {
-        let _ = (key, ticket);
-        todo!()
+        let (connected, text) = (self.connected.clone(), key.text(&ticket.form.head));
+        background::schedule(Duration::ZERO, move || {
+            let deadline = Instant::now() + connected.timeout;
+            let deleted = block_on(connected.of(Io::Blocking).delete(text.as_bytes(), deadline));
+            deleted.err().map(|_| RETRY)
+        });
     }
 
     /// Removes the entry under `key`.

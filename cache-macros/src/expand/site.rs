@@ -15,7 +15,7 @@ use crate::value::{Codec, Lifetime, Period};
 pub(super) fn site(plan: &Plan) -> TokenStream {
     let (rt, version, name) = (rt(plan), plan.version, plan.func.sig.ident.unraw().to_string());
     let single_flight = plan.single_flight;
-    let namespace = option(&rt, plan.namespace.as_ref());
+    let (freshness, namespace) = (freshness(plan), option(&rt, plan.namespace.as_ref()));
     // What stands beside the function tells its path; where nothing does, a type within it.
     let (marker, path) = match &plan.companions {
         Companions::Struct(companion) => (None, quote!(#companion)),
@@ -41,6 +41,7 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
             backend: #backend,
             is_remote: #is_remote,
             single_flight: #single_flight,
+            freshness: #freshness,
             bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },
         });
         &SITE
@@ -74,6 +75,18 @@ fn mode(plan: &Plan) -> TokenStream {
         Target::Remote { codec: Codec::Json, .. } => quote!(Json),
     };
     quote!(#rt::Remote<#rt::#codec>)
+}
+
+/// What happens around the end of a lifetime.
+fn freshness(plan: &Plan) -> TokenStream {
+    let (rt, freshness) = (rt(plan), &plan.freshness);
+    let stale = freshness.stale.as_ref().map(|stale| match stale {
+        Period::Fixed(duration) => fixed(&rt, *duration),
+        Period::Expr(expr) => expr.to_token_stream(),
+    });
+    let stale = option(&rt, stale.map(|stale| quote!(|| #stale)).as_ref());
+    let (early, jitter) = (freshness.early.unwrap_or(0.0), freshness.jitter.unwrap_or(0.0));
+    quote!(#rt::Freshness { stale: #stale, early: #early, jitter: #jitter })
 }
 
 /// What the options say of each value.

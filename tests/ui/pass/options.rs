@@ -39,6 +39,16 @@ fn judged(id: u64) -> u64 {
     id
 }
 
+#[cached(ttl = 60, stale = "30s", early = true, jitter = 0.1)]
+fn renewed(id: u64, name: &str) -> u64 {
+    id + name.len() as u64
+}
+
+#[cached(ttl = 60, stale = LIFETIME, early = 1.5)]
+async fn renewed_async(id: u64, name: &str) -> u64 {
+    id + name.len() as u64
+}
+
 #[cached(backend = "sessions", ttl = 60, codec = "bincode")]
 fn remote(id: u64) -> u64 {
     id
@@ -50,6 +60,7 @@ fn main() {
     nothing();
     assert_eq!((numbers(7), fraction(7), judged(7)), (7, 7, 7));
     assert_eq!((find(7), find(0)), (Some(7), None));
-    drop(load(7));
+    assert_eq!(renewed(7, "a"), 8);
+    drop((load(7), renewed_async(7, "a")));
     let _: fn(u64) -> u64 = remote;
 }
