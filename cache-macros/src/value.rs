@@ -99,30 +99,35 @@ pub(crate) fn window(input: ParseStream) -> Result<Period> {
 
 /// `early`: how eagerly; `true` is 1.
 pub(crate) fn eagerness(input: ParseStream) -> Result<f64> {
-    let span = input.span();
-    if input.peek(LitBool) && flag(input)? {
-        return Ok(1.0);
-    }
-    number(input).filter(|eagerness| *eagerness > 0.0).ok_or_else(|| {
+    let eagerness = expr(input)?;
+    let given = match &eagerness {
+        Expr::Lit(ExprLit { lit: Lit::Bool(on), .. }) if on.value => Some(1.0),
+        other => number(other),
+    };
+    given.filter(|eagerness| *eagerness > 0.0).ok_or_else(|| {
         let message = "write `true`, or how eagerly to renew as a positive number, such as `early = 2`: 1 is the \
                        default, and more is earlier";
-        Error::new(span, message)
+        Error::new_spanned(eagerness, message)
     })
 }
 
 /// `jitter`: a part of the whole.
 pub(crate) fn part(input: ParseStream) -> Result<f64> {
-    let span = input.span();
-    number(input).filter(|part| *part > 0.0 && *part < 1.0).ok_or_else(|| {
+    let part = expr(input)?;
+    number(&part).filter(|part| *part > 0.0 && *part < 1.0).ok_or_else(|| {
         let message = "write the part of a lifetime that chance may take away, such as `jitter = 0.1` for up to a tenth";
-        Error::new(span, message)
+        Error::new_spanned(part, message)
     })
 }
 
-fn number(input: ParseStream) -> Option<f64> {
-    match input.parse::<Lit>().ok()? {
-        Lit::Int(number) if number.suffix().is_empty() => plain_number(number.base10_digits()),
-        Lit::Float(number) if number.suffix().is_empty() => plain_number(number.base10_digits()),
+fn number(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if number.suffix().is_empty() => {
+            plain_number(number.base10_digits())
+        }
+        Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) if number.suffix().is_empty() => {
+            plain_number(number.base10_digits())
+        }
         _ => None,
     }
 }

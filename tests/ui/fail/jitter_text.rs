@@ -1,6 +1,6 @@
 use cache_runtime::cached;
 
-#[cached(ttl = 60, jitter = "10%%")]
+#[cached(ttl = 60, jitter = "10%")]
 fn user(id: u64) -> u64 {
     id
 }

@@ -36,6 +36,11 @@ impl Users {
                 backend: "redis",
                 is_remote: true,
                 single_flight: true,
+                freshness: ::cache_runtime::private::Freshness {
+                    stale: ::cache_runtime::private::None,
+                    early: 0f64,
+                    jitter: 0f64,
+                },
                 bound: ::cache_runtime::private::Bound {
                     capacity: ::cache_runtime::private::None,
                     max_bytes: ::cache_runtime::private::None,

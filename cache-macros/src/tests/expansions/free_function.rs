@@ -37,6 +37,11 @@ impl user {
                 backend: "memory",
                 is_remote: false,
                 single_flight: true,
+                freshness: ::cache_runtime::private::Freshness {
+                    stale: ::cache_runtime::private::None,
+                    early: 0f64,
+                    jitter: 0f64,
+                },
                 bound: ::cache_runtime::private::Bound {
                     capacity: ::cache_runtime::private::None,
                     max_bytes: ::cache_runtime::private::None,
