@@ -333,10 +333,11 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let ret = run.inside_async(body).await;
         let cost = state.ran(started);
         // What is held while the store waits is `stored` alone: an error need not be `Send`.
-        match O::split(ret) {
-            Ok(stored) => self.keep_async(state, run, stored, cost).await,
-            Err(ret) => self.not_kept(state, run, ret),
-        }
+        let stored = match O::split(ret) {
+            Ok(stored) => stored,
+            Err(ret) => return self.not_kept(state, run, ret),
+        };
+        self.keep_async(state, run, stored, cost).await
     }
 
     /// [`keep`](Self::keep) for async functions.

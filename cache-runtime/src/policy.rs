@@ -88,7 +88,9 @@ impl Judge {
         if self.jitter <= 0.0 || life.is_zero() {
             return life;
         }
-        life.mul_f64((1.0 - self.jitter * dice()).clamp(0.0, 1.0)).clamp(Duration::from_nanos(1), life)
+        let taken = life.as_secs_f64() * self.jitter * dice();
+        let taken = Duration::try_from_secs_f64(taken).unwrap_or_default();
+        life.saturating_sub(taken).max(Duration::from_nanos(1))
     }
 
     /// How long after a renewal that failed the next is tried: a tenth of the stale window, from 0.1 to 10 seconds.
@@ -155,6 +157,7 @@ mod tests {
         assert_eq!(jitter.lifetime(life, || 1.0), Duration::from_secs(90));
         assert_eq!(judge_with(0, 0.0, 0.0).lifetime(life, || 1.0), life);
         assert_eq!(jitter.lifetime(Duration::MAX, || 0.0), Duration::MAX);
+        assert!(jitter.lifetime(Duration::MAX, || 1.0) < Duration::MAX);
         assert_eq!(judge_with(0, 0.0, 1.0).lifetime(life, || 1.0), Duration::from_nanos(1), "not zero");
     }
 

@@ -151,10 +151,11 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let started = Instant::now();
         let ended = catch_unwind_async(run.inside_async(body)).await;
         let cost = state.ran(started);
-        match self.ended(state, run, ended) {
-            Ok((run, stored)) => Ok(self.keep_async(state, run, stored, cost).await),
-            Err(done) => done,
-        }
+        let (run, stored) = match self.ended(state, run, ended) {
+            Ok(kept) => kept,
+            Err(done) => return done,
+        };
+        Ok(self.keep_async(state, run, stored, cost).await)
     }
 
     /// [`renew_async`](Self::renew_async) where nobody waits for the value, which need not be `Send`.

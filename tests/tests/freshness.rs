@@ -305,7 +305,7 @@ macro_rules! blocking {
                 let (scope, _servers) = scope();
                 let _entered = scope.enter();
                 let there = || (0..200).filter(|id| spread::peek(*id).unwrap().is_some()).count();
-                (0..200).for_each(|id| drop(spread(id)));
+                (0..200).for_each(|id| assert_eq!(spread(id), id));
                 scope.advance(Duration::from_millis(89_900));
                 assert_eq!(there(), 200);
                 scope.advance(Duration::from_millis(5_100));
