@@ -5,34 +5,29 @@
 //! Each function has a random token on the server, and each entry carries the token that was valid when
 //! its value began to be computed. `clear` replaces the token, and with it every entry is
 //! void. A process reads the token with the same request as an entry, at the most twice a second, so a
-//! hit costs no extra round trip and other processes see a clear within [`TOKEN_FRESH`]. A token that
-//! the server lost is replaced by a new one, never by a default: an old entry can't come back.
+//! hit costs no extra round trip and other processes see a clear within
+//! [`TOKEN_FRESH`](crate::generation::TOKEN_FRESH). A token that the server lost is replaced by a new one,
+//! never by a default: an old entry can't come back.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::backend::AsyncBackend;
-use crate::background;
-use crate::clock::{Clock, millis, nanos};
-use crate::context::{Connected, Context, lock};
+use crate::clock::{Clock, millis};
+use crate::context::{Connected, Context};
 use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
-use crate::io::{Io, block_on};
+use crate::generation::random_token;
+use crate::io::Io;
 use crate::key::{Key, namespace_in_keys};
+use crate::owed::{Debt, Owed};
 use crate::policy::{Judge, Verdict};
 use crate::state::Spec;
 use crate::step::{self, Write};
 use crate::value::{Format, MakeFormat, Packed};
-
-/// How long a token that was read is used before it is read again.
-const TOKEN_FRESH: Duration = Duration::from_millis(500);
-
-/// How long after a removal in the background that failed it is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// The entries of one function.
 pub(crate) struct Remote {
@@ -43,7 +38,8 @@ pub(crate) struct Remote {
     /// By the address of what makes the format: a generic function has one for each instantiation.
     forms: RwLock<HashMap<usize, Result<Arc<Form>, Error>>>,
     generation_key: String,
-    generation: Generation,
+    /// The generation, and the removals that the server has not taken yet.
+    owed: Arc<Owed>,
     judge: Judge,
 }
 
@@ -84,13 +80,14 @@ impl Remote {
         let connected = context.connected(spec.backend)?;
         let name = namespace_in_keys(namespace, &connected.prefix);
         let head = format!("{}{name}:{}:", connected.prefix, spec.version);
+        let generation_key = format!("{head}generation");
         Ok(Self {
+            owed: Arc::new(Owed::new(connected.clone(), context.clock.clone(), generation_key.clone())),
             connected,
             namespace: namespace.to_owned(),
-            generation_key: format!("{head}generation"),
+            generation_key,
             head,
             forms: RwLock::default(),
-            generation: Generation::default(),
             judge,
         })
     }
@@ -135,7 +132,11 @@ impl Remote {
     ) -> Result<Look, Error> {
         let (form, started) = (self.form(format)?, Instant::now());
         let text = key.text(&form.head);
-        let (bytes, token) = self.read(&text, clock, io, started + self.connected.timeout).await?;
+        let deadline = started + self.connected.timeout;
+        let (bytes, token) = match self.owed.has_removal(&text) {
+            true => (None, self.token(clock, io, deadline).await?),
+            false => self.read(&text, clock, io, deadline).await?,
+        };
         let entry = bytes.map_or(Ok(None), |bytes| form.open(&text, &bytes, token, &self.judge, clock));
         let left = self.connected.timeout.saturating_sub(started.elapsed());
         Ok(Look { entry, ticket: Ticket { token, form, left } })
@@ -143,15 +144,8 @@ impl Remote {
 
     /// The right to store the result of a run that begins now.
     pub(crate) async fn ticket(&self, format: MakeFormat, clock: &Clock, io: Io) -> Result<Ticket, Error> {
-        let (form, backend, started) = (self.form(format)?, self.connected.of(io), Instant::now());
-        let deadline = started + self.connected.timeout;
-        let token = match self.generation.known(clock) {
-            Ok(token) => token,
-            Err(epoch) => {
-                let found = backend.get(self.generation_key.as_bytes(), deadline).await?;
-                self.learn(found, epoch, backend, clock, deadline).await?
-            }
-        };
+        let (form, started) = (self.form(format)?, Instant::now());
+        let token = self.token(clock, io, started + self.connected.timeout).await?;
         Ok(Ticket { token, form, left: self.connected.timeout.saturating_sub(started.elapsed()) })
     }
 
@@ -181,34 +175,42 @@ impl Remote {
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         let kept = write.life.map(|life| life.saturating_add(Duration::from_nanos(self.judge.grace())));
-        backend.set(text.as_bytes(), bytes.into(), kept, Instant::now() + left).await
+        backend.set(text.as_bytes(), bytes.into(), kept, Instant::now() + left).await?;
+        self.owed.replaced(&text);
+        Ok(())
     }
 
     /// Removes the entry under `key` soon, off the caller's path.
     pub(crate) fn supersede(&self, key: &Key, ticket: &Ticket) {
-        let (connected, text) = (self.connected.clone(), key.text(&ticket.form.head));
-        background::schedule(Duration::ZERO, move || {
-            let deadline = Instant::now() + connected.timeout;
-            let deleted = block_on(connected.of(Io::Blocking).delete(text.as_bytes(), deadline));
-            deleted.err().map(|_| RETRY)
-        });
+        drop(self.owed.removal(key.text(&ticket.form.head)));
+    }
+
+    /// The entry under `key` is to go, or to be replaced, before the debt is dropped: else it is removed in the
+    /// background, and not served until it is.
+    pub(crate) fn removal(&self, key: &Key, format: MakeFormat) -> Result<Debt, Error> {
+        Ok(self.owed.removal(key.text(&self.form(format)?.head)))
     }
 
     /// Removes the entry under `key`.
     pub(crate) async fn delete(&self, key: &Key, format: MakeFormat, io: Io) -> Result<(), Error> {
-        let (form, deadline) = (self.form(format)?, Instant::now() + self.connected.timeout);
-        self.connected.of(io).delete(key.text(&form.head).as_bytes(), deadline).await.map(drop)
+        self.removal(key, format)?.pay(io).await
     }
 
     /// Voids every entry.
-    pub(crate) async fn clear(&self, clock: &Clock, io: Io) -> Result<(), Error> {
-        let (token, deadline) = (random_token(), Instant::now() + self.connected.timeout);
-        // What is being read now may be the old token: it must not be learnt after this.
-        self.generation.forget();
-        let value = Bytes::copy_from_slice(&token);
-        self.connected.of(io).set(self.generation_key.as_bytes(), value, None, deadline).await?;
-        self.generation.replace(token, clock);
-        Ok(())
+    pub(crate) async fn clear(&self, io: Io) -> Result<(), Error> {
+        self.owed.clear().pay(io).await
+    }
+
+    /// The generation that an entry must have.
+    async fn token(&self, clock: &Clock, io: Io, deadline: Instant) -> Result<Token, Error> {
+        let backend = self.connected.of(io);
+        match self.owed.generation.known(clock) {
+            Ok(token) => Ok(token),
+            Err(epoch) => {
+                let found = backend.get(self.generation_key.as_bytes(), deadline).await?;
+                self.learn(found, epoch, backend, clock, deadline).await
+            }
+        }
     }
 
     /// The bytes under `text`, and the generation that an entry must have.
@@ -220,7 +222,7 @@ impl Remote {
         deadline: Instant,
     ) -> Result<(Option<Bytes>, Token), Error> {
         let backend = self.connected.of(io);
-        match self.generation.known(clock) {
+        match self.owed.generation.known(clock) {
             Ok(token) => Ok((backend.get(text.as_bytes(), deadline).await?, token)),
             Err(epoch) => {
                 let keys = [text.as_bytes(), self.generation_key.as_bytes()];
@@ -244,7 +246,7 @@ impl Remote {
             Some(Ok(token)) => token,
             found => self.make_token(found.is_some(), backend, deadline).await?,
         };
-        self.generation.learn(token, epoch, clock);
+        self.owed.generation.learn(token, epoch, clock);
         Ok(token)
     }
 
@@ -294,77 +296,5 @@ impl Form {
 
     fn binding<'a>(&self, text: &'a str) -> Binding<'a> {
         Binding { key: text.as_bytes(), shape: self.shape, codec: self.codec }
-    }
-}
-
-/// What this process knows of the function's generation.
-#[derive(Default)]
-struct Generation(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    /// The token, and when it was read, by the monotonic clock.
-    token: Option<(Token, u64)>,
-    /// Counts the clears of this process, so that a token read before one isn't learnt after it.
-    epoch: u64,
-}
-
-impl Generation {
-    /// The token if it was read lately, else the epoch in which it is read now.
-    fn known(&self, clock: &Clock) -> Result<Token, u64> {
-        let known = lock(&self.0);
-        match known.token {
-            Some((token, read)) if clock.monotonic() < read.saturating_add(nanos(TOKEN_FRESH)) => Ok(token),
-            _ => Err(known.epoch),
-        }
-    }
-
-    fn learn(&self, token: Token, epoch: u64, clock: &Clock) {
-        let mut known = lock(&self.0);
-        if known.epoch == epoch {
-            known.token = Some((token, clock.monotonic()));
-        }
-    }
-
-    fn forget(&self) {
-        let mut known = lock(&self.0);
-        *known = Known { token: None, epoch: known.epoch + 1 };
-    }
-
-    fn replace(&self, token: Token, clock: &Clock) {
-        let mut known = lock(&self.0);
-        *known = Known { token: Some((token, clock.monotonic())), epoch: known.epoch + 1 };
-    }
-}
-
-/// Sixteen bytes that no other process makes: the standard library seeds each `RandomState` from the
-/// operating system. Tokens need to differ, not to be secret.
-fn random_token() -> Token {
-    let half = || RandomState::new().build_hasher().finish().to_le_bytes();
-    let mut token = Token::default();
-    token[..8].copy_from_slice(&half());
-    token[8..].copy_from_slice(&half());
-    token
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_read_before_a_clear_is_not_learnt_after_it() {
-        let (generation, clock) = (Generation::default(), Clock::manual());
-        let epoch = generation.known(&clock).unwrap_err();
-        generation.forget();
-        generation.replace([2; 16], &clock);
-        generation.learn([1; 16], epoch, &clock);
-        assert_eq!(generation.known(&clock), Ok([2; 16]));
-        clock.advance(TOKEN_FRESH);
-        assert!(generation.known(&clock).is_err());
-    }
-
-    #[test]
-    fn tokens_differ() {
-        assert_ne!(random_token(), random_token());
     }
 }

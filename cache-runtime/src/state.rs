@@ -362,9 +362,13 @@ impl State {
             return Ok(());
         }
         self.detach(&key).await;
-        let ticket = match &self.place {
-            Place::Typed(store) => Ticket::Typed(store.generation()),
-            Place::Remote(remote) => Ticket::Remote(remote.ticket(format, &self.clock, io).await?),
+        let (ticket, _owed) = match &self.place {
+            Place::Typed(store) => (Ticket::Typed(store.generation()), None),
+            Place::Remote(remote) => {
+                // What was there must not be served either, if the new value can't be stored.
+                let owed = remote.removal(&key, format)?;
+                (Ticket::Remote(remote.ticket(format, &self.clock, io).await?), Some(owed))
+            }
             Place::Broken(error) => return Err(error.clone()),
         };
         let result = self.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, io).await;
@@ -405,7 +409,7 @@ impl State {
                 store.clear();
                 Ok(())
             }
-            Place::Remote(remote) => self.reported(remote.clear(&self.clock, io).await),
+            Place::Remote(remote) => self.reported(remote.clear(io).await),
             Place::Broken(error) => Err(error.clone()),
         }
     }
