@@ -5,9 +5,11 @@
 //! on) perform the same steps and differ in how they wait.
 
 use std::ops::{ControlFlow, Deref};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::backend::BoxFuture;
 use crate::context::Context;
 use crate::error::Error;
 use crate::io::{Io, block_on};
@@ -153,7 +155,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let state = self.state();
         let landed = state.landed();
         let looked = self.look_async(&state, &key).await;
-        self.answer_or_run_async(&state, key, looked, landed, body).await
+        self.answer_or_run_async(&state, key, looked, landed, pin!(body)).await
     }
 
     /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
@@ -168,8 +170,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
     pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
         let ticket = state.ticket(self.format, Io::Async).await;
-        let turn = state.turn(key, ticket, None, self.format, Io::Async).await;
-        self.take_async(&state, turn, body).await
+        let turn = boxed(state.turn(key, ticket, None, self.format, Io::Async)).await;
+        self.take_async(&state, turn, pin!(body)).await
     }
 
     /// What the cache holds for `key`.
@@ -239,7 +241,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     pub(crate) async fn look_async(&self, state: &State, key: &Result<Key, Error>) -> Looked {
         match state.look_here(key) {
             Ok(looked) => looked,
-            Err(key) => state.look(key, self.format, Io::Async).await,
+            Err(key) => boxed(state.look(key, self.format, Io::Async)).await,
         }
     }
 
@@ -267,14 +269,14 @@ impl<O: Outcome<R>, R> Function<O, R> {
         key: Result<Key, Error>,
         looked: Looked,
         landed: u64,
-        body: impl Future<Output = R>,
+        body: Pin<&mut impl Future<Output = R>>,
     ) -> R {
         // What is held while a future waits must be `Send`, which an `R` need not be.
         let ticket = match self.judge(state, looked) {
             Ok(ret) => return ret,
             Err(ticket) => ticket,
         };
-        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
+        let turn = boxed(state.turn(key, ticket, Some(landed), self.format, Io::Async)).await;
         self.take_async(state, turn, body).await
     }
 
@@ -323,8 +325,9 @@ impl<O: Outcome<R>, R> Function<O, R> {
         O::revive(stored)
     }
 
-    /// [`take`](Self::take) for async functions.
-    async fn take_async(&self, state: &State, turn: Turn, body: impl Future<Output = R>) -> R {
+    /// [`take`](Self::take) for async functions. The body stays where it is: each future around it would else hold room
+    /// for it.
+    async fn take_async(&self, state: &State, turn: Turn, body: Pin<&mut impl Future<Output = R>>) -> R {
         let run = match self.answer(state, turn) {
             ControlFlow::Break(ret) => return ret,
             ControlFlow::Continue(run) => run,
@@ -343,7 +346,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// [`keep`](Self::keep) for async functions.
     pub(crate) async fn keep_async(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
         let result = self.result(state, &run, &stored);
-        state.finish(run, result, cost, Io::Async).await;
+        boxed(state.finish(run, result, cost, Io::Async)).await;
         O::revive(stored)
     }
 
@@ -433,6 +436,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
             None => state.delete(&key, self.format, io).await,
         }
     }
+}
+
+/// A future out of line, for what only a miss or a server needs: inline it would make room in every call's future, and
+/// in those of all its callers.
+pub(crate) fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    Box::pin(future)
 }
 
 /// The statistics of every function used so far, by name.

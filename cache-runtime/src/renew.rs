@@ -6,14 +6,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use crate::backend::BoxFuture;
 use crate::error::Error;
-use crate::function::Function;
+use crate::function::{Function, boxed};
 use crate::io::Io;
 use crate::key::Key;
 use crate::outcome::Outcome;
@@ -123,10 +123,10 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let run = elected(&state, &key, &looked, landed).and_then(|run| behind(state.arc(), run, &args));
         match (run, looked) {
             (Some(run), Looked::Found(found)) => {
-                let renewed = self.renew_async(&state, run, body(args)).await;
+                let renewed = self.renew_async(&state, run, pin!(body(args))).await;
                 renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure))
             }
-            (_, looked) => self.answer_or_run_async(&state, key, looked, landed, body(args)).await,
+            (_, looked) => self.answer_or_run_async(&state, key, looked, landed, pin!(body(args))).await,
         }
     }
 
@@ -146,7 +146,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         &self,
         state: &State,
         run: Run,
-        body: impl Future<Output = R>,
+        body: Pin<&mut impl Future<Output = R>>,
     ) -> Result<R, Failure<R>> {
         let started = Instant::now();
         let ended = catch_unwind_async(run.inside_async(body)).await;
@@ -169,7 +169,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Some((run, result))
         };
         if let Some((run, result)) = packed() {
-            state.finish(run, result, cost, Io::Async).await;
+            boxed(state.finish(run, result, cost, Io::Async)).await;
         }
     }
 
