@@ -1,0 +1,159 @@
+use super::*;
+
+fn slot(deadline: u64, size: u64) -> Slot {
+    Slot { value: Arc::new(()), deadline, generation: 0, cost: Duration::ZERO, size }
+}
+
+fn of(bound: Bound) -> Store {
+    Store::new(bound, 0)
+}
+
+/// How many entries are in the index and in the queues; they must be the same.
+fn len(store: &Store) -> usize {
+    let queued = lock(&store.queues).len();
+    assert_eq!(store.index.len(), queued);
+    assert_eq!(store.index.pin().iter().count(), queued);
+    queued
+}
+
+#[test]
+fn expired_entries_are_swept_without_being_read() {
+    let store = of(Bound::default());
+    for key in 0..1_000_u64 {
+        store.set(&key.to_le_bytes(), slot(10, 0), 0).unwrap();
+    }
+    for key in 0..1_000_u64 {
+        store.set(&(key % 10 + 1_000).to_le_bytes(), slot(u64::MAX, 0), 10).unwrap();
+    }
+    assert_eq!(len(&store), 10);
+}
+
+#[test]
+fn both_bounds_hold() {
+    let store = of(Bound { capacity: Some(10), max_bytes: Some(100_000) });
+    for key in 0..1_000_u64 {
+        store.set(&key.to_le_bytes(), slot(u64::MAX, 1), 0).unwrap();
+        assert!(len(&store) <= 10);
+    }
+    store.set(b"big", slot(u64::MAX, 99_000), 0).unwrap();
+    assert_eq!(len(&store), 1);
+    let error = store.set(b"too big", slot(u64::MAX, 100_000), 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn clear_also_ends_values_being_computed() {
+    let store = of(Bound::default());
+    let computed_before = slot(u64::MAX, 0);
+    store.set(b"other", computed_before.clone(), 0).unwrap();
+    store.clear();
+    store.set(b"key", computed_before, 0).unwrap();
+    assert!(store.get(b"key", 0).is_none() && store.get(b"other", 0).is_none());
+    assert_eq!(len(&store), 0);
+}
+
+#[test]
+fn grace_is_for_whoever_reads_to_judge() {
+    let store = Store::new(Bound::default(), 5);
+    store.set(b"key", slot(10, 0), 0).unwrap();
+    assert_eq!(store.get(b"key", 14).unwrap().deadline, 10);
+    assert!(store.get(b"key", 15).is_none());
+    assert!(store.add(b"key", slot(30, 0), 15).unwrap());
+    assert!(!store.delete(b"key", 35));
+}
+
+#[test]
+fn keys_of_one_hash_cost_each_other_the_place_only() {
+    let store = of(Bound::default());
+    store.set(b"one", slot(1, 0), 0).unwrap();
+    let hash = store.hash(b"one");
+    let node = store.index.pin().get(&hash).unwrap().node;
+    // As if "two" had the hash of "one".
+    let entry = Entry { key: b"two"[..].into(), slot: slot(2, 0), node, uses: Uses::default() };
+    store.index.pin().insert(hash, entry);
+    assert!(store.get(b"one", 0).is_none());
+    assert!(!store.delete(b"one", 0));
+    assert_eq!(len(&store), 1);
+    store.set(b"one", slot(3, 0), 0).unwrap();
+    assert_eq!(store.get(b"one", 0).unwrap().deadline, 3);
+    assert_eq!(len(&store), 1);
+}
+
+#[test]
+fn what_is_removed_is_freed() {
+    let store = of(Bound { capacity: Some(4), max_bytes: None });
+    let value = Arc::new(());
+    let held = |value: &Arc<()>| Slot { value: value.clone(), ..slot(u64::MAX, 0) };
+    for key in 0..100_u64 {
+        store.set(&key.to_le_bytes(), held(&value), 0).unwrap();
+        assert!(Arc::strong_count(&value) <= 5, "evicted");
+    }
+    store.set(b"key", held(&value), 0).unwrap();
+    store.set(b"key", slot(u64::MAX, 0), 0).unwrap();
+    assert!(Arc::strong_count(&value) <= 4, "replaced");
+    let before = Arc::strong_count(&value);
+    assert!((0..100_u64).any(|key| store.delete(&key.to_le_bytes(), 0)));
+    assert_eq!(Arc::strong_count(&value), before - 1, "deleted");
+    store.clear();
+    assert_eq!(Arc::strong_count(&value), 1, "cleared");
+}
+
+/// A value that uses the store again when it is dropped.
+struct Reentrant(Arc<Store>);
+
+impl Drop for Reentrant {
+    fn drop(&mut self) {
+        self.0.get(b"any", 0);
+        self.0.set(b"any", slot(u64::MAX, 0), 0).unwrap();
+        self.0.delete(b"any", 0);
+    }
+}
+
+#[test]
+fn values_are_dropped_without_the_lock() {
+    let store = Arc::new(of(Bound { capacity: Some(4), max_bytes: None }));
+    for key in 0..200_u64 {
+        let value = Arc::new(Reentrant(store.clone()));
+        store.set(&(key % 10).to_le_bytes(), Slot { value, ..slot(key % 3, 0) }, key % 2).unwrap();
+        store.delete(&(key % 7).to_le_bytes(), 0);
+    }
+    store.clear();
+    assert_eq!(len(&store), 0);
+}
+
+#[test]
+fn racing_changes_leave_nothing_behind() {
+    let store = of(Bound { capacity: Some(20), max_bytes: None });
+    let number = |slot: &Slot| slot.value.downcast_ref::<u64>().copied();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut random = thread;
+                for round in 0..20_000_u64 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let key = random >> 40 & 31;
+                    let generation = store.generation();
+                    match random >> 60 {
+                        0..6 => {
+                            let value = Arc::new(key);
+                            let slot = Slot { value, generation, ..slot(round % 50, 0) };
+                            store.set(&key.to_le_bytes(), slot, round % 50).unwrap();
+                        }
+                        6..9 => _ = store.delete(&key.to_le_bytes(), 0),
+                        9 if round % 100 == 0 => store.clear(),
+                        _ => {
+                            let found = store.get(&key.to_le_bytes(), 0).and_then(|slot| number(&slot));
+                            assert!(found.is_none_or(|found| found == key));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert!(len(&store) <= 20);
+    for key in 0..32_u64 {
+        store.delete(&key.to_le_bytes(), 0);
+    }
+    assert_eq!(len(&store), 0);
+}
