@@ -295,7 +295,7 @@ mod tests {
                 model.ask(hash);
             }
             let both = [&model.queues.small, &model.queues.main];
-            assert_eq!(both.map(|queue| queue.weight).iter().sum::<u64>() as usize, model.entries.len());
+            assert_eq!(both.map(|queue| queue.weight).iter().sum::<u64>(), model.entries.len() as u64);
             let mut walked = 0;
             for queue in both {
                 let mut next = queue.first;
