@@ -65,6 +65,7 @@ mod guard;
 mod held;
 mod io;
 mod key;
+mod outage;
 mod outcome;
 mod owed;
 mod pause;

@@ -23,10 +23,11 @@ use crate::error::{Error, ErrorKind};
 use crate::generation::random_token;
 use crate::io::Io;
 use crate::key::{Key, namespace_in_keys};
+use crate::outage::{Outage, Outcome};
 use crate::owed::{Debt, Owed};
 use crate::policy::{Judge, Verdict};
 use crate::state::Spec;
-use crate::step::{self, Write};
+use crate::step::{self, Source, Write};
 use crate::value::{Format, MakeFormat, Packed};
 
 /// The entries of one function.
@@ -40,6 +41,7 @@ pub(crate) struct Remote {
     generation_key: String,
     /// The generation, and the removals that the server has not taken yet.
     owed: Arc<Owed>,
+    outage: Outage,
     judge: Judge,
 }
 
@@ -65,14 +67,30 @@ pub(crate) struct Opened {
     /// What the run behind it took.
     pub(crate) cost: Duration,
     pub(crate) verdict: Verdict,
+    pub(crate) source: Source,
 }
 
-/// The generation a run belongs to, and what is left of the call's time.
+/// When a run began, and what is left of the call's time.
 #[derive(Clone)]
 pub(crate) struct Ticket {
-    token: Token,
+    /// The generation, or why the server didn't tell it.
+    token: Result<Token, Error>,
+    /// See [`Outage::clears`].
+    clears: u64,
     form: Arc<Form>,
     left: Duration,
+}
+
+impl Ticket {
+    /// Why the result won't be stored on the server.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.token.as_ref().err()
+    }
+
+    /// What is left of the call's time.
+    pub(crate) fn left(&self) -> Duration {
+        self.left
+    }
 }
 
 impl Remote {
@@ -88,6 +106,7 @@ impl Remote {
             generation_key,
             head,
             forms: RwLock::default(),
+            outage: Outage::default(),
             judge,
         })
     }
@@ -122,50 +141,100 @@ impl Remote {
         self.connected.default_ttl
     }
 
-    /// Reads the entry under `key`, and the generation with it when that is due.
+    /// The time that a call may spend on the server.
+    pub(crate) fn budget(&self) -> Duration {
+        self.connected.timeout
+    }
+
+    /// Reads the entry under `key` within `budget`, and the generation with it when that is due. What a server doesn't
+    /// answer is looked for in this process.
     pub(crate) async fn look(
         &self,
         key: &Key,
         format: MakeFormat,
+        budget: Duration,
         clock: &Clock,
         io: Io,
     ) -> Result<Look, Error> {
-        let (form, started) = (self.form(format)?, Instant::now());
-        let text = key.text(&form.head);
-        let deadline = started + self.connected.timeout;
-        let (bytes, token) = match self.owed.has_removal(&text) {
-            true => (None, self.token(clock, io, deadline).await?),
-            false => self.read(&text, clock, io, deadline).await?,
+        let (form, clears, started) = (self.form(format)?, self.outage.clears(), Instant::now());
+        let (text, deadline) = (key.text(&form.head), started + budget);
+        let read = match self.owed.has_removal(&text) {
+            true => self.token(clock, io, deadline).await.map(|token| (None, token)),
+            false => self.read(&text, clock, io, deadline).await,
         };
-        let entry = bytes.map_or(Ok(None), |bytes| form.open(&text, &bytes, token, &self.judge, clock));
-        let left = self.connected.timeout.saturating_sub(started.elapsed());
-        Ok(Look { entry, ticket: Ticket { token, form, left } })
+        let (entry, token) = match read {
+            Ok((bytes, token)) => {
+                self.outage.answered(clock);
+                let entry =
+                    bytes.map_or(Ok(None), |bytes| form.open(&text, &bytes, token, &self.judge, clock));
+                let entry = match entry {
+                    Ok(Some(opened)) => Ok(Some(opened)),
+                    nothing => {
+                        self.outage.missed(&text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into())))
+                    }
+                };
+                (entry, Ok(token))
+            }
+            Err(error) => (Ok(self.outage.unanswered(&text, clock).map(Opened::from)), Err(error)),
+        };
+        let left = budget.saturating_sub(started.elapsed());
+        Ok(Look { entry, ticket: Ticket { token, clears, form, left } })
     }
 
     /// The right to store the result of a run that begins now.
     pub(crate) async fn ticket(&self, format: MakeFormat, clock: &Clock, io: Io) -> Result<Ticket, Error> {
-        let (form, started) = (self.form(format)?, Instant::now());
-        let token = self.token(clock, io, started + self.connected.timeout).await?;
-        Ok(Ticket { token, form, left: self.connected.timeout.saturating_sub(started.elapsed()) })
+        let (form, clears, started) = (self.form(format)?, self.outage.clears(), Instant::now());
+        let token = self.token(clock, io, started + self.budget()).await;
+        Ok(Ticket { token, clears, form, left: self.budget().saturating_sub(started.elapsed()) })
     }
 
-    /// Stores a value under the generation of its ticket.
+    /// Stores a value under the generation of its ticket. What the server doesn't take stays in this process for a
+    /// moment, and what it `replaces` there must not be served.
     pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<(), Error> {
-        let (Packed::Encoded(payload), step::Ticket::Remote(Ticket { token, form, left })) =
-            (write.packed, write.ticket)
-        else {
+        let Write { key, ticket, packed, life, cost, replaces } = write;
+        let (Packed::Encoded(payload), step::Ticket::Remote(ticket)) = (packed, ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));
         };
-        let (text, now) = (write.key.text(&form.head), clock.unix_ms());
+        let text = key.text(&ticket.form.head);
+        let result = self.put(&text, &payload, life, cost, &ticket, clock, io).await;
+        match &result {
+            Ok(()) => {
+                self.owed.replaced(&text);
+                self.outage.remove(&text);
+            }
+            Err(error) => {
+                if replaces {
+                    drop(self.owed.removal(text.clone()));
+                }
+                let Ticket { token, clears, .. } = ticket;
+                let outcome = Outcome { payload, cost, clears, generation: token.ok() };
+                self.outage.keep(text, outcome, life, error.kind(), clock);
+            }
+        }
+        result
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what an entry consists of")]
+    async fn put(
+        &self,
+        text: &str,
+        payload: &[u8],
+        life: Option<Duration>,
+        cost: Duration,
+        ticket: &Ticket,
+        clock: &Clock,
+        io: Io,
+    ) -> Result<(), Error> {
+        let (token, now) = (ticket.token.clone()?, clock.unix_ms());
         let header = Header {
             flags: 0,
             created_ms: now,
-            fresh_until_ms: write.life.map(|life| now.saturating_add(millis(life))),
-            cost_us: Header::cost(write.cost),
+            fresh_until_ms: life.map(|life| now.saturating_add(millis(life))),
+            cost_us: Header::cost(cost),
             groups: [token].into(),
         };
-        let bytes = entry::seal(&form.binding(&text), &header, |out| {
-            out.extend_from_slice(&payload);
+        let bytes = entry::seal(&ticket.form.binding(text), &header, |out| {
+            out.extend_from_slice(payload);
             Ok(())
         })?;
         let backend = self.connected.of(io);
@@ -174,21 +243,25 @@ impl Remote {
                 format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        let kept = write.life.map(|life| life.saturating_add(Duration::from_nanos(self.judge.grace())));
-        backend.set(text.as_bytes(), bytes.into(), kept, Instant::now() + left).await?;
-        self.owed.replaced(&text);
-        Ok(())
+        let kept = life.map(|life| life.saturating_add(Duration::from_nanos(self.judge.grace())));
+        backend.set(text.as_bytes(), bytes.into(), kept, Instant::now() + ticket.left).await
     }
 
     /// Removes the entry under `key` soon, off the caller's path.
     pub(crate) fn supersede(&self, key: &Key, ticket: &Ticket) {
-        drop(self.owed.removal(key.text(&ticket.form.head)));
+        drop(self.remove(key, &ticket.form));
     }
 
     /// The entry under `key` is to go, or to be replaced, before the debt is dropped: else it is removed in the
     /// background, and not served until it is.
     pub(crate) fn removal(&self, key: &Key, format: MakeFormat) -> Result<Debt, Error> {
-        Ok(self.owed.removal(key.text(&self.form(format)?.head)))
+        Ok(self.remove(key, &*self.form(format)?))
+    }
+
+    fn remove(&self, key: &Key, form: &Form) -> Debt {
+        let text = key.text(&form.head);
+        self.outage.remove(&text);
+        self.owed.removal(text)
     }
 
     /// Removes the entry under `key`.
@@ -198,6 +271,7 @@ impl Remote {
 
     /// Voids every entry.
     pub(crate) async fn clear(&self, io: Io) -> Result<(), Error> {
+        self.outage.clear();
         self.owed.clear().pay(io).await
     }
 
@@ -273,6 +347,12 @@ impl Remote {
     }
 }
 
+impl From<Outcome> for Opened {
+    fn from(Outcome { payload, cost, .. }: Outcome) -> Self {
+        Self { payload, cost, verdict: Verdict::Fresh, source: Source::Outage }
+    }
+}
+
 impl Form {
     /// The entry in `bytes`, if it may be served now.
     fn open(
@@ -291,7 +371,7 @@ impl Form {
         if verdict == Verdict::Gone || header.groups.first() != Some(&token) {
             return Ok(None);
         }
-        Ok(Some(Opened { payload: bytes.slice_ref(payload), cost, verdict }))
+        Ok(Some(Opened { payload: bytes.slice_ref(payload), cost, verdict, source: Source::Entry }))
     }
 
     fn binding<'a>(&self, text: &'a str) -> Binding<'a> {

@@ -160,19 +160,35 @@ impl State {
 
     /// Looks on the server.
     pub(crate) async fn look(&self, key: &Key, format: MakeFormat, io: Io) -> Looked {
-        let Place::Remote(remote) = &self.place else { return Looked::Miss(Ticket::Nothing) };
-        let looked = match remote.look(key, format, &self.clock, io).await {
+        match &self.place {
+            Place::Remote(remote) => self.look_remote(remote, key, format, remote.budget(), io).await,
+            _ => Looked::Miss(Ticket::Nothing),
+        }
+    }
+
+    async fn look_remote(
+        &self,
+        remote: &Remote,
+        key: &Key,
+        format: MakeFormat,
+        budget: Duration,
+        io: Io,
+    ) -> Looked {
+        let looked = match remote.look(key, format, budget, &self.clock, io).await {
             Ok(looked) => looked,
             Err(error) => {
                 self.failed(&error);
                 return Looked::Miss(Ticket::Nothing);
             }
         };
+        if let Some(error) = looked.ticket.failure() {
+            self.failed(error);
+        }
         let ticket = Ticket::Remote(looked.ticket);
         match looked.entry {
-            Ok(Some(Opened { payload, cost, verdict })) => {
+            Ok(Some(Opened { payload, cost, verdict, source })) => {
                 let packed = Packed::Encoded(payload);
-                return Looked::Found(Found { packed, cost, ticket, source: Source::Entry, verdict });
+                return Looked::Found(Found { packed, cost, ticket, source, verdict });
             }
             Ok(None) => {}
             Err(error) => self.undecodable(&error),
@@ -190,9 +206,12 @@ impl State {
                 .get(key.bytes(), self.clock.monotonic())
                 .map(|slot| Packed::Typed(slot.value, slot.size))),
             Place::Remote(remote) => {
-                // What can't be opened is not there.
-                let entry = remote.look(key, format, &self.clock, io).await?.entry.unwrap_or(None);
-                Ok(entry.map(|opened| Packed::Encoded(opened.payload)))
+                let looked = remote.look(key, format, remote.budget(), &self.clock, io).await?;
+                match looked.ticket.failure() {
+                    Some(error) => Err(error.clone()),
+                    // What can't be opened is not there.
+                    None => Ok(looked.entry.unwrap_or(None).map(|opened| Packed::Encoded(opened.payload))),
+                }
             }
             Place::Broken(error) => Err(error.clone()),
         }
@@ -206,7 +225,10 @@ impl State {
         let error = match &self.place {
             Place::Typed(store) => return Ticket::Typed(store.generation()),
             Place::Remote(remote) => match remote.ticket(format, &self.clock, io).await {
-                Ok(ticket) => return Ticket::Remote(ticket),
+                Ok(ticket) => {
+                    ticket.failure().into_iter().for_each(|error| self.failed(error));
+                    return Ticket::Remote(ticket);
+                }
                 Err(error) => error,
             },
             Place::Broken(error) => error.clone(),
@@ -254,9 +276,12 @@ impl State {
         };
         let mut ticket = ticket;
         if landed.is_some_and(|landed| landed != self.landed()) {
-            let looked = match &self.place {
-                Place::Typed(store) => self.look_typed(store, &key),
-                _ => self.look(&key, format, io).await,
+            let looked = match (&self.place, &ticket) {
+                (Place::Typed(store), _) => self.look_typed(store, &key),
+                (Place::Remote(remote), Ticket::Remote(ticket)) => {
+                    self.look_remote(remote, &key, format, ticket.left(), io).await
+                }
+                _ => Looked::Miss(Ticket::Nothing),
             };
             match looked {
                 Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
@@ -313,7 +338,13 @@ impl State {
             self.pauses.end(key.bytes());
             match result {
                 Some((packed, life)) => {
-                    self.stored(self.store(Write { key, ticket, packed, life, cost }, io).await);
+                    // What has failed before is counted.
+                    let is_counted = matches!(&ticket, Ticket::Remote(ticket) if ticket.failure().is_some());
+                    let write = Write { key, ticket, packed, life, cost, replaces: run.replaces };
+                    let result = self.store(write, io).await;
+                    if !is_counted {
+                        self.stored(result);
+                    }
                 }
                 None if run.replaces => self.supersede(&key, &ticket),
                 None => {}
@@ -371,7 +402,8 @@ impl State {
             }
             Place::Broken(error) => return Err(error.clone()),
         };
-        let result = self.store(Write { key, ticket, packed, life, cost: Duration::ZERO }, io).await;
+        let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true };
+        let result = self.store(write, io).await;
         self.stored(result.clone());
         result
     }
@@ -444,6 +476,10 @@ impl State {
     pub(crate) fn answered(&self, cost: Duration, source: Source, verdict: Verdict) {
         match source {
             Source::Entry => self.counters.hits.one(),
+            Source::Outage => {
+                self.counters.hits.one();
+                self.counters.outage.one();
+            }
             Source::Run => self.counters.waits.one(),
         }
         if verdict == Verdict::Stale {

@@ -35,6 +35,8 @@ pub struct Stats {
     pub misses: u64,
     /// Hits whose value had outlived its lifetime: see `stale`.
     pub stale: u64,
+    /// Hits on results that a server couldn't take, kept in this process for a moment.
+    pub outage: u64,
     /// Misses answered by a run that another call had begun.
     pub waits: u64,
     /// Runs of the body.
@@ -80,13 +82,14 @@ impl fmt::Display for AllStats {
     }
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "function",
     "backend",
     "hits",
     "misses",
     "hit %",
     "stale",
+    "outage",
     "waits",
     "runs",
     "stores",
@@ -99,7 +102,7 @@ const COLUMNS: [&str; 14] = [
 
 /// Names to the left, numbers to the right, every column as wide as its widest cell.
 fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
-    let rows: Vec<[String; 14]> = all.iter().map(cells).collect();
+    let rows: Vec<[String; 15]> = all.iter().map(cells).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([COLUMNS[column].len()]).max().unwrap_or(0)
@@ -119,7 +122,7 @@ fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
     Ok(())
 }
 
-fn cells(stats: &Stats) -> [String; 14] {
+fn cells(stats: &Stats) -> [String; 15] {
     [
         stats.function.clone(),
         stats.backend.to_owned(),
@@ -127,6 +130,7 @@ fn cells(stats: &Stats) -> [String; 14] {
         stats.misses.to_string(),
         format!("{:.1}", stats.hit_ratio() * 100.0),
         stats.stale.to_string(),
+        stats.outage.to_string(),
         stats.waits.to_string(),
         stats.runs.to_string(),
         stats.stores.to_string(),
@@ -144,6 +148,7 @@ pub(crate) struct Counters {
     pub(crate) hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) stale: Counter,
+    pub(crate) outage: Counter,
     pub(crate) waits: Counter,
     pub(crate) runs: Counter,
     pub(crate) stores: Counter,
@@ -162,6 +167,7 @@ impl Counters {
             hits: self.hits.get(),
             misses: self.misses.get(),
             stale: self.stale.get(),
+            outage: self.outage.get(),
             waits: self.waits.get(),
             runs: self.runs.get(),
             stores: self.stores.get(),

@@ -41,6 +41,8 @@ impl Found {
 pub(crate) enum Source {
     /// An entry: a hit.
     Entry,
+    /// A result that the server couldn't take, kept in this process: a hit too.
+    Outage,
     /// A run that another call had begun.
     Run,
 }
@@ -75,7 +77,7 @@ pub(crate) struct Run {
     pub(crate) leader: Option<Leader>,
     /// Where its result is stored, if it may be.
     pub(crate) target: Option<(Key, Ticket)>,
-    /// Whether there may be an entry already, which must not outlive a result that is not to be stored.
+    /// Whether there may be an entry already, which must not outlive a result that is not stored.
     pub(crate) replaces: bool,
 }
 
@@ -123,6 +125,8 @@ pub(crate) struct Write {
     pub(crate) packed: Packed,
     pub(crate) life: Option<Duration>,
     pub(crate) cost: Duration,
+    /// See [`Run::replaces`].
+    pub(crate) replaces: bool,
 }
 
 /// Waits for the end of a run: to lead it, or with its result if there is one to share.
