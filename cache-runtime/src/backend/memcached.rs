@@ -1,27 +1,28 @@
-//! Memcached: its commands, what its answers and errors mean, the connections they travel on, and
-//! which of several servers has which key.
-//!
-//! Of the memcache crate this uses the wire layer of the meta protocol. The crate's clients on top of
-//! it have one timeout for all calls, so none could keep a call's deadline, and don't let the server
-//! say which key an answer is for.
+//! Memcached: the connections that commands travel on, and which of several servers has which key. What
+//! is said over them is in `meta.rs`.
 
 use std::fmt;
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use memcache::exp::{
-    Error as Cause, MetaCommand, MetaCommandResult, MetaConnection, MetaOp, MetaResponse, ReturnCode,
-    parse_meta_result,
-};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Backend;
 use super::limits::{Limits, TIMEOUT};
-use super::pool::{Pool, Redo, dial, left};
+use super::pool::{Pool, Redo, dial};
+use super::wire::Wire;
 use crate::error::{Error, ErrorKind};
 use crate::url::{Host, Url};
 
+mod meta;
+#[cfg(feature = "tokio")]
+mod shared;
+
+use self::meta::{
+    Read, Request, add, answer, delete, done, exists, get, get_version, replace, set, value, versioned,
+    wire_key,
+};
 #[cfg(feature = "tokio")]
 use self::shared::AsyncPool;
 #[cfg(feature = "tokio")]
@@ -77,7 +78,7 @@ struct Server {
     port: u16,
     /// What tells the servers apart when keys are distributed.
     seed: u64,
-    pool: Pool<MetaConnection>,
+    pool: Pool<Wire>,
 }
 
 impl Memcached {
@@ -118,6 +119,9 @@ impl Memcached {
     /// The index of the server that has `key`: the one that scores highest for it, so that a server
     /// more or less moves only its own keys. The same on every machine, now and later.
     fn route(&self, key: &[u8]) -> usize {
+        if self.servers.len() == 1 {
+            return 0;
+        }
         let score = |index: &usize| xxh3_64_with_seed(key, self.servers[*index].seed);
         (0..self.servers.len()).max_by_key(score).unwrap_or(0)
     }
@@ -135,204 +139,104 @@ fn config(message: &str) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
-// ---- Commands and answers ----------------------------------------------------------------------
+// ---- Many at once ------------------------------------------------------------------------------
 
-/// What the server itself takes as a key is shorter than the contract's, and no white space.
-const MAX_KEY: usize = 250;
-
-/// Starts the keys that are hashed. A key that starts with it is hashed too, so none can pose as one.
-const HASHED: u8 = b'~';
-
-/// The longest lifetime that is sent. From 2038 on the server takes moments to be past, and for a
-/// cache a year is as good as for ever.
-const MAX_TTL: u64 = 365 * 86_400;
-
-/// Up to here a lifetime is sent as such; the server takes larger numbers to be moments.
-const MAX_RELATIVE: u64 = 30 * 86_400;
-
-/// Commands that are written before their answers are read. More might fill both ends' buffers, and
+/// Requests that are written before their answers are read. More might fill both ends' buffers, and
 /// then each end waits for the other to read.
 const CHUNK: usize = 256;
-
-struct Request {
-    key: Vec<u8>,
-    command: MetaCommand,
-}
-
-impl Request {
-    /// Every command asks for its key in the answer.
-    fn new(op: MetaOp, key: &[u8]) -> Self {
-        let key = wire_key(key);
-        Self { command: MetaCommand::new(op, key.as_slice()).flag("k"), key }
-    }
-
-    fn flag(mut self, flag: impl Into<Vec<u8>>) -> Self {
-        self.command = self.command.flag(flag);
-        self
-    }
-}
-
-fn get(key: &[u8]) -> Request {
-    Request::new(MetaOp::Get, key).flag("v")
-}
-
-/// Asks for the value's version too, by which the server knows whether it is still there.
-fn get_version(key: &[u8]) -> Request {
-    get(key).flag("c")
-}
-
-fn replace(key: &[u8], new: Bytes, ttl: Option<Duration>, version: u64) -> Request {
-    set(key, new, ttl).flag(format!("C{version}"))
-}
-
-fn exists(key: &[u8]) -> Request {
-    Request::new(MetaOp::Get, key)
-}
-
-fn set(key: &[u8], value: Bytes, ttl: Option<Duration>) -> Request {
-    let mut request = Request::new(MetaOp::Set, key);
-    request.command = request.command.value(value);
-    match ttl {
-        Some(ttl) => request.flag(format!("T{}", expiry(ttl, SystemTime::now()))),
-        None => request,
-    }
-}
-
-fn add(key: &[u8], value: Bytes, ttl: Option<Duration>) -> Request {
-    set(key, value, ttl).flag("ME")
-}
-
-fn delete(key: &[u8]) -> Request {
-    Request::new(MetaOp::Delete, key)
-}
-
-fn wire_key(key: &[u8]) -> Vec<u8> {
-    let fits = (1..=MAX_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
-    if fits && key[0] != HASHED {
-        return key.to_vec();
-    }
-    let mut hashed = vec![HASHED];
-    hashed.extend_from_slice(blake3::hash(key).to_hex().as_bytes());
-    hashed
-}
-
-/// One second more than asked: the server's clock ticks once a second, and its next tick may be near.
-fn expiry(ttl: Duration, now: SystemTime) -> u64 {
-    let rounded_up = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
-    let seconds = rounded_up.saturating_add(1).min(MAX_TTL);
-    if seconds <= MAX_RELATIVE {
-        return seconds;
-    }
-    now.duration_since(UNIX_EPOCH).map_or(MAX_RELATIVE, |now| now.as_secs() + seconds)
-}
 
 /// The requests for one server, and where their answers belong among all.
 struct Batch {
     server: usize,
     places: Vec<usize>,
-    keys: Vec<Vec<u8>>,
-    commands: Vec<MetaCommand>,
+    requests: Vec<Request>,
 }
 
 impl Memcached {
     fn batches(&self, requests: impl IntoIterator<Item = Request>) -> Vec<Batch> {
         let mut batches: Vec<Batch> = Vec::new();
-        for (place, Request { key, command }) in requests.into_iter().enumerate() {
-            let server = self.route(&key);
+        for (place, request) in requests.into_iter().enumerate() {
+            let server = self.route(request.key());
             let index = batches.iter().position(|batch| batch.server == server).unwrap_or_else(|| {
-                batches.push(Batch { server, places: Vec::new(), keys: Vec::new(), commands: Vec::new() });
+                batches.push(Batch { server, places: Vec::new(), requests: Vec::new() });
                 batches.len() - 1
             });
             batches[index].places.push(place);
-            batches[index].keys.push(key);
-            batches[index].commands.push(command);
+            batches[index].requests.push(request);
         }
         batches
     }
 }
 
+/// The bytes of requests that are sent together.
+fn joined(requests: &[Request]) -> Vec<u8> {
+    requests.iter().flat_map(|request| &request.bytes).copied().collect()
+}
+
 impl Batch {
-    /// The answers with their places. An answer to another key shows that the connection has lost
-    /// step, and fails the batch, so that neither is used.
-    fn read<T>(&self, answers: Vec<MetaResponse>, read: Read<T>) -> Result<Vec<(usize, T)>, Error> {
-        let mut values = Vec::with_capacity(answers.len());
-        for ((answer, key), place) in answers.into_iter().zip(&self.keys).zip(&self.places) {
-            let answer = parse_meta_result(answer).map_err(failure)?;
-            match &answer.key {
-                Some(echo) if echo == key => {}
-                // Older servers say nothing but `EN` on a miss.
-                None if answer.rc == ReturnCode::En => {}
-                _ => return Err(unexpected()),
-            }
-            values.push((*place, read(answer)?));
-        }
-        Ok(values)
-    }
-}
-
-type Read<T> = fn(MetaCommandResult) -> Result<T, Error>;
-
-fn value(answer: MetaCommandResult) -> Result<Option<Bytes>, Error> {
-    match answer.rc {
-        ReturnCode::Va => Ok(answer.value.map(Bytes::from)),
-        ReturnCode::En => Ok(None),
-        _ => Err(unexpected()),
-    }
-}
-
-fn versioned(answer: MetaCommandResult) -> Result<Option<(Bytes, u64)>, Error> {
-    let version = answer.cas;
-    let Some(value) = value(answer)? else { return Ok(None) };
-    Ok(Some((value, version.ok_or_else(unexpected)?)))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
-fn done(answer: MetaCommandResult) -> Result<bool, Error> {
-    match answer.rc {
-        ReturnCode::Hd => Ok(true),
-        ReturnCode::En | ReturnCode::Nf | ReturnCode::Ns | ReturnCode::Ex => Ok(false),
-        _ => Err(unexpected()),
+    /// The values with their places.
+    fn placed<T>(&self, values: Vec<T>) -> impl Iterator<Item = (usize, T)> {
+        self.places.iter().copied().zip(values)
     }
 }
 
 /// The values in the order of their requests.
-fn in_order<T>(mut answers: Vec<(usize, T)>) -> Vec<T> {
-    answers.sort_unstable_by_key(|(place, _)| *place);
-    answers.into_iter().map(|(_, value)| value).collect()
-}
-
-fn only<T>(mut answers: Vec<T>) -> Result<T, Error> {
-    answers.pop().ok_or_else(unexpected)
+fn in_order<T>(mut values: Vec<(usize, T)>) -> Vec<T> {
+    values.sort_unstable_by_key(|(place, _)| *place);
+    values.into_iter().map(|(_, value)| value).collect()
 }
 
 // ---- Blocking ----------------------------------------------------------------------------------
 
 impl Server {
-    fn connect(&self, deadline: Instant) -> Result<MetaConnection, Error> {
-        let stream = dial(&self.host, self.port, deadline).map_err(|error| failure(error.into()))?;
-        Ok(MetaConnection::from_stream(stream))
+    fn connect(&self, deadline: Instant) -> Result<Wire, Error> {
+        dial(&self.host, self.port, deadline).map(Wire::new).map_err(failure)
+    }
+
+    /// Asks on one connection, as `call` does it.
+    fn run<T>(
+        &self,
+        redo: Redo,
+        deadline: Instant,
+        call: impl FnMut(&mut Wire) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.pool.run(redo, deadline, || self.connect(deadline), call)
     }
 }
 
-impl Batch {
-    fn send<T>(
-        &self,
-        connection: &mut MetaConnection,
-        read: Read<T>,
-        deadline: Instant,
-    ) -> Result<Vec<(usize, T)>, Error> {
-        let mut answers = Vec::with_capacity(self.commands.len());
-        for commands in self.commands.chunks(CHUNK) {
-            connection.set_io_timeout(Some(left(deadline).map_err(|error| failure(error.into()))?));
-            answers.append(&mut connection.execute_batch(commands).map_err(failure)?);
+fn send(wire: &mut Wire, bytes: &[u8], deadline: Instant) -> Result<(), Error> {
+    wire.send(bytes, deadline).map_err(failure)
+}
+
+fn receive<T>(wire: &mut Wire, request: &Request, read: Read<T>) -> Result<T, Error> {
+    wire.receive(|cursor| answer(cursor, request.key())).map_err(failure)?.and_then(read)
+}
+
+fn send_many<T>(
+    wire: &mut Wire,
+    requests: &[Request],
+    read: Read<T>,
+    deadline: Instant,
+) -> Result<Vec<T>, Error> {
+    let mut values = Vec::with_capacity(requests.len());
+    for requests in requests.chunks(CHUNK) {
+        send(wire, &joined(requests), deadline)?;
+        for request in requests {
+            values.push(receive(wire, request, read)?);
         }
-        self.read(answers, read)
     }
+    Ok(values)
 }
 
 impl Memcached {
     fn ask<T>(&self, request: Request, redo: Redo, read: Read<T>, deadline: Instant) -> Result<T, Error> {
-        self.ask_many([request], redo, read, deadline).and_then(only)
+        let deadline = self.limits.deadline(deadline)?;
+        let server = &self.servers[self.route(request.key())];
+        let answer = server.run(redo, deadline, |wire| {
+            send(wire, &request.bytes, deadline)?;
+            receive(wire, &request, read)
+        });
+        answer.map_err(|error| error.at(&self.limits.place))
     }
 
     fn ask_many<T>(
@@ -343,15 +247,13 @@ impl Memcached {
         deadline: Instant,
     ) -> Result<Vec<T>, Error> {
         let deadline = self.limits.deadline(deadline)?;
-        let mut answers = Vec::new();
+        let mut all = Vec::new();
         for batch in self.batches(requests) {
-            let server = &self.servers[batch.server];
-            let connect = || server.connect(deadline);
-            let sent =
-                server.pool.run(redo, deadline, connect, |connection| batch.send(connection, read, deadline));
-            answers.append(&mut sent.map_err(|error| error.at(&self.limits.place))?);
+            let sent = self.servers[batch.server]
+                .run(redo, deadline, |wire| send_many(wire, &batch.requests, read, deadline));
+            all.extend(batch.placed(sent.map_err(|error| error.at(&self.limits.place))?));
         }
-        Ok(in_order(answers))
+        Ok(in_order(all))
     }
 }
 
@@ -366,7 +268,7 @@ impl Backend for Memcached {
 
     fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
         self.limits.admit(&value)?;
-        self.ask(set(key, value, ttl), Redo::Once, done, deadline).map(drop)
+        self.ask(set(key, &value, ttl), Redo::Once, done, deadline).map(drop)
     }
 
     /// With `replace` the operation that gives another answer when it is done twice: the second would find
@@ -377,7 +279,7 @@ impl Backend for Memcached {
         if self.ask(exists(key), Redo::Once, done, deadline)? {
             return Ok(false);
         }
-        self.ask(add(key, value, ttl), Redo::Never, done, deadline)
+        self.ask(add(key, &value, ttl), Redo::Never, done, deadline)
     }
 
     /// Once only, like `add`.
@@ -392,7 +294,7 @@ impl Backend for Memcached {
         self.limits.admit(&new)?;
         match self.ask(get_version(key), Redo::Once, versioned, deadline)? {
             Some((value, version)) if value == old => {
-                self.ask(replace(key, new, ttl, version), Redo::Never, done, deadline)
+                self.ask(replace(key, &new, ttl, version), Redo::Never, done, deadline)
             }
             _ => Ok(false),
         }
@@ -415,235 +317,19 @@ impl Backend for Memcached {
     }
 }
 
-// ---- Async -------------------------------------------------------------------------------------
-
-#[cfg(feature = "tokio")]
-mod shared {
-    use std::future::poll_fn;
-    use std::task::Poll;
-
-    use memcache::exp::AsyncMetaConnection;
-    use tokio::sync::Semaphore;
-    use tokio::time::timeout_at;
-
-    use super::*;
-    use crate::backend::pool::{Idle, Member};
-    use crate::backend::{AsyncBackend, BoxFuture};
-
-    /// The connections of one runtime to one server. A future dropped on the way drops its connection,
-    /// and with it the answer that may still come.
-    pub(super) struct AsyncPool {
-        idle: Idle<AsyncMetaConnection>,
-        slots: Semaphore,
-    }
-
-    impl Server {
-        async fn connect_async(&self) -> Result<AsyncMetaConnection, Error> {
-            AsyncMetaConnection::connect((self.host.as_str(), self.port)).await.map_err(failure)
-        }
-    }
-
-    impl Batch {
-        async fn send_async<T>(
-            &self,
-            connection: &mut AsyncMetaConnection,
-            read: Read<T>,
-        ) -> Result<Vec<(usize, T)>, Error> {
-            let mut answers = Vec::with_capacity(self.commands.len());
-            for commands in self.commands.chunks(CHUNK) {
-                answers.append(&mut connection.execute_batch(commands).await.map_err(failure)?);
-            }
-            self.read(answers, read)
-        }
-    }
-
-    impl Memcached {
-        async fn ask_async<T>(
-            &self,
-            request: Request,
-            redo: Redo,
-            read: Read<T>,
-            deadline: Instant,
-        ) -> Result<T, Error> {
-            self.ask_many_async([request], redo, read, deadline).await.and_then(only)
-        }
-
-        async fn ask_many_async<T>(
-            &self,
-            requests: impl IntoIterator<Item = Request>,
-            redo: Redo,
-            read: Read<T>,
-            deadline: Instant,
-        ) -> Result<Vec<T>, Error> {
-            let deadline = self.limits.deadline(deadline)?;
-            let pools = self.shared.get(|| self.async_pools())?;
-            let batches = self.batches(requests);
-            let sent =
-                batches.iter().map(|batch| self.run(&pools[batch.server], batch, redo, read)).collect();
-            let Ok(sent) = timeout_at(deadline.into(), all(sent)).await else {
-                return Err(self.limits.timed_out());
-            };
-            let mut answers = Vec::new();
-            for sent in sent {
-                answers.append(&mut sent.map_err(|error| error.at(&self.limits.place))?);
-            }
-            Ok(in_order(answers))
-        }
-
-        fn async_pools(&self) -> Vec<AsyncPool> {
-            let pool = |_: &Server| AsyncPool { idle: Idle::new(), slots: Semaphore::new(self.limits.pool) };
-            self.servers.iter().map(pool).collect()
-        }
-
-        /// As `Pool::run`.
-        async fn run<T>(
-            &self,
-            pool: &AsyncPool,
-            batch: &Batch,
-            redo: Redo,
-            read: Read<T>,
-        ) -> Result<Vec<(usize, T)>, Error> {
-            let _slot = pool.slots.acquire().await;
-            if let Some(mut member) = pool.idle.take() {
-                match batch.send_async(&mut member.connection, read).await {
-                    Err(error) if redo.applies(&error) => pool.idle.forget(&member),
-                    result => return pool.idle.settle(member, result),
-                }
-            }
-            let mut member = Member::new(self.servers[batch.server].connect_async().await?);
-            let result = batch.send_async(&mut member.connection, read).await;
-            pool.idle.settle(member, result)
-        }
-    }
-
-    /// Awaits all at once: several servers take one round trip's time.
-    async fn all<T>(calls: Vec<impl Future<Output = T>>) -> Vec<T> {
-        let mut calls: Vec<_> = calls.into_iter().map(|call| (Box::pin(call), None)).collect();
-        poll_fn(|context| {
-            for (call, output) in calls.iter_mut().filter(|(_, output)| output.is_none()) {
-                if let Poll::Ready(ready) = call.as_mut().poll(context) {
-                    *output = Some(ready);
-                }
-            }
-            if calls.iter().all(|(_, output)| output.is_some()) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        calls.into_iter().filter_map(|(_, output)| output).collect()
-    }
-
-    impl AsyncBackend for Memcached {
-        fn get<'a>(
-            &'a self,
-            key: &'a [u8],
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
-            Box::pin(self.ask_async(get(key), Redo::Once, value, deadline))
-        }
-
-        fn get_many<'a>(
-            &'a self,
-            keys: &'a [&'a [u8]],
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
-            Box::pin(self.ask_many_async(keys.iter().map(|key| get(key)), Redo::Once, value, deadline))
-        }
-
-        fn set<'a>(
-            &'a self,
-            key: &'a [u8],
-            value: Bytes,
-            ttl: Option<Duration>,
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<(), Error>> {
-            Box::pin(async move {
-                self.limits.admit(&value)?;
-                self.ask_async(set(key, value, ttl), Redo::Once, done, deadline).await.map(drop)
-            })
-        }
-
-        /// Once only, as the blocking `add` says.
-        fn add<'a>(
-            &'a self,
-            key: &'a [u8],
-            value: Bytes,
-            ttl: Option<Duration>,
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<bool, Error>> {
-            Box::pin(async move {
-                self.limits.admit(&value)?;
-                if self.ask_async(exists(key), Redo::Once, done, deadline).await? {
-                    return Ok(false);
-                }
-                self.ask_async(add(key, value, ttl), Redo::Never, done, deadline).await
-            })
-        }
-
-        /// Once only, like `add`.
-        fn replace<'a>(
-            &'a self,
-            key: &'a [u8],
-            old: &'a [u8],
-            new: Bytes,
-            ttl: Option<Duration>,
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<bool, Error>> {
-            Box::pin(async move {
-                self.limits.admit(&new)?;
-                match self.ask_async(get_version(key), Redo::Once, versioned, deadline).await? {
-                    Some((value, version)) if value == old => {
-                        self.ask_async(replace(key, new, ttl, version), Redo::Never, done, deadline).await
-                    }
-                    _ => Ok(false),
-                }
-            })
-        }
-
-        fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
-            Box::pin(self.ask_async(delete(key), Redo::Once, done, deadline))
-        }
-
-        fn max_value_len(&self) -> usize {
-            self.limits.max_value
-        }
-
-        fn servers(&self) -> usize {
-            self.servers.len()
-        }
-
-        fn server_of(&self, key: &[u8]) -> usize {
-            self.route(&wire_key(key))
-        }
-    }
-}
-
 // ---- Errors ------------------------------------------------------------------------------------
 
 fn unexpected() -> Error {
     Error::new(ErrorKind::Protocol, "the server's answer doesn't fit the command")
 }
 
-fn failure(error: Cause) -> Error {
-    let kind = kind(&error);
-    let message = match kind {
-        ErrorKind::Timeout => "no answer within the deadline".to_owned(),
-        ErrorKind::Protocol => format!("{error}; the meta commands of Memcached 1.6 are needed"),
-        _ => error.to_string(),
-    };
-    Error::new(kind, message).with_source(error)
-}
-
-fn kind(error: &Cause) -> ErrorKind {
-    match error {
-        Cause::Io(io) if matches!(io.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
-            ErrorKind::Timeout
+/// What went wrong with a connection.
+fn failure(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            Error::new(ErrorKind::Timeout, "no answer within the deadline").with_source(error)
         }
-        Cause::Io(_) => ErrorKind::Unavailable,
-        Cause::Server(message) if message.contains("too large") => ErrorKind::TooLarge,
-        Cause::Rejected(message) if message.contains("unauthenticated") => ErrorKind::Denied,
-        // How servers without the meta commands, and other servers, answer one.
-        Cause::Rejected(message) if message == "ERROR" => ErrorKind::Protocol,
-        Cause::Server(_) | Cause::Rejected(_) => ErrorKind::Server,
-        _ => ErrorKind::Protocol,
+        _ => Error::new(ErrorKind::Unavailable, error.to_string()).with_source(error),
     }
 }
 
@@ -702,61 +388,6 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_fit_go_as_they_are() {
-        let longest = [b'k'; 250];
-        for key in [&b"user:1"[..], b"!", b"a~b", &longest] {
-            assert_eq!(wire_key(key), key);
-        }
-    }
-
-    #[test]
-    fn other_keys_are_hashed_and_never_meet() {
-        let too_long = [b'k'; 251];
-        let pretender = wire_key(b"");
-        assert_eq!(pretender, b"~af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
-        let keys = [&b""[..], &pretender, b"~", b" ", b"a b", b"a\r\nb", b"\0", &[0xff], &too_long];
-        let mut hashed: Vec<_> = keys.iter().map(|key| wire_key(key)).collect();
-        assert!(hashed.iter().all(|key| key.len() == 65 && key[0] == HASHED));
-        hashed.sort();
-        hashed.dedup();
-        assert_eq!(hashed.len(), keys.len());
-    }
-
-    #[test]
-    fn lifetimes_are_rounded_up_and_bounded() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        assert_eq!(expiry(Duration::ZERO, now), 1);
-        assert_eq!(expiry(Duration::from_millis(1), now), 2);
-        assert_eq!(expiry(Duration::from_secs(60), now), 61);
-        assert_eq!(expiry(Duration::from_secs(MAX_RELATIVE - 1), now), MAX_RELATIVE);
-        assert_eq!(expiry(Duration::from_secs(MAX_RELATIVE), now), 1_000_000_000 + MAX_RELATIVE + 1);
-        assert_eq!(expiry(Duration::MAX, now), 1_000_000_000 + MAX_TTL);
-    }
-
-    #[test]
-    fn requests_are_what_the_protocol_says() {
-        let wire = |request: Request| String::from_utf8(request.command.encode().unwrap()).unwrap();
-        assert_eq!(wire(get(b"a")), "mg a k v\r\n");
-        assert_eq!(wire(exists(b"a")), "mg a k\r\n");
-        assert_eq!(wire(set(b"a", Bytes::new(), None)), "ms a 0 k\r\n\r\n");
-        assert_eq!(wire(add(b"a", "xy".into(), Some(Duration::from_secs(9)))), "ms a 2 k T10 ME\r\nxy\r\n");
-        assert_eq!(wire(get_version(b"a")), "mg a k v c\r\n");
-        assert_eq!(wire(replace(b"a", "xy".into(), None, 7)), "ms a 2 k C7\r\nxy\r\n");
-        assert_eq!(wire(delete(b"a")), "md a k\r\n");
-    }
-
-    #[test]
-    fn an_answer_for_another_key_is_refused() {
-        let batch = &memcached("memcached://a").batches([exists(b"a")])[0];
-        let read = |line: &[u8]| batch.read(vec![MetaResponse::parse_header(line).unwrap()], done);
-        assert_eq!(read(b"HD ka").unwrap(), [(0, true)]);
-        assert_eq!(read(b"EN").unwrap(), [(0, false)]);
-        for line in [&b"HD kb"[..], b"EN kb", b"HD", b"VA 0 ka"] {
-            assert_eq!(read(line).unwrap_err().kind(), ErrorKind::Protocol);
-        }
-    }
-
-    #[test]
     fn batches_go_by_server_and_come_back_in_order() {
         let three = memcached("memcached://cache1,cache2,cache3");
         let batches = three.batches((0..100_u32).map(|n| get(n.to_string().as_bytes())));
@@ -766,22 +397,14 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_their_kinds() {
-        for (line, kind) in [
-            ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge),
-            ("SERVER_ERROR out of memory storing object", ErrorKind::Server),
-            ("CLIENT_ERROR bad data chunk", ErrorKind::Server),
-            ("CLIENT_ERROR unauthenticated", ErrorKind::Denied),
-            ("ERROR", ErrorKind::Protocol),
-            ("HTTP/1.1 400 Bad Request", ErrorKind::Protocol),
+    fn failures_have_their_kinds() {
+        for (io, kind) in [
+            (io::ErrorKind::TimedOut, ErrorKind::Timeout),
+            (io::ErrorKind::WouldBlock, ErrorKind::Timeout),
+            (io::ErrorKind::UnexpectedEof, ErrorKind::Unavailable),
+            (io::ErrorKind::ConnectionRefused, ErrorKind::Unavailable),
         ] {
-            let error = MetaResponse::parse_header(line.as_bytes()).unwrap_err();
-            assert_eq!(failure(error).kind(), kind, "{line}");
+            assert_eq!(failure(io.into()).kind(), kind);
         }
-        assert_eq!(failure(io::Error::from(io::ErrorKind::TimedOut).into()).kind(), ErrorKind::Timeout);
-        assert_eq!(
-            failure(io::Error::from(io::ErrorKind::UnexpectedEof).into()).kind(),
-            ErrorKind::Unavailable
-        );
     }
 }

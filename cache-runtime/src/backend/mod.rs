@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind};
 
 pub(crate) mod adapt;
 #[cfg(any(feature = "redis", feature = "memcached"))]
+mod inbox;
+#[cfg(any(feature = "redis", feature = "memcached"))]
 mod limits;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
@@ -23,7 +25,7 @@ mod per_runtime;
 mod pool;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "memcached"))]
 mod wire;
 
 /// A boxed future, as [`AsyncBackend`] returns them: a network call dwarfs the box.

@@ -6,10 +6,10 @@
 
 use std::convert::identity;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
-use ::redis::{Cmd, ConnectionAddr, ErrorKind as Cause, Parser, RedisError, ServerErrorKind, Value, cmd};
+use ::redis::{Cmd, ConnectionAddr, ErrorKind as Cause, RedisError, ServerErrorKind, Value, cmd};
 use bytes::Bytes;
 
 use super::Backend;
@@ -18,6 +18,10 @@ use super::pool::{Pool, Redo, dial, left};
 use super::wire::Wire;
 use crate::error::{Error, ErrorKind};
 use crate::url::{Host, Url};
+
+mod reply;
+#[cfg(feature = "tokio")]
+mod shared;
 
 #[cfg(feature = "tokio")]
 use self::shared::Shared;
@@ -247,8 +251,8 @@ fn any(answer: Value) -> Result<bool, Error> {
 type Judged<T> = Result<Result<T, Error>, Error>;
 
 /// An answer that doesn't fit the command shows that the connection has lost step.
-fn judge<T>(answer: Result<Value, RedisError>, read: impl Fn(Value) -> Result<T, Error>) -> Judged<T> {
-    match answer.map_err(failure)?.extract_error() {
+fn judge<T>(answer: Value, read: impl Fn(Value) -> Result<T, Error>) -> Judged<T> {
+    match answer.extract_error() {
         Ok(value) => read(value).map(Ok),
         Err(said) => Ok(Err(failure(said))),
     }
@@ -257,23 +261,18 @@ fn judge<T>(answer: Result<Value, RedisError>, read: impl Fn(Value) -> Result<T,
 // ---- Blocking ----------------------------------------------------------------------------------
 
 /// One connection, logged in.
-struct Connection {
-    wire: Wire,
-    parser: Parser,
-}
+struct Connection(Wire);
 
 impl Connection {
-    fn ask(&mut self, request: &[u8], deadline: Instant) -> Result<Value, RedisError> {
-        let wire = self.wire.until(deadline);
-        wire.write_all(request)?;
-        self.parser.parse_value(wire)
+    fn ask(&mut self, request: &[u8], deadline: Instant) -> Result<Value, Error> {
+        self.0.send(request, deadline).map_err(|error| failure(error.into()))?;
+        self.0.receive(reply::reply).map_err(|error| failure(error.into()))?
     }
 }
 
 impl Server {
     fn connect(&self, deadline: Instant) -> Result<Connection, Error> {
-        let wire = self.dial(deadline).map_err(|error| failure(error.into()))?;
-        let mut connection = Connection { wire, parser: Parser::new() };
+        let mut connection = Connection(self.dial(deadline).map_err(|error| failure(error.into()))?);
         for command in &self.login {
             welcome(connection.ask(&command.get_packed_command(), deadline))?;
         }
@@ -282,9 +281,9 @@ impl Server {
 
     fn dial(&self, deadline: Instant) -> io::Result<Wire> {
         match &self.address {
-            ConnectionAddr::Tcp(host, port) => Ok(Wire::new(dial(host, *port, deadline)?, deadline)),
+            ConnectionAddr::Tcp(host, port) => Ok(Wire::new(dial(host, *port, deadline)?)),
             #[cfg(unix)]
-            ConnectionAddr::Unix(path) => Ok(Wire::new(dial_unix(path, deadline)?, deadline)),
+            ConnectionAddr::Unix(path) => Ok(Wire::new(dial_unix(path, deadline)?)),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -311,7 +310,7 @@ impl Redis {
         let deadline = self.server.limits.deadline(deadline)?;
         let request = command.get_packed_command();
         let connect = || self.server.connect(deadline);
-        let call = |connection: &mut Connection| judge(connection.ask(&request, deadline), &read);
+        let call = |connection: &mut Connection| judge(connection.ask(&request, deadline)?, &read);
         let answer = self.pool.run(redo, deadline, connect, call);
         answer.and_then(identity).map_err(|error| error.at(&self.server.limits.place))
     }
@@ -370,225 +369,6 @@ impl Backend for Redis {
     }
 }
 
-// ---- Async -------------------------------------------------------------------------------------
-
-#[cfg(feature = "tokio")]
-mod shared {
-    use std::sync::Mutex;
-
-    use ::redis::aio::MultiplexedConnection;
-    use ::redis::io::tcp::TcpSettings;
-    use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo};
-    use tokio::time::timeout_at;
-
-    use super::*;
-    use crate::backend::pool::lock;
-    use crate::backend::{AsyncBackend, BoxFuture};
-
-    /// Requests that may wait to be written; more wait in their own tasks, which costs a wake-up each.
-    const QUEUE: usize = 1024;
-
-    /// The connection that all calls of one runtime share.
-    #[derive(Default)]
-    pub(super) struct Shared {
-        live: Mutex<Option<Live>>,
-        connecting: tokio::sync::Mutex<()>,
-    }
-
-    #[derive(Clone)]
-    struct Live {
-        connection: MultiplexedConnection,
-        /// Tells it from the one that replaces it.
-        opened: Instant,
-    }
-
-    impl Shared {
-        /// The connection, and whether it was there before. One call connects while the others wait.
-        async fn connection(&self, server: &Server) -> Result<(Live, bool), Error> {
-            if let Some(live) = self.live() {
-                return Ok((live, true));
-            }
-            let _turn = self.connecting.lock().await;
-            if let Some(live) = self.live() {
-                return Ok((live, true));
-            }
-            let live = Live { connection: server.connect_async().await?, opened: Instant::now() };
-            *lock(&self.live) = Some(live.clone());
-            Ok((live, false))
-        }
-
-        fn live(&self) -> Option<Live> {
-            lock(&self.live).clone()
-        }
-
-        /// Sends nothing more over `broken`. The calls that still wait on it may get their answers.
-        fn replace(&self, broken: &Live) {
-            lock(&self.live).take_if(|live| live.opened == broken.opened);
-        }
-    }
-
-    impl Server {
-        async fn connect_async(&self) -> Result<MultiplexedConnection, Error> {
-            let settings = AsyncConnectionConfig::new()
-                // Each call has a deadline of its own.
-                .set_connection_timeout(None)
-                .set_response_timeout(None)
-                .set_pipeline_buffer_size(QUEUE);
-            let client = self.client().map_err(failure)?;
-            let mut connection =
-                client.get_multiplexed_async_connection_with_config(&settings).await.map_err(failure)?;
-            for command in &self.login {
-                welcome(connection.send_packed_command(command).await)?;
-            }
-            Ok(connection)
-        }
-
-        fn client(&self) -> Result<Client, RedisError> {
-            let info = self.address.clone().into_connection_info()?;
-            let login = info.redis_settings().clone().set_skip_set_lib_name();
-            let tcp = TcpSettings::default().set_nodelay(true);
-            Client::open(info.set_redis_settings(login).set_tcp_settings(tcp))
-        }
-    }
-
-    impl Redis {
-        async fn ask_async<T>(
-            &self,
-            command: &Cmd,
-            redo: Redo,
-            read: impl Fn(Value) -> Result<T, Error>,
-            deadline: Instant,
-        ) -> Result<T, Error> {
-            let deadline = self.server.limits.deadline(deadline)?;
-            let answer = self.run(command, redo, &read, deadline).await;
-            answer.and_then(identity).map_err(|error| error.at(&self.server.limits.place))
-        }
-
-        /// As `Pool::run`.
-        async fn run<T>(
-            &self,
-            command: &Cmd,
-            redo: Redo,
-            read: &impl Fn(Value) -> Result<T, Error>,
-            deadline: Instant,
-        ) -> Judged<T> {
-            let shared = self.shared.get(Shared::default)?;
-            let (live, used) = self.within(deadline, shared.connection(&self.server)).await?;
-            match self.send(&shared, live, command, read, deadline).await {
-                Err(error) if used && redo.applies(&error) => {}
-                answer => return answer,
-            }
-            let (live, _) = self.within(deadline, shared.connection(&self.server)).await?;
-            self.send(&shared, live, command, read, deadline).await
-        }
-
-        /// A future dropped here leaves its answer to the connection, which throws it away.
-        async fn send<T>(
-            &self,
-            shared: &Shared,
-            mut live: Live,
-            command: &Cmd,
-            read: &impl Fn(Value) -> Result<T, Error>,
-            deadline: Instant,
-        ) -> Judged<T> {
-            let answer = live.connection.send_packed_command(command);
-            let answer = self.within(deadline, async { judge(answer.await, read) }).await;
-            if answer.is_err() {
-                // A timeout too: the line may be dead without anybody knowing.
-                shared.replace(&live);
-            }
-            answer
-        }
-
-        async fn within<T>(
-            &self,
-            deadline: Instant,
-            work: impl Future<Output = Result<T, Error>>,
-        ) -> Result<T, Error> {
-            timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(self.server.limits.timed_out()))
-        }
-    }
-
-    impl AsyncBackend for Redis {
-        fn get<'a>(
-            &'a self,
-            key: &'a [u8],
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
-            Box::pin(async move { self.ask_async(&get(key), Redo::Once, one, deadline).await })
-        }
-
-        fn get_many<'a>(
-            &'a self,
-            keys: &'a [&'a [u8]],
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
-            Box::pin(async move {
-                if keys.is_empty() {
-                    return Ok(Vec::new());
-                }
-                self.ask_async(&get_many(keys), Redo::Once, many(keys.len()), deadline).await
-            })
-        }
-
-        fn set<'a>(
-            &'a self,
-            key: &'a [u8],
-            value: Bytes,
-            ttl: Option<Duration>,
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<(), Error>> {
-            Box::pin(async move {
-                self.server.limits.admit(&value)?;
-                self.ask_async(&set(key, &value, ttl), Redo::Once, stored, deadline).await.map(drop)
-            })
-        }
-
-        /// Once only, as the blocking `add` says.
-        fn add<'a>(
-            &'a self,
-            key: &'a [u8],
-            value: Bytes,
-            ttl: Option<Duration>,
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<bool, Error>> {
-            Box::pin(async move {
-                self.server.limits.admit(&value)?;
-                if self.ask_async(&exists(key), Redo::Once, any, deadline).await? {
-                    return Ok(false);
-                }
-                self.ask_async(&add(key, &value, ttl), Redo::Never, stored, deadline).await
-            })
-        }
-
-        /// Once only, like `add`.
-        fn replace<'a>(
-            &'a self,
-            key: &'a [u8],
-            old: &'a [u8],
-            new: Bytes,
-            ttl: Option<Duration>,
-            deadline: Instant,
-        ) -> BoxFuture<'a, Result<bool, Error>> {
-            Box::pin(async move {
-                self.server.limits.admit(&new)?;
-                if !self.ask_async(&exists(key), Redo::Once, any, deadline).await? {
-                    return Ok(false);
-                }
-                self.ask_async(&replace(key, old, &new, ttl), Redo::Never, stored, deadline).await
-            })
-        }
-
-        fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
-            Box::pin(async move { self.ask_async(&delete(key), Redo::Once, any, deadline).await })
-        }
-
-        fn max_value_len(&self) -> usize {
-            self.server.limits.max_value
-        }
-    }
-}
-
 // ---- Errors ------------------------------------------------------------------------------------
 
 fn unexpected() -> Error {
@@ -606,21 +386,20 @@ fn failure(error: RedisError) -> Error {
 
 /// Checks the answer to a login command. What the server says to one is not repeated: servers
 /// without `AUTH`, and proxies, answer with the command's arguments.
-fn welcome(answer: Result<Value, RedisError>) -> Result<(), Error> {
-    let error = match answer.and_then(Value::extract_error) {
+fn welcome(answer: Result<Value, Error>) -> Result<(), Error> {
+    let said = match answer {
         Ok(Value::Okay) => return Ok(()),
-        Ok(_) => return Err(unexpected()),
-        Err(error) => error,
-    };
-    match kind(&error) {
-        ErrorKind::Protocol => Err(unexpected()),
-        ErrorKind::Server | ErrorKind::Denied => {
-            let blames_login = ["AUTH", "password"].iter().any(|word| error.to_string().contains(word));
-            let kind = if blames_login { ErrorKind::Denied } else { kind(&error) };
-            Err(Error::new(kind, "the server refused the user, the password or the database"))
+        Ok(answer) => answer.extract_error().err(),
+        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
+            return Err(error);
         }
-        _ => Err(failure(error)),
-    }
+        // What it quotes may be the password.
+        Err(_) => None,
+    };
+    let Some(error) = said else { return Err(unexpected()) };
+    let blames_login = ["AUTH", "password"].iter().any(|word| error.to_string().contains(word));
+    let kind = if blames_login { ErrorKind::Denied } else { kind(&error) };
+    Err(Error::new(kind, "the server refused the user, the password or the database"))
 }
 
 fn kind(error: &RedisError) -> ErrorKind {
@@ -704,9 +483,8 @@ mod tests {
         assert_eq!(millis(Duration::MAX), 3_153_600_000_000);
     }
 
-    fn said(line: &str) -> RedisError {
-        let answer = ::redis::parse_redis_value(line.as_bytes()).and_then(Value::extract_error);
-        answer.expect_err(line)
+    fn answer(line: &str) -> Result<Value, RedisError> {
+        ::redis::parse_redis_value(line.as_bytes())
     }
 
     #[test]
@@ -724,7 +502,8 @@ mod tests {
             ("$5\r\nhello__", ErrorKind::Protocol),
             ("$5\r\nhe", ErrorKind::Unavailable),
         ] {
-            assert_eq!(failure(said(line)).kind(), kind, "{line}");
+            let said = answer(line).and_then(Value::extract_error).expect_err(line);
+            assert_eq!(failure(said).kind(), kind, "{line}");
         }
         for io in [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock] {
             assert_eq!(failure(io::Error::from(io).into()).kind(), ErrorKind::Timeout);
@@ -744,7 +523,7 @@ mod tests {
             ("-ERR max number of clients reached\r\n", ErrorKind::Server),
             ("-ERR DB index is out of range\r\n", ErrorKind::Server),
         ] {
-            let error = welcome(Err(said(line))).expect_err(line);
+            let error = welcome(Ok(answer(line).unwrap())).expect_err(line);
             assert_eq!(error.kind(), kind, "{line}");
             assert!(!format!("{error} {error:?}").contains("s3cret"));
         }

@@ -1,15 +1,21 @@
-//! A socket on which every single read and write ends at the deadline of the call.
+//! A blocking connection on which a question and its answer end at the deadline of the call.
 //!
-//! redis-rs's own blocking connection has timeouts per read: an answer that trickles in, or a large
-//! one on a slow line, may take any number of them. Its parser reads from whatever it is given.
+//! Timeouts per read, as sockets have them, let an answer that trickles in, or a large one on a slow
+//! line, take any number of them. Knows no protocol.
 
-use std::io::{self, Read, Write};
+use std::io::{
+    self,
+    ErrorKind::{Interrupted, UnexpectedEof},
+    Read, Write,
+};
 use std::net::TcpStream;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use super::inbox::{Cursor, Inbox, Stop};
 use super::pool::left;
+use crate::error::Error;
 
 /// How much later than asked a socket may time out, for the sake of not setting it before each call:
 /// calls mostly have the same time, so that a timeout once set fits the next call too.
@@ -37,51 +43,109 @@ impl Socket for UnixStream {
 
 pub(crate) struct Wire {
     socket: Box<dyn Socket>,
+    inbox: Inbox,
     deadline: Instant,
     /// The timeout that is set on the socket.
     armed: Duration,
 }
 
 impl Wire {
-    pub(crate) fn new(socket: impl Socket + 'static, deadline: Instant) -> Self {
-        Self { socket: Box::new(socket), deadline, armed: Duration::ZERO }
+    pub(crate) fn new(socket: impl Socket + 'static) -> Self {
+        Self {
+            socket: Box::new(socket),
+            inbox: Inbox::default(),
+            deadline: Instant::now(),
+            armed: Duration::ZERO,
+        }
     }
 
-    /// The same socket for a call that ends at `deadline`.
-    pub(crate) fn until(&mut self, deadline: Instant) -> &mut Self {
+    /// Sends the beginning of a call that ends at `deadline`.
+    pub(crate) fn send(&mut self, request: &[u8], deadline: Instant) -> io::Result<()> {
         self.deadline = deadline;
-        self
+        let mut rest = request;
+        while !rest.is_empty() {
+            self.arm()?;
+            match self.socket.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = &rest[written..],
+                // On Linux a socket with a timeout reports every signal, even a debugger's.
+                Err(error) if error.kind() == Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
-    fn arm(&mut self) -> io::Result<&mut dyn Socket> {
+    /// Reads until `parser` has what it wants. Outside, what went wrong with the socket.
+    pub(crate) fn receive<T>(
+        &mut self,
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> io::Result<Result<T, Error>> {
+        loop {
+            match self.inbox.take(&parser) {
+                Ok(Some(answer)) => return Ok(Ok(answer)),
+                Ok(None) => self.read()?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        self.arm()?;
+        match self.socket.read(self.inbox.space()) {
+            Ok(0) => return Err(UnexpectedEof.into()),
+            Ok(read) => self.inbox.fill(read),
+            Err(error) if error.kind() == Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self) -> io::Result<()> {
         let left = left(self.deadline)?;
         if !(left..left + 2 * SLACK).contains(&self.armed) {
             self.armed = left + SLACK;
             self.socket.set_timeouts(self.armed)?;
         }
-        Ok(&mut *self.socket)
+        Ok(())
     }
 }
 
-impl Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+/// A connection for async calls. Their deadline is a timer around them.
+#[cfg(all(feature = "tokio", feature = "memcached"))]
+pub(crate) struct AsyncWire {
+    socket: tokio::net::TcpStream,
+    inbox: Inbox,
+}
+
+#[cfg(all(feature = "tokio", feature = "memcached"))]
+impl AsyncWire {
+    pub(crate) async fn connect(host: &str, port: u16) -> io::Result<Self> {
+        let socket = tokio::net::TcpStream::connect((host, port)).await?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket, inbox: Inbox::default() })
+    }
+
+    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        tokio::io::AsyncWriteExt::write_all(&mut self.socket, request).await
+    }
+
+    /// As [`Wire::receive`].
+    pub(crate) async fn receive<T>(
+        &mut self,
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, Stop>,
+    ) -> io::Result<Result<T, Error>> {
         loop {
-            match self.arm()?.read(buffer) {
-                // On Linux a socket with a timeout reports every signal, even a debugger's.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+            match self.inbox.take(&parser) {
+                Ok(Some(answer)) => return Ok(Ok(answer)),
+                Ok(None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            match tokio::io::AsyncReadExt::read(&mut self.socket, self.inbox.space()).await? {
+                0 => return Err(UnexpectedEof.into()),
+                read => self.inbox.fill(read),
             }
         }
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.arm()?.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.arm()?.flush()
     }
 }
 
@@ -107,8 +171,9 @@ mod tests {
             }
         });
         let start = Instant::now();
-        let mut wire = Wire::new(client, start + Duration::from_millis(100));
-        let error = wire.read_exact(&mut [0; 1000]).unwrap_err();
+        let mut wire = Wire::new(client);
+        wire.send(b"", start + Duration::from_millis(100)).unwrap();
+        let error = wire.receive(|cursor| cursor.value(1000)).unwrap_err();
         assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
         assert!(start.elapsed() < Duration::from_millis(180), "{:?}", start.elapsed());
     }
@@ -116,13 +181,15 @@ mod tests {
     #[test]
     fn a_later_deadline_holds_for_the_next_call() {
         let (client, mut server) = pair();
-        let mut wire = Wire::new(client, Instant::now() + Duration::from_millis(10));
-        assert!(wire.read(&mut [0]).is_err());
+        let mut wire = Wire::new(client);
+        let empty = |cursor: &mut Cursor<'_>| cursor.line().map(<[u8]>::len);
+        wire.send(b"?", Instant::now() + Duration::from_millis(10)).unwrap();
+        assert!(wire.receive(empty).is_err());
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(60));
-            server.write_all(b"x")
+            server.write_all(b"\r\n")
         });
-        let later = Instant::now() + Duration::from_secs(5);
-        assert_eq!(wire.until(later).read(&mut [0]).unwrap(), 1);
+        wire.send(b"?", Instant::now() + Duration::from_secs(5)).unwrap();
+        assert_eq!(wire.receive(empty).unwrap().unwrap(), 0);
     }
 }

@@ -1,0 +1,203 @@
+//! The async side: as many connections per runtime and server as calls are under way, up to the pool's size.
+
+use std::future::poll_fn;
+use std::slice;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+
+use super::*;
+use crate::backend::pool::{Idle, Member};
+use crate::backend::wire::AsyncWire;
+use crate::backend::{AsyncBackend, BoxFuture};
+
+/// The connections of one runtime to one server. A future dropped on the way drops its connection,
+/// and with it the answer that may still come.
+pub(super) struct AsyncPool {
+    idle: Idle<AsyncWire>,
+    slots: Semaphore,
+}
+
+impl AsyncPool {
+    fn new(size: usize) -> Self {
+        Self { idle: Idle::new(), slots: Semaphore::new(size) }
+    }
+
+    /// As [`Pool::run`], for what `requests` ask of `server`.
+    async fn run<T>(
+        &self,
+        server: &Server,
+        requests: &[Request],
+        redo: Redo,
+        read: Read<T>,
+    ) -> Result<Vec<T>, Error> {
+        let _slot = self.slots.acquire().await;
+        if let Some(mut member) = self.idle.take() {
+            match send_many(&mut member.connection, requests, read).await {
+                Err(error) if redo.applies(&error) => self.idle.forget(&member),
+                result => return self.idle.settle(member, result),
+            }
+        }
+        let wire = AsyncWire::connect(&server.host, server.port).await.map_err(failure)?;
+        let mut member = Member::new(wire);
+        let result = send_many(&mut member.connection, requests, read).await;
+        self.idle.settle(member, result)
+    }
+}
+
+async fn send_many<T>(wire: &mut AsyncWire, requests: &[Request], read: Read<T>) -> Result<Vec<T>, Error> {
+    let mut values = Vec::with_capacity(requests.len());
+    for requests in requests.chunks(CHUNK) {
+        let sent = match requests {
+            [request] => wire.send(&request.bytes).await,
+            requests => wire.send(&joined(requests)).await,
+        };
+        sent.map_err(failure)?;
+        for request in requests {
+            let answer = wire.receive(|cursor| answer(cursor, request.key())).await.map_err(failure)??;
+            values.push(read(answer)?);
+        }
+    }
+    Ok(values)
+}
+
+impl Memcached {
+    async fn ask_async<T>(
+        &self,
+        request: Request,
+        redo: Redo,
+        read: Read<T>,
+        deadline: Instant,
+    ) -> Result<T, Error> {
+        let server = self.route(request.key());
+        let pools = self.pools()?;
+        let asked = pools[server].run(&self.servers[server], slice::from_ref(&request), redo, read);
+        let mut values = self.within(deadline, asked).await?.map_err(|error| error.at(&self.limits.place))?;
+        values.pop().ok_or_else(unexpected)
+    }
+
+    async fn ask_many_async<T>(
+        &self,
+        requests: impl IntoIterator<Item = Request>,
+        redo: Redo,
+        read: Read<T>,
+        deadline: Instant,
+    ) -> Result<Vec<T>, Error> {
+        let (pools, batches) = (self.pools()?, self.batches(requests));
+        let asked = batches.iter().map(|Batch { server, requests, .. }| {
+            pools[*server].run(&self.servers[*server], requests, redo, read)
+        });
+        let answers = self.within(deadline, all(asked.collect())).await?;
+        let mut values = Vec::new();
+        for (batch, answer) in batches.iter().zip(answers) {
+            values.extend(batch.placed(answer.map_err(|error| error.at(&self.limits.place))?));
+        }
+        Ok(in_order(values))
+    }
+
+    fn pools(&self) -> Result<Arc<Vec<AsyncPool>>, Error> {
+        self.shared.get(|| self.servers.iter().map(|_| AsyncPool::new(self.limits.pool)).collect())
+    }
+
+    async fn within<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Result<T, Error> {
+        let deadline = self.limits.deadline(deadline)?;
+        timeout_at(deadline.into(), work).await.map_err(|_| self.limits.timed_out())
+    }
+}
+
+/// Awaits all at once: several servers take one round trip's time.
+async fn all<T>(calls: Vec<impl Future<Output = T>>) -> Vec<T> {
+    let mut calls: Vec<_> = calls.into_iter().map(|call| (Box::pin(call), None)).collect();
+    poll_fn(|context| {
+        for (call, output) in calls.iter_mut().filter(|(_, output)| output.is_none()) {
+            if let Poll::Ready(ready) = call.as_mut().poll(context) {
+                *output = Some(ready);
+            }
+        }
+        if calls.iter().all(|(_, output)| output.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    calls.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+impl AsyncBackend for Memcached {
+    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        Box::pin(self.ask_async(get(key), Redo::Once, value, deadline))
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        keys: &'a [&'a [u8]],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
+        Box::pin(self.ask_many_async(keys.iter().map(|key| get(key)), Redo::Once, value, deadline))
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.limits.admit(&value)?;
+            self.ask_async(set(key, &value, ttl), Redo::Once, done, deadline).await.map(drop)
+        })
+    }
+
+    /// Once only, as the blocking `add` says.
+    fn add<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.limits.admit(&value)?;
+            if self.ask_async(exists(key), Redo::Once, done, deadline).await? {
+                return Ok(false);
+            }
+            self.ask_async(add(key, &value, ttl), Redo::Never, done, deadline).await
+        })
+    }
+
+    /// Once only, like `add`.
+    fn replace<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.limits.admit(&new)?;
+            match self.ask_async(get_version(key), Redo::Once, versioned, deadline).await? {
+                Some((value, version)) if value == old => {
+                    self.ask_async(replace(key, &new, ttl, version), Redo::Never, done, deadline).await
+                }
+                _ => Ok(false),
+            }
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(self.ask_async(delete(key), Redo::Once, done, deadline))
+    }
+
+    fn max_value_len(&self) -> usize {
+        self.limits.max_value
+    }
+
+    fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        self.route(&wire_key(key))
+    }
+}
