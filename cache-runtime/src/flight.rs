@@ -15,13 +15,23 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+#[cfg(not(shuttle))]
+use std::sync::{Mutex, atomic::AtomicU64};
 
 use event_listener::{Event, EventListener};
+#[cfg(shuttle)]
+use shuttle::sync::{Mutex, atomic::AtomicU64};
 
+#[cfg(not(shuttle))]
 use crate::context::lock;
 use crate::value::Packed;
+
+#[cfg(all(shuttle, test))]
+mod model;
+#[cfg(shuttle)]
+use self::model::lock;
 
 /// The runs of one function that are under way.
 #[derive(Clone, Default)]
@@ -131,7 +141,7 @@ impl Flights {
 
 impl Flight {
     fn new(key: &[u8]) -> Self {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        static NUMBERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let progress = Progress { phase: Phase::Running, waiters: 0, is_detached: false };
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
@@ -248,7 +258,10 @@ impl Drop for Waiter {
 
 /// Who waits for whom, so that no circle of runs waits for itself.
 mod waits {
-    use super::*;
+    use std::sync::Mutex;
+
+    use super::{HashMap, HashSet, RefCell};
+    use crate::context::lock;
 
     thread_local! {
         /// The runs that this thread is inside of, from the outermost.
@@ -324,7 +337,7 @@ mod waits {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
 
