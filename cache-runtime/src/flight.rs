@@ -16,13 +16,13 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 #[cfg(not(shuttle))]
-use std::sync::{Mutex, atomic::AtomicU64};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use event_listener::{Event, EventListener};
 #[cfg(shuttle)]
-use shuttle::sync::{Mutex, atomic::AtomicU64};
+use shuttle::sync::Mutex;
 
 #[cfg(not(shuttle))]
 use crate::context::lock;
@@ -141,7 +141,7 @@ impl Flights {
 
 impl Flight {
     fn new(key: &[u8]) -> Self {
-        static NUMBERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let progress = Progress { phase: Phase::Running, waiters: 0, is_detached: false };
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
