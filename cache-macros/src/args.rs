@@ -10,7 +10,7 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token}
 
 use crate::diagnostic::{Errors, list, nearest};
 use crate::key::{self, Key};
-use crate::value::{self, Codec, Lifetime, Period};
+use crate::value::{self, Codec, Lifetime, Period, SingleFlight};
 
 /// One option as written.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     pub(crate) early: Option<Given<f64>>,
     pub(crate) jitter: Option<Given<f64>>,
     /// Whether calls of one key share a run.
-    pub(crate) single_flight: Option<Given<bool>>,
+    pub(crate) single_flight: Option<Given<SingleFlight>>,
     pub(crate) codec: Option<Given<Codec>>,
     /// `None` is `companions = false`.
     pub(crate) companions: Option<Given<Option<Ident>>>,

@@ -13,7 +13,7 @@ use crate::args::{Args, Given};
 use crate::diagnostic::{Errors, nearest};
 use crate::func::Func;
 use crate::key::Segment;
-use crate::value::{Codec, Lifetime, Period};
+use crate::value::{Codec, Lifetime, Period, SingleFlight};
 
 /// A cached function that is fit to be generated.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub(crate) struct Plan {
     /// A closure or the path of a function: `|value| bool`.
     pub(crate) cache_if: Option<Expr>,
     pub(crate) freshness: Freshness,
-    /// Whether calls of one key share a run.
-    pub(crate) single_flight: bool,
+    /// Which calls of a key share a run.
+    pub(crate) single_flight: SingleFlight,
     /// `None`: from crate, module path and name.
     pub(crate) namespace: Option<LitStr>,
     pub(crate) version: u32,
@@ -123,7 +123,7 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
             early: args.early.map(|given| given.value),
             jitter: args.jitter.map(|given| given.value),
         },
-        single_flight: args.single_flight.is_none_or(|given| given.value),
+        single_flight: args.single_flight.map_or(SingleFlight::Process, |given| given.value),
         namespace: args.namespace.map(|given| given.value),
         version: args.version.map_or(0, |given| given.value),
         companions,
@@ -160,6 +160,12 @@ fn target(args: &Args, func: &Func, errors: &mut Errors) -> Target {
                     &codec.name,
                     "`codec` has no meaning in memory, where values stay as they are: remove it, or name a \
                      remote `backend`",
+                );
+            }
+            if let Some(Given { value: SingleFlight::Cluster, span, .. }) = &args.single_flight {
+                errors.at(
+                    *span,
+                    "entries in memory belong to one process: remove this, or name a remote `backend`",
                 );
             }
             Target::Memory {

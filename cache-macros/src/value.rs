@@ -65,6 +65,14 @@ impl Codec {
     }
 }
 
+/// Which calls of a key share a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SingleFlight {
+    Off,
+    Process,
+    Cluster,
+}
+
 /// `ttl`: a period, or a closure over the value.
 pub(crate) fn lifetime(input: ParseStream) -> Result<Lifetime> {
     match expr(input)? {
@@ -302,18 +310,17 @@ fn one_argument(closure: &ExprClosure) -> Result<()> {
     Err(Error::new_spanned(arguments, "the closure is called with the value alone: write `|value| …`"))
 }
 
-/// `single_flight`: whether calls of one key share a run.
-pub(crate) fn single_flight(input: ParseStream) -> Result<bool> {
+/// `single_flight`: which calls of a key share a run.
+pub(crate) fn single_flight(input: ParseStream) -> Result<SingleFlight> {
     let mode = text(input)?;
     match mode.value().as_str() {
-        "process" => Ok(true),
-        "off" => Ok(false),
-        "cluster" => {
-            Err(Error::new_spanned(mode, "\"cluster\" is not supported yet: write \"process\" or \"off\""))
-        }
-        _ => {
-            Err(Error::new_spanned(mode, "write \"process\", where calls of one key share a run, or \"off\""))
-        }
+        "process" => Ok(SingleFlight::Process),
+        "cluster" => Ok(SingleFlight::Cluster),
+        "off" => Ok(SingleFlight::Off),
+        _ => Err(Error::new_spanned(
+            mode,
+            "write \"process\" or \"cluster\", where all calls of a key share a run, or \"off\"",
+        )),
     }
 }
 

@@ -256,7 +256,7 @@ impl Plain {
         Ok(bytes.and_then(|bytes| {
             let (header, payload) = entry::open(&binding(&text, shape), &bytes).ok()?;
             let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
-            if is_fresh { codec::decode::<Bincode, T>(payload).ok() } else { None }
+            if is_fresh && !header.is_hollow() { codec::decode::<Bincode, T>(payload).ok() } else { None }
         }))
     }
 

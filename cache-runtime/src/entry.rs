@@ -9,7 +9,7 @@
 //! | 0 | 3 | magic `fnc` |
 //! | 3 | 1 | [`FORMAT_VERSION`] |
 //! | 4 | 1 | codec |
-//! | 5 | 1 | flags |
+//! | 5 | 1 | flags: 1 is [`HOLLOW`] |
 //! | 6 | 2 | number of groups, *g* |
 //! | 8 | 8 | created, Unix time in ms |
 //! | 16 | 8 | fresh until, Unix time in ms; all ones: for ever |
@@ -35,6 +35,9 @@ const MAGIC: [u8; 3] = *b"fnc";
 const FIXED: usize = 28;
 const CHECKSUM: usize = 16;
 
+/// The flag of an entry that has no value: see [`lease`](crate::lease).
+pub(crate) const HOLLOW: u8 = 1;
+
 /// What an entry is written under, and must be read under.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Binding<'k> {
@@ -57,6 +60,11 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Whether there is no value, but something that stands in its place: a miss to who wants one.
+    pub(crate) fn is_hollow(&self) -> bool {
+        self.flags & HOLLOW != 0
+    }
+
     /// A cost as it is stored: an hour and more are all the same.
     pub(crate) fn cost(run: Duration) -> u32 {
         u32::try_from(run.as_micros()).unwrap_or(u32::MAX)

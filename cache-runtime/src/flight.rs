@@ -158,6 +158,11 @@ impl Flight {
     }
 }
 
+/// Whether this thread or task is inside of a run: whoever waits here may keep others waiting.
+pub(crate) fn is_inside_a_run() -> bool {
+    waits::is_inside()
+}
+
 /// Removes a flight, unless its key belongs to another by now.
 fn remove(by_key: &mut ByKey, flight: &Arc<Flight>) {
     if by_key.get(&flight.key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
@@ -286,6 +291,10 @@ mod waits {
         fn drop(&mut self) {
             let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
         }
+    }
+
+    pub(super) fn is_inside() -> bool {
+        INSIDE.try_with(|inside| !inside.borrow().is_empty()).unwrap_or(false)
     }
 
     /// The note that some runs wait for another; dropped when they don't any more.

@@ -35,6 +35,10 @@ impl Generation {
         }
     }
 
+    pub(crate) fn epoch(&self) -> u64 {
+        lock(&self.0).epoch
+    }
+
     pub(crate) fn learn(&self, token: Token, epoch: u64, clock: &Clock) {
         let mut known = lock(&self.0);
         if known.epoch == epoch {

@@ -5,7 +5,13 @@
 //! first polled, so [`block_on`] polls once and is done.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use event_listener::Event;
+
+use crate::background;
 
 /// Which kind of caller waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,4 +29,20 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         Poll::Ready(output) => output,
         Poll::Pending => pollster::block_on(future),
     }
+}
+
+/// Waits for `duration`. A task is woken by the background thread, so this needs no runtime.
+pub(crate) async fn pause(duration: Duration, io: Io) {
+    if io == Io::Async {
+        let event = Arc::new(Event::new());
+        let over = event.listen();
+        if background::schedule(duration, move || {
+            event.notify(usize::MAX);
+            None
+        }) {
+            return over.await;
+        }
+        // The system starts no more threads. To hold up this one for a moment is better than to spin.
+    }
+    std::thread::sleep(duration);
 }

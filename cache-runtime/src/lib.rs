@@ -65,6 +65,7 @@ mod guard;
 mod held;
 mod io;
 mod key;
+mod lease;
 mod outage;
 mod outcome;
 mod owed;
@@ -245,6 +246,24 @@ pub use bytes::Bytes;
 /// does if the running future is dropped. An `Err`, or a value that is not to be stored, is not shared: all who waited
 /// run the body at once. `invalidate`, `insert` and `clear` end a run for later calls: they start anew, and its
 /// result is returned to its callers and not stored. `"off"` leaves all of that out.
+///
+/// `"cluster"` makes the same true among all processes and machines that share a server. The call that runs the body
+/// holds a lease under the key, which it renews while the body runs; the others look for its result every 2 to 50
+/// milliseconds. When the holder dies, another takes over within two seconds. A lease costs two more operations on the
+/// server, when a run begins and when it ends; hits cost nothing more. A call within a run of such a function waits for
+/// a run elsewhere for two seconds at the most, because that may be waiting for the run it is in. Where the server
+/// fails, or a [`Backend`] of one's own has no [`replace`](Backend::replace), it is as with `"process"`.
+///
+/// ```
+/// # #[cfg(feature = "redis")] {
+/// # use cache_runtime::{cached, testing::Scope};
+/// #[cached(backend = "redis", ttl = 60, single_flight = "cluster")]
+/// fn report(month: u32) -> u64 { u64::from(month) * 1_000 }
+/// # let scope = Scope::new();
+/// # let _entered = scope.enter();
+/// assert_eq!(report(5), 5_000); // one process of all computes it
+/// # }
+/// ```
 ///
 /// ```
 /// # use cache_runtime::cached;

@@ -9,6 +9,8 @@
 //! [`TOKEN_FRESH`](crate::generation::TOKEN_FRESH). A token that the server lost is replaced by a new one,
 //! never by a default: an old entry can't come back.
 
+mod lead;
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -23,12 +25,17 @@ use crate::error::{Error, ErrorKind};
 use crate::generation::random_token;
 use crate::io::Io;
 use crate::key::{Key, namespace_in_keys};
+use crate::lease::Lease;
 use crate::outage::{Outage, Outcome};
 use crate::owed::{Debt, Owed};
 use crate::policy::{Judge, Verdict};
 use crate::state::Spec;
 use crate::step::{self, Source, Write};
 use crate::value::{Format, MakeFormat, Packed};
+
+use self::lead::Leases;
+
+pub(crate) use self::lead::Lead;
 
 /// The entries of one function.
 pub(crate) struct Remote {
@@ -42,6 +49,7 @@ pub(crate) struct Remote {
     /// The generation, and the removals that the server has not taken yet.
     owed: Arc<Owed>,
     outage: Outage,
+    leases: Leases,
     judge: Judge,
 }
 
@@ -79,9 +87,25 @@ pub(crate) struct Ticket {
     clears: u64,
     form: Arc<Form>,
     left: Duration,
+    /// The bytes under the key, if the call has looked.
+    seen: Option<Option<Bytes>>,
+    /// The right to run the body for the whole cluster.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Ticket {
+    /// Notes that the run gave nothing to share.
+    pub(crate) fn end_empty(&self) {
+        if let Some(lease) = &self.lease {
+            lease.end_empty();
+        }
+    }
+
+    /// Notes that the server has been lost.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.token = Err(error);
+    }
+
     /// Why the result won't be stored on the server.
     pub(crate) fn failure(&self) -> Option<&Error> {
         self.token.as_ref().err()
@@ -107,6 +131,7 @@ impl Remote {
             head,
             forms: RwLock::default(),
             outage: Outage::default(),
+            leases: Leases::default(),
             judge,
         })
     }
@@ -162,35 +187,36 @@ impl Remote {
             true => self.token(clock, io, deadline).await.map(|token| (None, token)),
             false => self.read(&text, clock, io, deadline).await,
         };
-        let (entry, token) = match read {
+        let (entry, token, seen) = match read {
             Ok((bytes, token)) => {
                 self.outage.answered(clock);
-                let entry =
-                    bytes.map_or(Ok(None), |bytes| form.open(&text, &bytes, token, &self.judge, clock));
+                let opened = bytes.as_ref().map(|bytes| form.open(&text, bytes, token, &self.judge, clock));
+                let entry = opened.unwrap_or(Ok(None));
                 let entry = match entry {
                     Ok(Some(opened)) => Ok(Some(opened)),
                     nothing => {
                         self.outage.missed(&text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into())))
                     }
                 };
-                (entry, Ok(token))
+                (entry, Ok(token), Some(bytes))
             }
-            Err(error) => (Ok(self.outage.unanswered(&text, clock).map(Opened::from)), Err(error)),
+            Err(error) => (Ok(self.outage.unanswered(&text, clock).map(Opened::from)), Err(error), None),
         };
         let left = budget.saturating_sub(started.elapsed());
-        Ok(Look { entry, ticket: Ticket { token, clears, form, left } })
+        Ok(Look { entry, ticket: Ticket { token, clears, form, left, seen, lease: None } })
     }
 
     /// The right to store the result of a run that begins now.
     pub(crate) async fn ticket(&self, format: MakeFormat, clock: &Clock, io: Io) -> Result<Ticket, Error> {
         let (form, clears, started) = (self.form(format)?, self.outage.clears(), Instant::now());
         let token = self.token(clock, io, started + self.budget()).await;
-        Ok(Ticket { token, clears, form, left: self.budget().saturating_sub(started.elapsed()) })
+        let left = self.budget().saturating_sub(started.elapsed());
+        Ok(Ticket { token, clears, form, left, seen: None, lease: None })
     }
 
     /// Stores a value under the generation of its ticket. What the server doesn't take stays in this process for a
-    /// moment, and what it `replaces` there must not be served.
-    pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<(), Error> {
+    /// moment, and what it `replaces` there must not be served. `false` if the run has lost its lease.
+    pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<bool, Error> {
         let Write { key, ticket, packed, life, cost, replaces } = write;
         let (Packed::Encoded(payload), step::Ticket::Remote(ticket)) = (packed, ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));
@@ -198,7 +224,8 @@ impl Remote {
         let text = key.text(&ticket.form.head);
         let result = self.put(&text, &payload, life, cost, &ticket, clock, io).await;
         match &result {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 self.owed.replaced(&text);
                 self.outage.remove(&text);
             }
@@ -224,7 +251,7 @@ impl Remote {
         ticket: &Ticket,
         clock: &Clock,
         io: Io,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let (token, now) = (ticket.token.clone()?, clock.unix_ms());
         let header = Header {
             flags: 0,
@@ -244,7 +271,11 @@ impl Remote {
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         let kept = life.map(|life| life.saturating_add(Duration::from_nanos(self.judge.grace())));
-        backend.set(text.as_bytes(), bytes.into(), kept, Instant::now() + ticket.left).await
+        let deadline = Instant::now() + ticket.left;
+        match &ticket.lease {
+            Some(lease) => lease.store(bytes.into(), kept, deadline, io).await,
+            None => backend.set(text.as_bytes(), bytes.into(), kept, deadline).await.map(|()| true),
+        }
     }
 
     /// Removes the entry under `key` soon, off the caller's path.
@@ -295,16 +326,26 @@ impl Remote {
         io: Io,
         deadline: Instant,
     ) -> Result<(Option<Bytes>, Token), Error> {
-        let backend = self.connected.of(io);
         match self.owed.generation.known(clock) {
-            Ok(token) => Ok((backend.get(text.as_bytes(), deadline).await?, token)),
-            Err(epoch) => {
-                let keys = [text.as_bytes(), self.generation_key.as_bytes()];
-                let mut found = backend.get_many(&keys, deadline).await?.into_iter();
-                let (entry, generation) = (found.next().flatten(), found.next().flatten());
-                Ok((entry, self.learn(generation, epoch, backend, clock, deadline).await?))
-            }
+            Ok(token) => Ok((self.connected.of(io).get(text.as_bytes(), deadline).await?, token)),
+            Err(epoch) => self.read_both(text, epoch, clock, io, deadline).await,
         }
+    }
+
+    /// The bytes under `text`, and the generation as the server has it.
+    async fn read_both(
+        &self,
+        text: &str,
+        epoch: u64,
+        clock: &Clock,
+        io: Io,
+        deadline: Instant,
+    ) -> Result<(Option<Bytes>, Token), Error> {
+        let backend = self.connected.of(io);
+        let keys = [text.as_bytes(), self.generation_key.as_bytes()];
+        let mut found = backend.get_many(&keys, deadline).await?.into_iter();
+        let (entry, generation) = (found.next().flatten(), found.next().flatten());
+        Ok((entry, self.learn(generation, epoch, backend, clock, deadline).await?))
     }
 
     /// The generation from what the server holds; made there if it holds none.
@@ -364,14 +405,17 @@ impl Form {
         clock: &Clock,
     ) -> Result<Option<Opened>, Error> {
         let (header, payload) = entry::open(&self.binding(text), bytes)?;
+        Ok(Self::judged(&header, bytes.slice_ref(payload), token, judge, clock))
+    }
+
+    fn judged(header: &Header, payload: Bytes, token: Token, judge: &Judge, clock: &Clock) -> Option<Opened> {
         let nanos = |millis: u64| millis.saturating_mul(1_000_000);
         let (now, fresh_until) = (nanos(clock.unix_ms()), header.fresh_until_ms.map_or(u64::MAX, nanos));
         let cost = Duration::from_micros(header.cost_us.into());
         let verdict = judge.verdict(now, fresh_until, cost, fastrand::f64);
-        if verdict == Verdict::Gone || header.groups.first() != Some(&token) {
-            return Ok(None);
-        }
-        Ok(Some(Opened { payload: bytes.slice_ref(payload), cost, verdict, source: Source::Entry }))
+        let is_served =
+            verdict != Verdict::Gone && !header.is_hollow() && header.groups.first() == Some(&token);
+        is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
     }
 
     fn binding<'a>(&self, text: &'a str) -> Binding<'a> {

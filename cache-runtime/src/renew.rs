@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::backend::BoxFuture;
 use crate::error::Error;
 use crate::function::{Function, boxed};
-use crate::io::Io;
+use crate::io::{Io, block_on};
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::policy::Verdict;
@@ -99,7 +99,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let state = self.state();
         let landed = state.landed();
         let looked = self.look(&state, &key);
-        let run = elected(&state, &key, &looked, landed).and_then(|run| behind(state.arc(), run, &args));
+        let run = block_on(elected(&state, &key, &looked, landed, Io::Blocking));
+        let run = run.and_then(|run| behind(state.arc(), run, &args));
         match (run, looked) {
             (Some(run), Looked::Found(found)) => {
                 let renewed = self.renew(&state, run, || body(args));
@@ -120,7 +121,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let state = self.state();
         let landed = state.landed();
         let looked = self.look_async(&state, &key).await;
-        let run = elected(&state, &key, &looked, landed).and_then(|run| behind(state.arc(), run, &args));
+        let run = elected(&state, &key, &looked, landed, Io::Async).await;
+        let run = run.and_then(|run| behind(state.arc(), run, &args));
         match (run, looked) {
             (Some(run), Looked::Found(found)) => {
                 let renewed = self.renew_async(&state, run, pin!(body(args))).await;
@@ -202,10 +204,16 @@ impl<O: Outcome<R>, R> Function<O, R> {
 }
 
 /// The run that renews what was found, if that is due and this call's to do.
-fn elected(state: &State, key: &Result<Key, Error>, looked: &Looked, landed: u64) -> Option<Run> {
+async fn elected(
+    state: &State,
+    key: &Result<Key, Error>,
+    looked: &Looked,
+    landed: u64,
+    io: Io,
+) -> Option<Run> {
     match (key, looked) {
         (Ok(key), Looked::Found(found)) if found.verdict != Verdict::Fresh => {
-            state.elect(key, &found.ticket, landed)
+            state.elect(key, &found.ticket, landed, io).await
         }
         _ => None,
     }

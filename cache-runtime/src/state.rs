@@ -11,12 +11,13 @@ use crate::backend::memory::{Bound, Slot, Store};
 use crate::clock::{Clock, nanos};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Flights, Leader};
+use crate::flight::{Flights, Leader, is_inside_a_run};
 use crate::io::Io;
 use crate::key::Key;
+use crate::lease;
 use crate::pause::Pauses;
 use crate::policy::{Freshness, Judge, Verdict};
-use crate::remote::{Opened, Remote};
+use crate::remote::{Lead, Opened, Remote};
 use crate::stats::{Counters, Stats};
 use crate::step::{Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
 use crate::value::{MakeFormat, Packed};
@@ -35,12 +36,23 @@ pub struct Spec {
     pub backend: &'static str,
     /// Whether values are encoded, and not kept as they are.
     pub is_remote: bool,
-    /// Whether one run at a time serves all calls of a key.
-    pub single_flight: bool,
+    /// Which calls of a key share a run.
+    pub single_flight: SingleFlight,
     /// `stale`, `early` and `jitter`.
     pub freshness: Freshness,
     /// `capacity = N` and `max_bytes = "…"`.
     pub bound: Bound,
+}
+
+/// `single_flight = "…"`: the calls of a key that share a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SingleFlight {
+    /// None.
+    Off,
+    /// Those of this process.
+    Process,
+    /// Those of all processes that share the backend.
+    Cluster,
 }
 
 /// One function in one context.
@@ -259,7 +271,7 @@ impl State {
         if self.disabled || matches!(self.place, Place::Broken(_)) {
             return Turn::Run(Run::alone());
         }
-        let role = self.spec.single_flight.then(|| self.flights.join(key.bytes()));
+        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.flights.join(key.bytes()));
         // Counted when the call has joined: who sees the miss knows that it leads or waits.
         if landed.is_some() {
             self.counters.misses.one();
@@ -288,12 +300,55 @@ impl State {
                 Looked::Miss(newer) => ticket = newer,
             }
         }
+        let replaces = landed.is_none();
+        if self.spec.single_flight == SingleFlight::Cluster {
+            return self.turn_in_cluster(leader, key, ticket, replaces, io).await;
+        }
         let target = ticket.stores().then_some((key, ticket));
-        Turn::Run(Run { leader: Some(leader), target, replaces: landed.is_none() })
+        Turn::Run(Run { leader: Some(leader), target, replaces })
+    }
+
+    /// What a call that leads in its process is to do; waits for the run that is under way elsewhere.
+    async fn turn_in_cluster(
+        &self,
+        leader: Leader,
+        key: Key,
+        mut ticket: Ticket,
+        replaces: bool,
+        io: Io,
+    ) -> Turn {
+        let lead = match (&self.place, &mut ticket) {
+            (Place::Remote(remote), Ticket::Remote(ticket)) => {
+                let until = is_inside_a_run().then(|| Instant::now() + lease::NESTED);
+                remote.lead(&key, ticket, replaces, until, &self.clock, io).await.unwrap_or_else(|error| {
+                    // Without the server nobody knows of an invalidation elsewhere: nothing is to be stored there.
+                    self.failed(&error);
+                    ticket.fail(error);
+                    Lead::InProcess
+                })
+            }
+            _ => Lead::InProcess,
+        };
+        match lead {
+            Lead::Run | Lead::InProcess => {
+                let target = ticket.stores().then_some((key, ticket));
+                Turn::Run(Run { leader: Some(leader), target, replaces })
+            }
+            Lead::Answer(Opened { payload, cost, verdict, .. }) => {
+                let packed = Packed::Encoded(payload);
+                leader.land(Some(packed.clone()));
+                Turn::Answer(Found { packed, cost, ticket, source: Source::Run, verdict })
+            }
+            Lead::Alone => {
+                leader.land(None);
+                Turn::Run(Run::alone())
+            }
+            Lead::Leave => Turn::Run(Run::alone()),
+        }
     }
 
     /// The run that renews an entry, if that is for this call to do: nobody else does, and no attempt failed lately.
-    pub(crate) fn elect(&self, key: &Key, ticket: &Ticket, landed: u64) -> Option<Run> {
+    pub(crate) async fn elect(&self, key: &Key, ticket: &Ticket, landed: u64, io: Io) -> Option<Run> {
         if self.pauses.holds(key.bytes(), self.clock.monotonic()) {
             return None;
         }
@@ -302,7 +357,16 @@ impl State {
         if landed != self.landed() {
             return None;
         }
-        let target = ticket.stores().then(|| (key.clone(), ticket.clone()));
+        let mut ticket = ticket.clone();
+        if let (SingleFlight::Cluster, Place::Remote(remote), Ticket::Remote(ticket)) =
+            (self.spec.single_flight, &self.place, &mut ticket)
+        {
+            let is_elected = Box::pin(remote.lead_renewal(key, ticket, &self.clock, io)).await;
+            if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
+                return None;
+            }
+        }
+        let target = ticket.stores().then(|| (key.clone(), ticket));
         Some(Run { leader: Some(leader), target, replaces: true })
     }
 
@@ -334,6 +398,9 @@ impl State {
     ) {
         let shared = result.as_ref().map(|(packed, _)| packed.clone());
         let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, None, Some((_, Ticket::Remote(ticket)))) = (may_store, &result, &run.target) {
+            ticket.end_empty();
+        }
         if let (true, Some((key, ticket))) = (may_store, run.target) {
             self.pauses.end(key.bytes());
             match result {
@@ -372,9 +439,10 @@ impl State {
         }
     }
 
-    async fn store(&self, write: Write, io: Io) -> Result<(), Error> {
+    /// `false` if the run has lost the right to store.
+    async fn store(&self, write: Write, io: Io) -> Result<bool, Error> {
         match &self.place {
-            Place::Typed(store) => self.store_typed(store, write),
+            Place::Typed(store) => self.store_typed(store, write).map(|()| true),
             Place::Remote(remote) => remote.store(write, &self.clock, io).await,
             Place::Broken(error) => Err(error.clone()),
         }
@@ -405,7 +473,7 @@ impl State {
         let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true };
         let result = self.store(write, io).await;
         self.stored(result.clone());
-        result
+        result.map(drop)
     }
 
     fn store_typed(&self, store: &Store, write: Write) -> Result<(), Error> {
@@ -502,9 +570,10 @@ impl State {
         log::debug!("{}: an entry can't be used: {error}", self.namespace);
     }
 
-    fn stored(&self, result: Result<(), Error>) {
+    fn stored(&self, result: Result<bool, Error>) {
         match result {
-            Ok(()) => self.counters.stores.one(),
+            Ok(true) => self.counters.stores.one(),
+            Ok(false) => log::debug!("{}: a result is older than what became of its key", self.namespace),
             Err(error) if error.kind() == ErrorKind::TooLarge => self.counters.oversize.one(),
             Err(error) => self.failed(&error),
         }

@@ -98,6 +98,9 @@ impl Run {
 
     /// Ends the run with nothing to store: all who waited run on their own.
     pub(crate) fn end_without_result(self) {
+        if let Some((_, Ticket::Remote(ticket))) = &self.target {
+            ticket.end_empty();
+        }
         if let Some(leader) = self.leader {
             leader.land(None);
         }

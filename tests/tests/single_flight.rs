@@ -53,7 +53,7 @@ fn until_misses(stats: impl Fn() -> cache_runtime::Stats, count: u64) {
 }
 
 macro_rules! suite {
-    ($module:ident, $backend:literal, $world:expr) => {
+    ($module:ident, $backend:literal, $flight:literal, $world:expr) => {
         mod $module {
             use super::*;
 
@@ -78,7 +78,7 @@ macro_rules! suite {
                 })
             }
 
-            #[cached(backend = $backend, skip(world))]
+            #[cached(backend = $backend, single_flight = $flight, skip(world))]
             fn gated(world: &World, n: u64) -> u64 {
                 world.run();
                 world.pass();
@@ -105,7 +105,7 @@ macro_rules! suite {
 
             #[test]
             fn different_keys_dont_wait_for_each_other() {
-                #[cached(backend = $backend, skip(barrier))]
+                #[cached(backend = $backend, single_flight = $flight, skip(barrier))]
                 fn meeting(barrier: &Barrier, n: usize) -> usize {
                     barrier.wait();
                     n
@@ -117,7 +117,7 @@ macro_rules! suite {
 
             #[test]
             fn a_failing_run_makes_nobody_wait_in_line() {
-                #[cached(backend = $backend, skip(world, together))]
+                #[cached(backend = $backend, single_flight = $flight, skip(world, together))]
                 fn failing(world: &World, together: &Barrier) -> Result<u64, String> {
                     match world.run() {
                         1 => world.pass(),
@@ -155,7 +155,7 @@ macro_rules! suite {
 
             #[test]
             fn a_panic_is_its_callers_and_a_waiter_takes_over() {
-                #[cached(backend = $backend, skip(world))]
+                #[cached(backend = $backend, single_flight = $flight, skip(world))]
                 fn panicking(world: &World) -> u64 {
                     if world.run() == 1 {
                         world.pass();
@@ -177,7 +177,7 @@ macro_rules! suite {
                 assert_eq!(world.runs(), 2);
             }
 
-            #[cached(backend = $backend, skip(depth))]
+            #[cached(backend = $backend, single_flight = $flight, skip(depth))]
             fn nested(depth: u64, n: u64) -> u64 {
                 if depth == 0 { n } else { nested(depth - 1, n) + 1 }
             }
@@ -190,7 +190,7 @@ macro_rules! suite {
                 assert_eq!((nested(0, 10), nested::stats().runs), (13, 4));
             }
 
-            #[cached(backend = $backend, skip(both, depth))]
+            #[cached(backend = $backend, single_flight = $flight, skip(both, depth))]
             fn circle(both: &Barrier, depth: u64, n: u64) -> u64 {
                 if depth == 0 {
                     return n;
@@ -275,22 +275,120 @@ macro_rules! suite {
     };
 }
 
-suite!(memory, "memory", (Config::new(), ()));
-suite!(bytes, "bytes", (Config::new().url("bytes", "memory://"), ()));
+suite!(memory, "memory", "process", (Config::new(), ()));
+suite!(bytes, "bytes", "process", (Config::new().url("bytes", "memory://"), ()));
+suite!(bytes_in_a_cluster, "bytes", "cluster", (Config::new().url("bytes", "memory://"), ()));
 
 #[cfg(feature = "servers")]
 mod servers {
     use super::*;
     use cache_tests::servers::{MemcachedServer, RedisServer};
 
-    suite!(redis, "redis", {
+    suite!(redis, "redis", "process", {
         let server = RedisServer::start();
         (Config::new().url("redis", &server.url()), server)
     });
-    suite!(memcached, "memcached", {
+    suite!(redis_in_a_cluster, "redis", "cluster", {
+        let server = RedisServer::start();
+        (Config::new().url("redis", &server.url()), server)
+    });
+    suite!(memcached, "memcached", "process", {
         let server = MemcachedServer::start();
         (Config::new().url("memcached", &server.url()), server)
     });
+    suite!(memcached_in_a_cluster, "memcached", "cluster", {
+        let server = MemcachedServer::start();
+        (Config::new().url("memcached", &server.url()), server)
+    });
+}
+
+/// Two functions of one namespace share entries and leases but no flights, like two processes.
+mod leases {
+    use super::*;
+    use std::collections::HashMap;
+    use std::time::{Duration, Instant};
+
+    use cache_runtime::{Backend, Bytes, Error};
+
+    #[cached(backend = "shared", namespace = "leases", single_flight = "cluster", skip(world), ttl = 60)]
+    fn one(world: &World, n: u64) -> u64 {
+        world.run();
+        world.pass();
+        n * 10
+    }
+
+    #[cached(backend = "shared", namespace = "leases", single_flight = "cluster", skip(world), ttl = 60)]
+    fn other(world: &World, n: u64) -> u64 {
+        world.run();
+        n * 10
+    }
+
+    /// Calls `one`, and `other` during its run and after `meanwhile`; how many runs there were.
+    fn both(scope: &Scope, meanwhile: impl FnOnce()) -> u64 {
+        let world = World::default();
+        std::thread::scope(|threads| {
+            let in_scope = |call: fn(&World, u64) -> u64| {
+                let world = &world;
+                threads.spawn(move || {
+                    let _entered = scope.enter();
+                    assert_eq!(call(world, 4), 40);
+                })
+            };
+            in_scope(one);
+            world.until_runs(1);
+            meanwhile();
+            let _entered = scope.enter();
+            in_scope(other);
+            until_misses(other::stats, 1);
+            world.open();
+        });
+        world.runs()
+    }
+
+    #[test]
+    fn a_clock_moved_by_hand_breaks_no_lease() {
+        let scope = Scope::new();
+        assert_eq!(both(&scope, || scope.advance(Duration::from_secs(3600))), 1);
+        scope.advance(Duration::from_secs(59));
+        let _entered = scope.enter();
+        assert_eq!(other::peek(4).unwrap(), Some(40), "the entry lives for its own time");
+    }
+
+    /// A backend of one's own, without `replace`.
+    #[derive(Default)]
+    struct Simple(Mutex<HashMap<Vec<u8>, Bytes>>);
+
+    impl Backend for Simple {
+        fn get(&self, key: &[u8], _: Instant) -> Result<Option<Bytes>, Error> {
+            Ok(self.0.lock().unwrap().get(key).cloned())
+        }
+
+        fn set(&self, key: &[u8], value: Bytes, _: Option<Duration>, _: Instant) -> Result<(), Error> {
+            self.0.lock().unwrap().insert(key.to_vec(), value);
+            Ok(())
+        }
+
+        fn add(&self, key: &[u8], value: Bytes, _: Option<Duration>, _: Instant) -> Result<bool, Error> {
+            let mut entries = self.0.lock().unwrap();
+            let vacant = !entries.contains_key(key);
+            if vacant {
+                entries.insert(key.to_vec(), value);
+            }
+            Ok(vacant)
+        }
+
+        fn delete(&self, key: &[u8], _: Instant) -> Result<bool, Error> {
+            Ok(self.0.lock().unwrap().remove(key).is_some())
+        }
+    }
+
+    #[test]
+    fn a_backend_without_replace_has_one_run_per_process() {
+        let scope = Scope::with(Config::new().backend("shared", Simple::default())).unwrap();
+        assert_eq!(both(&scope, || ()), 2);
+        let _entered = scope.enter();
+        assert_eq!((one::peek(4).unwrap(), other::stats().stores, one::stats().errors), (Some(40), 1, 0));
+    }
 }
 
 /// What only futures do: they are dropped.

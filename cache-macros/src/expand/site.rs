@@ -9,12 +9,16 @@ use syn::spanned::Spanned as _;
 
 use super::{at, option, outcome, rt, spanned};
 use crate::validate::{Companions, Plan, Target};
-use crate::value::{Codec, Lifetime, Period};
+use crate::value::{Codec, Lifetime, Period, SingleFlight};
 
 /// An expression for the site, of type `&'static Site`.
 pub(super) fn site(plan: &Plan) -> TokenStream {
     let (rt, version, name) = (rt(plan), plan.version, plan.func.sig.ident.unraw().to_string());
-    let single_flight = plan.single_flight;
+    let single_flight = match plan.single_flight {
+        SingleFlight::Off => quote!(Off),
+        SingleFlight::Process => quote!(Process),
+        SingleFlight::Cluster => quote!(Cluster),
+    };
     let (freshness, namespace) = (freshness(plan), option(&rt, plan.namespace.as_ref()));
     // What stands beside the function tells its path; where nothing does, a type within it.
     let (marker, path) = match &plan.companions {
@@ -40,7 +44,7 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
             version: #version,
             backend: #backend,
             is_remote: #is_remote,
-            single_flight: #single_flight,
+            single_flight: #rt::SingleFlight::#single_flight,
             freshness: #freshness,
             bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },
         });

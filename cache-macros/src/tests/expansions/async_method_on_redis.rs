@@ -35,7 +35,7 @@ impl Users {
                 version: 0u32,
                 backend: "redis",
                 is_remote: true,
-                single_flight: true,
+                single_flight: ::cache_runtime::private::SingleFlight::Process,
                 freshness: ::cache_runtime::private::Freshness {
                     stale: ::cache_runtime::private::None,
                     early: 0f64,

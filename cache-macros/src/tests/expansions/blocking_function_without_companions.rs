@@ -50,7 +50,7 @@ pub fn user(id: u64, name: &str) -> Option<User> {
                     version: 0u32,
                     backend: "memory",
                     is_remote: false,
-                    single_flight: true,
+                    single_flight: ::cache_runtime::private::SingleFlight::Process,
                     freshness: ::cache_runtime::private::Freshness {
                         stale: ::cache_runtime::private::None,
                         early: 0f64,

@@ -36,7 +36,7 @@ impl user {
                 version: 0u32,
                 backend: "memory",
                 is_remote: false,
-                single_flight: true,
+                single_flight: ::cache_runtime::private::SingleFlight::Process,
                 freshness: ::cache_runtime::private::Freshness {
                     stale: ::cache_runtime::private::None,
                     early: 0f64,
