@@ -250,14 +250,17 @@ macro_rules! suite {
             }
 
             #[test]
-            fn a_new_call_follows_a_failed_run() {
+            fn calls_after_a_failed_run_start_anew() {
                 let server = <$server>::start();
                 let [mut holder, mut other] = members(&server);
                 holder.tell("fail");
                 assert_eq!(holder.ask("call 1 1"), "runs 1");
                 assert_eq!(holder.says(), "call = on purpose");
+                other.tell("give 4");
                 assert_eq!(other.ask("call 1 1"), "runs 1");
-                assert_eq!(other.ask("give 4"), "call = 4");
+                assert_eq!(other.says(), "call = 4");
+                // A call that came before the lease was given back has run by itself, which is not stored.
+                until(|| other.ask("call 1 1") == "call = 4" || other.says().is_empty());
                 assert_eq!(holder.ask("peek 1"), "peek: 4");
             }
 
