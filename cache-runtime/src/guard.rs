@@ -1,9 +1,8 @@
 //! Breakers around a backend: while a server is down, operations on it fail at once.
 //!
-//! An operation that finds no server, or no answer in its time, opens the breaker of that server; so do slow answers,
-//! once they have wasted a call's whole budget without a quick one between. While it is open nothing is asked but by a
-//! probe in the [background], which closes it again. No call pays for another's retry, nor for a
-//! probe.
+//! An operation that finds no server, no answer in its time, or nonsense, opens the breaker of that server; so do
+//! slow answers, once they have wasted a call's whole budget without a quick one between. While it is open nothing is
+//! asked but by a probe in the [background], which closes it again. No call pays for another's retry, nor for a probe.
 //!
 //! What a server says, even if it is an error, is an answer: a breaker knows of time and transport only. Nothing here
 //! knows of entries.
@@ -189,7 +188,7 @@ impl Watch<'_> {
             // One that had little time left says little of the server.
             Err(error) if error.kind() == ErrorKind::Timeout && is_quick => self.waste(took),
             Err(error) if is_transport(error) => self.guard.open(self.server, self.epoch, error),
-            // Nobody was asked, or nobody knows who answered.
+            // Nobody was asked.
             Err(error) if !is_answer(error) => {}
             _ if !is_quick => self.waste(took),
             _ if self.guard.breakers[self.server].wasted.load(Ordering::Relaxed) == 0 => {}
@@ -211,9 +210,9 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// The operation didn't reach the server, or got no answer.
+/// The operation didn't reach the server, or got no answer that makes sense.
 fn is_transport(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol)
 }
 
 /// The server answered, if only that it won't.

@@ -183,27 +183,36 @@ impl Remote {
     ) -> Result<Look, Error> {
         let (form, clears, started) = (self.form(format)?, self.outage.clears(), Instant::now());
         let (text, deadline) = (key.text(&form.head), started + budget);
-        let read = match self.owed.has_removal(&text) {
-            true => self.token(clock, io, deadline).await.map(|token| (None, token)),
-            false => self.read(&text, clock, io, deadline).await,
-        };
-        let (entry, token, seen) = match read {
-            Ok((bytes, token)) => {
-                self.outage.answered(clock);
-                let opened = bytes.as_ref().map(|bytes| form.open(&text, bytes, token, &self.judge, clock));
-                let entry = opened.unwrap_or(Ok(None));
-                let entry = match entry {
-                    Ok(Some(opened)) => Ok(Some(opened)),
-                    nothing => {
-                        self.outage.missed(&text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into())))
-                    }
-                };
-                (entry, Ok(token), Some(bytes))
+        let kept = || Ok(self.outage.unanswered(&text, clock).map(Opened::from));
+        let (entry, token, seen) = if self.owed.has_removal(&text) {
+            // What the server has is not to be served, so it isn't asked for that.
+            (kept(), self.token(clock, io, deadline).await, None)
+        } else {
+            match self.read(&text, clock, io, deadline).await {
+                Ok((bytes, token)) => {
+                    (self.answered(&form, &text, bytes.as_ref(), token, clock), Ok(token), Some(bytes))
+                }
+                Err(error) => (kept(), Err(error), None),
             }
-            Err(error) => (Ok(self.outage.unanswered(&text, clock).map(Opened::from)), Err(error), None),
         };
         let left = budget.saturating_sub(started.elapsed());
         Ok(Look { entry, ticket: Ticket { token, clears, form, left, seen, lease: None } })
+    }
+
+    /// The entry in `bytes`, which the server says are all there is; else a result that it just didn't take.
+    fn answered(
+        &self,
+        form: &Form,
+        text: &str,
+        bytes: Option<&Bytes>,
+        token: Token,
+        clock: &Clock,
+    ) -> Result<Option<Opened>, Error> {
+        self.outage.answered(clock);
+        match bytes.map_or(Ok(None), |bytes| form.open(text, bytes, token, &self.judge, clock)) {
+            Ok(Some(opened)) => Ok(Some(opened)),
+            nothing => self.outage.missed(text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into()))),
+        }
     }
 
     /// The right to store the result of a run that begins now.

@@ -4,4 +4,5 @@
 
 pub mod conformance;
 pub mod fakes;
+pub mod proxy;
 pub mod servers;

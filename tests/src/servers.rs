@@ -55,7 +55,12 @@ pub struct MemcachedServer {
 impl MemcachedServer {
     /// Starts one with 64 MiB.
     pub fn start() -> Self {
-        Self { process: Process::start(&MEMCACHED, &[]) }
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments, such as `-m`.
+    pub fn start_with(options: &[&str]) -> Self {
+        Self { process: Process::start(&MEMCACHED, options) }
     }
 
     /// Its URL, without a query.

@@ -131,7 +131,7 @@ fn a_probe_that_is_answered_closes_it() {
 #[test]
 fn what_the_server_says_is_an_answer() {
     let (backend, guarded) = guarded(1);
-    for kind in [ErrorKind::Server, ErrorKind::Denied, ErrorKind::Protocol, ErrorKind::TooLarge] {
+    for kind in [ErrorKind::Server, ErrorKind::Denied, ErrorKind::TooLarge] {
         backend.answers(move || Err(Error::new(kind, "no")));
         assert_eq!(get(&guarded, "key").unwrap_err().kind(), kind);
         assert!(!is_open(&guarded, 0), "{kind:?}");
