@@ -41,7 +41,7 @@ pub(crate) struct Args {
     pub(crate) early: Option<Given<f64>>,
     pub(crate) jitter: Option<Given<f64>>,
     /// Whether calls of one key share a run.
-    pub(crate) single_flight: Option<Given<SingleFlight>>,
+    pub(crate) single_flight: Option<Given<(SingleFlight, Option<Period>)>>,
     pub(crate) codec: Option<Given<Codec>>,
     /// `None` is `companions = false`.
     pub(crate) companions: Option<Given<Option<Ident>>>,
@@ -110,7 +110,14 @@ impl Args {
             "stale" => option.value(&mut self.stale, value::window),
             "early" => option.value(&mut self.early, value::eagerness),
             "jitter" => option.value(&mut self.jitter, value::part),
-            "single_flight" => option.value(&mut self.single_flight, value::single_flight),
+            "single_flight" if option.has_list() => option.set_once(&mut self.single_flight, |input| {
+                let content;
+                parenthesized!(content in input);
+                value::shared_run(&content)
+            }),
+            "single_flight" => {
+                option.value(&mut self.single_flight, |input| Ok((value::single_flight(input)?, None)))
+            }
             "codec" => option.value(&mut self.codec, value::codec),
             "companions" => option.value(&mut self.companions, value::companions),
             "crate" => option.value(&mut self.krate, value::path),
@@ -139,10 +146,14 @@ impl Written<'_> {
         self.set_once(slot, parse)
     }
 
+    fn has_list(&self) -> bool {
+        self.input.peek(token::Paren)
+    }
+
     /// `name(a, b)`
     fn list(self, slot: &mut Option<Given<Vec<Ident>>>) -> Result<()> {
         let Self { name, input } = &self;
-        if !input.peek(token::Paren) {
+        if !self.has_list() {
             return Err(Error::new(
                 name.span(),
                 format!("`{name}` takes names of arguments: write `{name}(a, b)`"),

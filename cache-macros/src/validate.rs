@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) freshness: Freshness,
     /// Which calls of a key share a run.
     pub(crate) single_flight: SingleFlight,
+    /// How long a call waits for another's run; `None`: as long as it takes.
+    pub(crate) wait: Option<Period>,
     /// `None`: from crate, module path and name.
     pub(crate) namespace: Option<LitStr>,
     pub(crate) version: u32,
@@ -112,6 +114,7 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
     let negative = negative(&args, &mut errors);
     namespace(&args, &mut errors);
     let companions = companions(&args, &func);
+    let (single_flight, wait) = args.single_flight.map_or((SingleFlight::Process, None), |given| given.value);
     errors.or(Plan {
         target,
         key,
@@ -123,7 +126,8 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
             early: args.early.map(|given| given.value),
             jitter: args.jitter.map(|given| given.value),
         },
-        single_flight: args.single_flight.map_or(SingleFlight::Process, |given| given.value),
+        single_flight,
+        wait,
         namespace: args.namespace.map(|given| given.value),
         version: args.version.map_or(0, |given| given.value),
         companions,
@@ -162,7 +166,7 @@ fn target(args: &Args, func: &Func, errors: &mut Errors) -> Target {
                      remote `backend`",
                 );
             }
-            if let Some(Given { value: SingleFlight::Cluster, span, .. }) = &args.single_flight {
+            if let Some(Given { value: (SingleFlight::Cluster, _), span, .. }) = &args.single_flight {
                 errors.at(
                     *span,
                     "entries in memory belong to one process: remove this, or name a remote `backend`",

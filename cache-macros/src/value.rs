@@ -324,6 +324,39 @@ pub(crate) fn single_flight(input: ParseStream) -> Result<SingleFlight> {
     }
 }
 
+/// `single_flight(wait = "2s")`, with or without a text in front.
+pub(crate) fn shared_run(input: ParseStream) -> Result<(SingleFlight, Option<Period>)> {
+    let mode = match input.peek(LitStr) {
+        true => {
+            let mode = single_flight(input)?;
+            input.parse::<Option<Token![,]>>()?;
+            mode
+        }
+        false => SingleFlight::Process,
+    };
+    if input.is_empty() {
+        return Ok((mode, None));
+    }
+    let name = input.call(Ident::parse_any)?;
+    if name != "wait" {
+        return Err(Error::new(
+            name.span(),
+            "write how long a call waits for another's run: `wait = \"2s\"`",
+        ));
+    }
+    input.parse::<Token![=]>()?;
+    let wait = expr(input)?;
+    input.parse::<Option<Token![,]>>()?;
+    if !input.is_empty() {
+        return Err(input.error("`single_flight` takes `\"process\"` or `\"cluster\"`, and `wait`, no more"));
+    }
+    if mode == SingleFlight::Off {
+        return Err(Error::new(name.span(), "nobody waits where `single_flight` is \"off\": remove `wait`"));
+    }
+    period_of(wait, "zero would mean not to wait: write `single_flight = \"off\"`")
+        .map(|wait| (mode, Some(wait)))
+}
+
 /// `companions`: `None` is `false`.
 pub(crate) fn companions(input: ParseStream) -> Result<Option<Ident>> {
     let span = input.span();

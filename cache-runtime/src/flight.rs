@@ -19,11 +19,13 @@ use std::sync::Arc;
 #[cfg(not(shuttle))]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use event_listener::{Event, EventListener};
 #[cfg(shuttle)]
 use shuttle::sync::Mutex;
 
+use crate::background;
 #[cfg(not(shuttle))]
 use crate::context::lock;
 use crate::value::Packed;
@@ -247,6 +249,15 @@ impl Waiter {
             }
             Phase::Running | Phase::Storing => Arrival::Pending(self.flight.changed.listen()),
         }
+    }
+
+    /// Wakes those who wait at `until`, whether the run has changed or not.
+    pub(crate) fn look_again_at(&self, until: Instant) {
+        let flight = Arc::downgrade(&self.flight);
+        background::schedule(until.saturating_duration_since(Instant::now()), move || {
+            flight.upgrade()?.changed.notify(usize::MAX);
+            None
+        });
     }
 }
 

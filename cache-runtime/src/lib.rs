@@ -272,6 +272,16 @@ pub use bytes::Bytes;
 /// # assert_eq!(cheap(1), 2);
 /// ```
 ///
+/// `single_flight(wait = "2s")` bounds the waiting, with `"cluster"` in front of it too: who has waited that long for
+/// another's run runs the body for itself, and that result is not stored.
+///
+/// ```
+/// # use cache_runtime::cached;
+/// #[cached(single_flight(wait = "2s"))]
+/// fn slow(n: u64) -> u64 { n + 1 }
+/// # assert_eq!(slow(1), 2);
+/// ```
+///
 /// # `namespace` and `version`
 ///
 /// A function is known on a server by crate, modules and name. `namespace` gives it another name, which survives

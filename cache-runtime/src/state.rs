@@ -38,6 +38,8 @@ pub struct Spec {
     pub is_remote: bool,
     /// Which calls of a key share a run.
     pub single_flight: SingleFlight,
+    /// `single_flight(wait = …)`: how long a call waits for another's run; without, as long as it takes.
+    pub wait: Option<fn() -> Duration>,
     /// `stale`, `early` and `jitter`.
     pub freshness: Freshness,
     /// `capacity = N` and `max_bytes = "…"`.
@@ -279,7 +281,8 @@ impl State {
         let Some(role) = role else {
             return Turn::Run(Run { target: ticket.stores().then_some((key, ticket)), ..Run::alone() });
         };
-        let leader = match arrive(role).await {
+        let until = self.waits_until();
+        let leader = match arrive(role, until).await {
             Ok(leader) => leader,
             Err(Some(packed)) => {
                 return Turn::Answer(Found::shared(packed, ticket));
@@ -302,10 +305,14 @@ impl State {
         }
         let replaces = landed.is_none();
         if self.spec.single_flight == SingleFlight::Cluster {
-            return self.turn_in_cluster(leader, key, ticket, replaces, io).await;
+            return self.turn_in_cluster(leader, key, ticket, replaces, until, io).await;
         }
         let target = ticket.stores().then_some((key, ticket));
         Turn::Run(Run { leader: Some(leader), target, replaces })
+    }
+
+    fn waits_until(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.spec.wait?())
     }
 
     /// What a call that leads in its process is to do; waits for the run that is under way elsewhere.
@@ -315,11 +322,13 @@ impl State {
         key: Key,
         mut ticket: Ticket,
         replaces: bool,
+        until: Option<Instant>,
         io: Io,
     ) -> Turn {
         let lead = match (&self.place, &mut ticket) {
             (Place::Remote(remote), Ticket::Remote(ticket)) => {
-                let until = is_inside_a_run().then(|| Instant::now() + lease::NESTED);
+                let nested = is_inside_a_run().then(|| Instant::now() + lease::NESTED);
+                let until = until.into_iter().chain(nested).min();
                 remote.lead(&key, ticket, replaces, until, &self.clock, io).await.unwrap_or_else(|error| {
                     // Without the server nobody knows of an invalidation elsewhere: nothing is to be stored there.
                     self.failed(&error);

@@ -3,7 +3,7 @@
 //! [`State`](crate::state::State) makes them and [`Function`](crate::function::Function) takes them; nothing here is
 //! decided.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::flight::{Arrival, Leader, Role};
 use crate::key::Key;
@@ -132,18 +132,23 @@ pub(crate) struct Write {
     pub(crate) replaces: bool,
 }
 
-/// Waits for the end of a run: to lead it, or with its result if there is one to share.
-pub(crate) async fn arrive(role: Role) -> Result<Leader, Option<Packed>> {
+/// Waits for the end of a run: to lead it, or with its result if there is one to share. Who has waited until `until`
+/// runs the body alone.
+pub(crate) async fn arrive(role: Role, until: Option<Instant>) -> Result<Leader, Option<Packed>> {
     let waiter = match role {
         Role::Lead(leader) => return Ok(leader),
         Role::Alone => return Err(None),
         Role::Wait(waiter) => waiter,
     };
+    if let Some(until) = until {
+        waiter.look_again_at(until);
+    }
     loop {
         match waiter.look() {
             Arrival::Shared(packed) => return Err(Some(packed)),
             Arrival::Lead(leader) => return Ok(leader),
             Arrival::Alone => return Err(None),
+            Arrival::Pending(_) if until.is_some_and(|until| until <= Instant::now()) => return Err(None),
             Arrival::Pending(change) => change.await,
         }
     }

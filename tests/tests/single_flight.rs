@@ -259,6 +259,34 @@ macro_rules! suite {
             }
 
             #[test]
+            fn who_has_waited_long_enough_runs_the_body() {
+                #[cached(backend = $backend, skip(world), single_flight(wait = "20ms"))]
+                fn slow(world: &World) -> u64 {
+                    let number = world.run();
+                    if number == 1 {
+                        // Ends only after another has run for itself.
+                        world.pass();
+                    }
+                    number
+                }
+                let (scope, _servers) = scope();
+                let world = World::default();
+                let results = threads(&scope, 2, |index| {
+                    if index == 0 {
+                        return slow(&world);
+                    }
+                    world.until_runs(1);
+                    let own = slow(&world);
+                    world.open();
+                    own
+                });
+                assert_eq!(results, [1, 2]);
+                let _entered = scope.enter();
+                assert_eq!(slow::peek().unwrap(), Some(1), "what ran alone is not stored");
+                assert_eq!((slow::stats().runs, slow::stats().waits), (2, 0));
+            }
+
+            #[test]
             fn off_is_off() {
                 #[cached(backend = $backend, skip(together), single_flight = "off")]
                 fn free(together: &Barrier) -> u64 {
@@ -467,6 +495,28 @@ mod futures {
             drop(leader);
             // Nobody holds the key, so this call leads.
             assert_eq!(load(world.clone(), 4).await, 40);
+        }));
+    }
+
+    #[test]
+    fn a_task_that_has_waited_long_enough_runs_the_body() {
+        #[cached(skip(world), single_flight("process", wait = 0.02))]
+        async fn slow(world: Arc<Async>) -> u64 {
+            let number = world.runs.fetch_add(1, Ordering::SeqCst) + 1;
+            if number == 1 {
+                world.gate.notified().await;
+            }
+            number
+        }
+        let (scope, world) = (Scope::new(), Arc::new(Async::default()));
+        // Without a timer of the runtime's own.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(scope.run(async {
+            let mut leader = Box::pin(slow(world.clone()));
+            assert!(futures_poll(leader.as_mut()).is_pending());
+            assert_eq!(slow(world.clone()).await, 2);
+            world.gate.notify_one();
+            assert_eq!(leader.await, 1);
         }));
     }
 

@@ -19,6 +19,7 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
         SingleFlight::Process => quote!(Process),
         SingleFlight::Cluster => quote!(Cluster),
     };
+    let wait = made(&rt, plan.wait.as_ref());
     let (freshness, namespace) = (freshness(plan), option(&rt, plan.namespace.as_ref()));
     // What stands beside the function tells its path; where nothing does, a type within it.
     let (marker, path) = match &plan.companions {
@@ -45,6 +46,7 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
             backend: #backend,
             is_remote: #is_remote,
             single_flight: #rt::SingleFlight::#single_flight,
+            wait: #wait,
             freshness: #freshness,
             bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },
         });
@@ -84,11 +86,7 @@ fn mode(plan: &Plan) -> TokenStream {
 /// What happens around the end of a lifetime.
 fn freshness(plan: &Plan) -> TokenStream {
     let (rt, freshness) = (rt(plan), &plan.freshness);
-    let stale = freshness.stale.as_ref().map(|stale| match stale {
-        Period::Fixed(duration) => fixed(&rt, *duration),
-        Period::Expr(expr) => expr.to_token_stream(),
-    });
-    let stale = option(&rt, stale.map(|stale| quote!(|| #stale)).as_ref());
+    let stale = made(&rt, freshness.stale.as_ref());
     let (early, jitter) = (freshness.early.unwrap_or(0.0), freshness.jitter.unwrap_or(0.0));
     quote!(#rt::Freshness { stale: #stale, early: #early, jitter: #jitter })
 }
@@ -118,6 +116,15 @@ fn policy(plan: &Plan) -> TokenStream {
     let (ttl, negative) = (option(&rt, ttl.as_ref()), option(&rt, negative.as_ref()));
     let (cache_if, weigh) = (option(&rt, plan.cache_if.as_ref()), option(&rt, weigh.as_ref()));
     quote!(#rt::Policy { ttl: #ttl, negative_ttl: #negative, cache_if: #cache_if, weigh: #weigh })
+}
+
+/// A function that makes a period.
+fn made(rt: &TokenStream, period: Option<&Period>) -> TokenStream {
+    let period = period.map(|period| match period {
+        Period::Fixed(duration) => fixed(rt, *duration),
+        Period::Expr(expr) => expr.to_token_stream(),
+    });
+    option(rt, period.map(|period| quote!(|| #period)).as_ref())
 }
 
 fn fixed(rt: &TokenStream, duration: Duration) -> TokenStream {

@@ -44,7 +44,7 @@ fn renewed(id: u64, name: &str) -> u64 {
     id + name.len() as u64
 }
 
-#[cached(ttl = 60, stale = LIFETIME, early = 1.5)]
+#[cached(ttl = 60, stale = LIFETIME, early = 1.5, single_flight(wait = LIFETIME))]
 async fn renewed_async(id: u64, name: &str) -> u64 {
     id + name.len() as u64
 }
