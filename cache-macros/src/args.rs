@@ -152,7 +152,7 @@ impl Written<'_> {
 
     /// `name(a, b)`
     fn list(self, slot: &mut Option<Given<Vec<Ident>>>) -> Result<()> {
-        let Self { name, input } = &self;
+        let name = &self.name;
         if !self.has_list() {
             return Err(Error::new(
                 name.span(),

@@ -36,6 +36,7 @@ impl Users {
                 backend: "redis",
                 is_remote: true,
                 single_flight: ::cache_runtime::private::SingleFlight::Process,
+                wait: ::cache_runtime::private::None,
                 freshness: ::cache_runtime::private::Freshness {
                     stale: ::cache_runtime::private::None,
                     early: 0f64,

@@ -51,6 +51,7 @@ pub fn user(id: u64, name: &str) -> Option<User> {
                     backend: "memory",
                     is_remote: false,
                     single_flight: ::cache_runtime::private::SingleFlight::Process,
+                    wait: ::cache_runtime::private::None,
                     freshness: ::cache_runtime::private::Freshness {
                         stale: ::cache_runtime::private::None,
                         early: 0f64,

@@ -37,6 +37,7 @@ impl user {
                 backend: "memory",
                 is_remote: false,
                 single_flight: ::cache_runtime::private::SingleFlight::Process,
+                wait: ::cache_runtime::private::None,
                 freshness: ::cache_runtime::private::Freshness {
                     stale: ::cache_runtime::private::None,
                     early: 0f64,
