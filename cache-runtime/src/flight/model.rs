@@ -46,7 +46,7 @@ struct World {
 impl World {
     /// A call that missed.
     fn call(&self, end: End) {
-        let mut arrival = pin!(arrive(self.flights.join(KEY)));
+        let mut arrival = pin!(arrive(self.flights.join(KEY), None));
         let arrived = match arrival.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             std::task::Poll::Ready(arrived) => arrived,
             std::task::Poll::Pending if end == End::Cancelled => return,
