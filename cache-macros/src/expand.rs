@@ -23,6 +23,7 @@ pub(crate) fn expand(plan: &Plan) -> TokenStream {
     let Some(home) = Home::of(plan) else { return function };
     let uncached = uncached(plan, &home);
     let hidden = hidden(plan, &home);
+    let kinds = outcome::kinds(plan).map(|kinds| quote!(#(#cfgs)* #kinds));
     let companions = companions(plan, &home);
     let Companions::Struct(name) = &plan.companions else {
         return quote!(#function #uncached #hidden #companions);
@@ -35,6 +36,8 @@ pub(crate) fn expand(plan: &Plan) -> TokenStream {
         #[allow(non_camel_case_types)]
         #(#cfgs)*
         #vis struct #name {}
+
+        #kinds
 
         #(#cfgs)*
         impl #name {
@@ -79,7 +82,7 @@ fn function(plan: &Plan) -> TokenStream {
     let Plan { func, .. } = plan;
     let (key, home) = (key::expr(plan), Home::of(plan));
     let cached =
-        home.as_ref().map_or_else(|| site::function(plan, &site::site(plan)), |home| cached(plan, home));
+        home.as_ref().map_or_else(|| in_place(site::function(plan, &site::site(plan))), |home| cached(plan, home));
     let (attrs, vis) = (attrs::of_function(func, home.is_some()), &func.vis);
     let sig = signature(func, home.is_some());
     let body = home.as_ref().map_or_else(|| body_in_place(func), |home| call_uncached(plan, home));
@@ -112,6 +115,10 @@ fn function(plan: &Plan) -> TokenStream {
             #run
         }
     }
+}
+
+fn in_place(statements: TokenStream) -> TokenStream {
+    quote!({ #statements })
 }
 
 /// The signature with a name for each argument. Where the body is elsewhere, `self` needs no `mut`.
@@ -195,6 +202,7 @@ fn hidden(plan: &Plan, home: &Home) -> TokenStream {
     let attrs = attrs::of_companions(func);
     let (scope, site_ident, cached) = (&home.scope, home.hidden("site"), home.hidden("cached"));
     let (site, bounds, ty) = (site::site(plan), &generics.where_clause, site::function_type(plan));
+    let key = key::function(plan, home).map(|key| quote!(#[doc(hidden)] #[inline] #(#attrs)* #key));
     let function = site::function(plan, &quote!(#scope::#site_ident()));
     quote! {
         #[doc(hidden)]
@@ -209,6 +217,8 @@ fn hidden(plan: &Plan, home: &Home) -> TokenStream {
         fn #cached #generics() -> #ty #bounds {
             #function
         }
+
+        #key
     }
 }
 

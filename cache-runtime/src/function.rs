@@ -96,9 +96,9 @@ impl Deref for StateRef {
 /// What the attribute's options say of each value `V`, stored as part of an `S`.
 pub struct Policy<V, S> {
     /// The lifetime of a success.
-    pub ttl: Option<fn(&V) -> Duration>,
+    pub ttl: Option<Ttl<fn(&V) -> Duration>>,
     /// The lifetime of a stored `None` or `Err`.
-    pub negative_ttl: Option<fn() -> Duration>,
+    pub negative_ttl: Option<Ttl<fn() -> Duration>>,
     /// Which successes are stored.
     pub cache_if: Option<fn(&V) -> bool>,
     /// The bytes that a value occupies, for stores bounded by bytes.
@@ -113,7 +113,37 @@ impl<V, S> Clone for Policy<V, S> {
     }
 }
 
+/// A lifetime: a constant, so that most functions bring no code for it, or what `F` gives.
+#[derive(Clone, Copy)]
+pub enum Ttl<F> {
+    /// Always the same.
+    Fixed(Duration),
+    /// Asked each time.
+    By(F),
+}
+
+impl<F> Ttl<F> {
+    fn by(self, ask: impl FnOnce(F) -> Duration) -> Duration {
+        match self {
+            Self::Fixed(duration) => duration,
+            Self::By(f) => ask(f),
+        }
+    }
+}
+
 type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
+
+/// A body that is to be run. Behind a pointer, so that all that a miss takes is compiled once for all functions of a
+/// return type; next to a miss an allocation is nothing.
+type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
+
+/// A call that found nothing.
+struct Missed {
+    state: StateRef,
+    /// See [`State::landed`].
+    landed: u64,
+    ticket: Ticket,
+}
 
 /// A cached function that returns `R`, stored as `O` says.
 ///
@@ -143,11 +173,21 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// Answers from the cache, or runs `body` and stores its result.
+    #[inline]
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
+        match self.hit(&key) {
+            Ok(ret) => ret,
+            Err(Missed { state, landed, ticket }) => {
+                self.missed(&state, key, landed, ticket, Box::new(body))
+            }
+        }
+    }
+
+    fn hit(&self, key: &Result<Key, Error>) -> Result<R, Missed> {
         let state = self.state();
         let landed = state.landed();
-        let looked = self.look(&state, &key);
-        self.answer_or_run(&state, key, looked, landed, body)
+        let looked = self.look(&state, key);
+        self.judge(&state, looked).map_err(|ticket| Missed { state, landed, ticket })
     }
 
     /// [`call`](Self::call) for async functions.
@@ -159,7 +199,13 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
+    #[inline]
     pub fn refresh(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
+        self.run_now(key, Box::new(body))
+    }
+
+    #[inline(never)]
+    fn run_now(&self, key: Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
         let ticket = block_on(state.ticket(self.format, Io::Blocking));
         let turn = block_on(state.turn(key, ticket, None, self.format, Io::Blocking));
@@ -252,12 +298,25 @@ impl<O: Outcome<R>, R> Function<O, R> {
         key: Result<Key, Error>,
         looked: Looked,
         landed: u64,
-        body: impl FnOnce() -> R,
+        body: Body<'_, R>,
     ) -> R {
-        let ticket = match self.judge(state, looked) {
-            Ok(ret) => return ret,
-            Err(ticket) => ticket,
-        };
+        match self.judge(state, looked) {
+            Ok(ret) => ret,
+            Err(ticket) => self.missed(state, key, landed, ticket, body),
+        }
+    }
+
+    /// Takes part in a run.
+    #[cold]
+    #[inline(never)]
+    fn missed(
+        &self,
+        state: &State,
+        key: Result<Key, Error>,
+        landed: u64,
+        ticket: Ticket,
+        body: Body<'_, R>,
+    ) -> R {
         let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
         self.take(state, turn, body)
     }
@@ -304,7 +363,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// Takes the answer of another call's run, or runs `body`.
-    fn take(&self, state: &State, turn: Turn, body: impl FnOnce() -> R) -> R {
+    fn take(&self, state: &State, turn: Turn, body: Body<'_, R>) -> R {
         let run = match self.answer(state, turn) {
             ControlFlow::Break(ret) => return ret,
             ControlFlow::Continue(run) => run,
@@ -401,8 +460,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// How long `stored` may be served: `Some(None)` is without end, `None` not at all.
     fn lifetime(&self, state: &State, stored: &O::Stored) -> Option<Option<Duration>> {
         let own = match O::value(stored) {
-            Some(value) => self.policy.ttl.map(|ttl| ttl(value)),
-            None => self.policy.negative_ttl.map(|ttl| ttl()),
+            Some(value) => self.policy.ttl.map(|ttl| ttl.by(|ttl| ttl(value))),
+            None => self.policy.negative_ttl.map(|ttl| ttl.by(|ttl| ttl())),
         };
         let life = own.or(state.default_ttl());
         (!life.is_some_and(|life| life.is_zero())).then(|| life.map(|life| state.jittered(life)))

@@ -27,29 +27,6 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of the arguments that `write` writes, in their order.
-    ///
-    /// # Errors
-    /// An argument doesn't serialise.
-    #[inline]
-    pub fn of_args(write: impl FnOnce(&mut Args) -> Result<(), Error>) -> Result<Self, Error> {
-        let mut args = Args(Buffer::new());
-        write(&mut args)?;
-        Ok(Self { bytes: args.0, is_text: false })
-    }
-
-    /// The key of a template: `write` writes its literal text and its fields. Between two fields
-    /// stands a character that no escaped field has (the macro sees to it), so a text splits into its
-    /// fields in one way only.
-    ///
-    /// # Errors
-    /// A field doesn't serialise.
-    pub fn of_template(write: impl FnOnce(&mut Template) -> Result<(), Error>) -> Result<Self, Error> {
-        let mut template = Template(String::new());
-        write(&mut template)?;
-        Ok(Self { bytes: Buffer::from_slice(template.0.as_bytes()), is_text: true })
-    }
-
     /// The bytes that identify the call within its function.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -96,21 +73,28 @@ pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n,
     format!("{}~{}", &digest[..32], String::from_iter(readable)).into()
 }
 
-/// Collects arguments.
-pub struct Args(Buffer);
-
-impl Args {
-    /// Adds one argument.
-    ///
-    /// # Errors
-    /// It doesn't serialise.
-    #[inline]
-    pub fn arg<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        canonical::encode(value, &mut self.0)
-    }
+/// Collects arguments, in their order. The first that doesn't serialise decides: there is no key then.
+#[derive(Default)]
+pub struct Args {
+    bytes: Buffer,
+    error: Option<Error>,
 }
 
 impl Args {
+    /// None so far.
+    #[inline]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one argument.
+    #[inline]
+    pub fn arg<T: Serialize + ?Sized>(&mut self, value: &T) {
+        if let Err(error) = canonical::encode(value, &mut self.bytes) {
+            self.error.get_or_insert(error);
+        }
+    }
+
     /// Adds what tells the instantiations of a generic function apart, and the types that share a method.
     ///
     /// `callee` is the function or a closure within it.
@@ -124,11 +108,23 @@ impl Args {
     /// Adds the type of an `impl Trait` argument: by identity for keys in this process, else by name.
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         if in_memory {
-            self.0.extend_from_slice(&type_number::<T>().to_le_bytes());
+            self.bytes.extend_from_slice(&type_number::<T>().to_le_bytes());
         } else {
             let name = type_name::<T>();
-            self.0.extend_from_slice(&(name.len() as u64).to_le_bytes());
-            self.0.extend_from_slice(name.as_bytes());
+            self.bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
+            self.bytes.extend_from_slice(name.as_bytes());
+        }
+    }
+
+    /// The key of all that was added.
+    ///
+    /// # Errors
+    /// An argument doesn't serialise.
+    #[inline]
+    pub fn key(self) -> Result<Key, Error> {
+        match self.error {
+            None => Ok(Key { bytes: self.bytes, is_text: false }),
+            Some(error) => Err(error),
         }
     }
 }
@@ -155,10 +151,20 @@ fn type_number<T: ?Sized>() -> u64 {
     *numbers.entry(id).or_insert(next)
 }
 
-/// Collects the text of a template.
-pub struct Template(String);
+/// Collects the text of a template. Between two fields stands a character that no escaped field has (the macro sees to
+/// it), so a text splits into its fields in one way only.
+#[derive(Default)]
+pub struct Template {
+    text: String,
+    error: Option<Error>,
+}
 
 impl Template {
+    /// Nothing so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// As [`Args::instance`].
     pub fn instance<T: ?Sized>(&mut self, callee: &T, in_memory: bool) {
         if is_one_of_many::<T>() {
@@ -169,16 +175,16 @@ impl Template {
     /// As [`Args::type_of`].
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         if in_memory {
-            let _ = write!(self.0, "{}:", type_number::<T>());
+            let _ = write!(self.text, "{}:", type_number::<T>());
         } else {
             self.escaped(type_name::<T>());
-            self.0.push(':');
+            self.text.push(':');
         }
     }
 
     /// Adds literal text.
     pub fn literal(&mut self, text: &str) {
-        self.0.push_str(text);
+        self.text.push_str(text);
     }
 
     /// Adds a field: strings, characters, integers and `bool` in plain text with percent escapes,
@@ -186,36 +192,49 @@ impl Template {
     ///
     /// What is plain is decided by the type, not by the value: an untagged enum serialises `5_u8`
     /// and `5_i64` to different canonical bytes but to the same text.
-    ///
-    /// # Errors
-    /// It doesn't serialise.
-    pub fn field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+    pub fn field<T: Serialize + ?Sized>(&mut self, value: &T) {
         let mut bytes = Buffer::new();
-        canonical::encode(value, &mut bytes)?;
-        match plain_text(type_name::<T>(), &bytes) {
+        match canonical::encode(value, &mut bytes) {
+            Ok(()) => self.encoded(type_name::<T>(), &bytes),
+            Err(error) => _ = self.error.get_or_insert(error),
+        }
+    }
+
+    fn encoded(&mut self, type_name: &str, bytes: &[u8]) {
+        match plain_text(type_name, bytes) {
             Some(plain) => self.escaped(&plain),
             None if bytes.len() <= 32 => {
-                self.0.push('~');
-                for byte in &bytes {
-                    let _ = write!(self.0, "{byte:02x}");
+                self.text.push('~');
+                for byte in bytes {
+                    let _ = write!(self.text, "{byte:02x}");
                 }
             }
             None => {
-                self.0.push_str("~~");
-                self.0.push_str(blake3::hash(&bytes).to_hex().as_str());
+                self.text.push_str("~~");
+                self.text.push_str(blake3::hash(bytes).to_hex().as_str());
             }
         }
-        Ok(())
+    }
+
+    /// The key of all that was added.
+    ///
+    /// # Errors
+    /// A field doesn't serialise.
+    pub fn key(self) -> Result<Key, Error> {
+        match self.error {
+            None => Ok(Key { bytes: Buffer::from_slice(self.text.as_bytes()), is_text: true }),
+            Some(error) => Err(error),
+        }
     }
 
     /// The unreserved characters of RFC 3986 stay, save `~`; all others are percent-encoded.
     fn escaped(&mut self, plain: &str) {
         for c in plain.chars() {
             if c.is_ascii_alphanumeric() || "-._".contains(c) {
-                self.0.push(c);
+                self.text.push(c);
             } else {
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    let _ = write!(self.0, "%{byte:02X}");
+                    let _ = write!(self.text, "%{byte:02X}");
                 }
             }
         }
@@ -253,12 +272,11 @@ mod tests {
     use super::*;
 
     fn template<A: Serialize, B: Serialize>(a: &A, b: &B) -> String {
-        let key = Key::of_template(|template| {
-            template.field(a)?;
-            template.literal(":");
-            template.field(b)
-        });
-        key.unwrap().text("")
+        let mut template = Template::new();
+        template.field(a);
+        template.literal(":");
+        template.field(b);
+        template.key().unwrap().text("")
     }
 
     #[test]
@@ -296,10 +314,8 @@ mod tests {
     fn long_text_and_text_like_a_digest_become_digests() {
         let long = template(&"x".repeat(300), &"y");
         assert_eq!((long.len(), &long[..1]), (65, "#"));
-        let forged = Key::of_template(|template| {
-            template.literal(&long);
-            Ok(())
-        });
-        assert_ne!(forged.unwrap().text(""), long);
+        let mut forged = Template::new();
+        forged.literal(&long);
+        assert_ne!(forged.key().unwrap().text(""), long);
     }
 }

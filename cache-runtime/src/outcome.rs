@@ -2,9 +2,7 @@
 //!
 //! `Result` and `Option` are recognised through any alias: an inherent constant on
 //! [`Probe<Result<T, E>>`] is found before the constant of the blanket trait [`Plain`], so
-//! `Probe::<R>::KIND` tells what `R` is, and as a const generic it picks the [`Outcome`] impl.
-//! `SELF` and `INNER` are the kinds of the type and of what it wraps, `NONE` and `ERR` the options
-//! `cache_none` and `cache_err`.
+//! `Probe::<R>::KIND` tells what `R` is, and [`Kind`] of it picks the [`Outcome`] impl of [`As`].
 
 use std::marker::PhantomData;
 
@@ -36,21 +34,37 @@ pub trait Plain {
 
 impl<T: ?Sized> Plain for Probe<T> {}
 
-/// What a value of kind `KIND` wraps: the `T` of `Result<T, E>` and `Option<T>`, else itself.
-pub trait Wraps<const KIND: u8> {
+/// A kind as a type: generated code names it once and then goes by the name.
+pub struct Kind<const KIND: u8>;
+/// The kind of a type that is neither `Result` nor `Option`.
+pub type IsPlain = Kind<PLAIN>;
+/// The kind of `Result`.
+pub type IsResult = Kind<RESULT>;
+/// The kind of `Option`.
+pub type IsOption = Kind<OPTION>;
+
+/// Whether an option is on, as a type.
+pub struct Flag<const ON: bool>;
+/// On.
+pub type On = Flag<true>;
+/// Off.
+pub type Off = Flag<false>;
+
+/// What a type of the kind `K` wraps: the `T` of `Result<T, E>` and `Option<T>`, else itself.
+pub trait Wraps<K> {
     /// The wrapped type.
     type Inner;
 }
 
-impl<T> Wraps<PLAIN> for T {
+impl<T> Wraps<IsPlain> for T {
     type Inner = T;
 }
 
-impl<T, E> Wraps<RESULT> for Result<T, E> {
+impl<T, E> Wraps<IsResult> for Result<T, E> {
     type Inner = T;
 }
 
-impl<T> Wraps<OPTION> for Option<T> {
+impl<T> Wraps<IsOption> for Option<T> {
     type Inner = T;
 }
 
@@ -78,46 +92,77 @@ pub trait Outcome<R> {
     }
 }
 
+/// Picks an [`Outcome`] by the kinds of the return type and of what it wraps, and by the options `cache_none` and
+/// `cache_err`.
+pub struct As<Outer, Inner, None, Err>(PhantomData<(Outer, Inner, None, Err)>);
+
+/// What the compiler finds out about the return type `R`, said once: the struct of the companions implements this.
+///
+/// `R` is a parameter, because an associated type must be as visible as the struct.
+pub trait Returns<R> {
+    /// The [`Kind`] of `R`.
+    type Outer;
+    /// The [`Kind`] of what it wraps.
+    type Inner;
+    /// `cache_none`
+    type None;
+    /// `cache_err`
+    type Err;
+}
+
+/// The [`Outcome`] of the function with the companions `F`, which returns `R`.
+pub type AsOf<F, R> =
+    As<<F as Returns<R>>::Outer, <F as Returns<R>>::Inner, <F as Returns<R>>::None, <F as Returns<R>>::Err>;
+
+/// What its entries hold.
+pub type Stored<F, R> = <AsOf<F, R> as Outcome<R>>::Stored;
+
+/// The kinds of an [`As`].
+pub trait Kinds {
+    /// The [`Kind`] of the return type.
+    type Outer;
+    /// That number, and the one of what it wraps.
+    const KINDS: (u8, u8);
+}
+
+impl<const OUTER: u8, const INNER: u8, N, E> Kinds for As<Kind<OUTER>, Kind<INNER>, N, E> {
+    type Outer = Kind<OUTER>;
+    const KINDS: (u8, u8) = (OUTER, INNER);
+}
+
 /// Stops the compilation if a type of these kinds has no `None`.
 #[track_caller]
-pub const fn assert_none(outer: u8, inner: u8) {
+pub const fn assert_none<K: Kinds>() {
     assert!(
-        outer == OPTION || inner == OPTION,
+        K::KINDS.0 == OPTION || K::KINDS.1 == OPTION,
         "`cache_none` needs a function that returns an `Option`: leave it out"
     );
 }
 
 /// Stops the compilation if a type of these kinds has no `Err`.
 #[track_caller]
-pub const fn assert_err(outer: u8, inner: u8) {
+pub const fn assert_err<K: Kinds>() {
     assert!(
-        outer == RESULT || inner == RESULT,
+        K::KINDS.0 == RESULT || K::KINDS.1 == RESULT,
         "`cache_err` needs a function that returns a `Result`: leave it out"
     );
 }
 
 /// Stops the compilation if the macro took a type for one of another kind, because an alias hid it.
 #[track_caller]
-pub const fn assert_written_out(actual: u8, taken_for: u8) {
+pub const fn assert_written_out<K: Kinds>(outer: u8, inner: u8) {
     assert!(
-        actual == taken_for,
+        K::KINDS.0 == outer && K::KINDS.1 == inner,
         "write this return type out as `Result<…>` or `Option<…>`: in a method or a generic function an alias hides it"
     );
 }
 
-/// Picks an [`Outcome`] by the kinds of the return type and the two options.
-pub struct As<const SELF: u8, const INNER: u8, const NONE: bool, const ERR: bool>;
-
-/// What an entry of a function that returns `R` holds.
-pub type Stored<R, const SELF: u8, const INNER: u8, const NONE: bool, const ERR: bool> =
-    <As<SELF, INNER, NONE, ERR> as Outcome<R>>::Stored;
-
 /// One impl: the pattern of the stored part within the return value, and back.
 macro_rules! outcome {
-    ($([$($generic:ident),*] $self:ident $inner:ident $(any $any:ident)? [$none:expr, $err:expr]:
+    ($([$($generic:ident),*] $outer:ident $inner:ident [$none:ident $err:ident]:
         $ret:ty => $stored:ty, $value:ty;
         stored $pattern:pat => $part:expr; value $within:pat => $success:expr; revive $back:expr $(; failed [$($failure:tt)*])?;)*) => {$(
-        impl<$($generic,)* $(const $any: bool)?> Outcome<$ret> for As<$self, $inner, $none, $err> {
+        impl<$($generic),*> Outcome<$ret> for As<$outer, $inner, $none, $err> {
             type Value = $value;
             type Stored = $stored;
             fn split(ret: $ret) -> Result<$stored, $ret> {
@@ -141,7 +186,7 @@ macro_rules! outcome {
     )*};
 }
 
-impl<R, const INNER: u8, const NONE: bool, const ERR: bool> Outcome<R> for As<PLAIN, INNER, NONE, ERR> {
+impl<R, Inner, N, E> Outcome<R> for As<IsPlain, Inner, N, E> {
     type Value = R;
     type Stored = R;
     fn split(ret: R) -> Result<R, R> {
@@ -156,40 +201,40 @@ impl<R, const INNER: u8, const NONE: bool, const ERR: bool> Outcome<R> for As<PL
 }
 
 outcome! {
-    [T, E] RESULT PLAIN any NONE [NONE, false]: Result<T, E> => T, T;
+    [T, E, N] IsResult IsPlain [N Off]: Result<T, E> => T, T;
         stored Ok(part) => part; value part => part; revive Ok; failed [Err(_)];
-    [T, E] RESULT PLAIN any NONE [NONE, true]: Result<T, E> => Result<T, E>, T;
+    [T, E, N] IsResult IsPlain [N On]: Result<T, E> => Result<T, E>, T;
         stored part => part; value Ok(value) => value; revive |whole| whole;
-    [T] OPTION PLAIN any ERR [false, ERR]: Option<T> => T, T;
+    [T, X] IsOption IsPlain [Off X]: Option<T> => T, T;
         stored Some(part) => part; value part => part; revive Some;
-    [T] OPTION PLAIN any ERR [true, ERR]: Option<T> => Option<T>, T;
+    [T, X] IsOption IsPlain [On X]: Option<T> => Option<T>, T;
         stored part => part; value Some(value) => value; revive |whole| whole;
 
-    [T, E, F] RESULT RESULT any NONE [NONE, false]: Result<Result<T, F>, E> => T, T;
+    [T, E, F, N] IsResult IsResult [N Off]: Result<Result<T, F>, E> => T, T;
         stored Ok(Ok(part)) => part; value part => part; revive |part| Ok(Ok(part)); failed [Err(_) | Ok(Err(_))];
-    [T, E, F] RESULT RESULT any NONE [NONE, true]: Result<Result<T, F>, E> => Result<Result<T, F>, E>, T;
+    [T, E, F, N] IsResult IsResult [N On]: Result<Result<T, F>, E> => Result<Result<T, F>, E>, T;
         stored part => part; value Ok(Ok(value)) => value; revive |whole| whole;
-    [T] OPTION OPTION any ERR [false, ERR]: Option<Option<T>> => T, T;
+    [T, X] IsOption IsOption [Off X]: Option<Option<T>> => T, T;
         stored Some(Some(part)) => part; value part => part; revive |part| Some(Some(part));
-    [T] OPTION OPTION any ERR [true, ERR]: Option<Option<T>> => Option<Option<T>>, T;
+    [T, X] IsOption IsOption [On X]: Option<Option<T>> => Option<Option<T>>, T;
         stored part => part; value Some(Some(value)) => value; revive |whole| whole;
 
-    [T, E] RESULT OPTION [false, false]: Result<Option<T>, E> => T, T;
+    [T, E] IsResult IsOption [Off Off]: Result<Option<T>, E> => T, T;
         stored Ok(Some(part)) => part; value part => part; revive |part| Ok(Some(part)); failed [Err(_)];
-    [T, E] RESULT OPTION [true, false]: Result<Option<T>, E> => Option<T>, T;
+    [T, E] IsResult IsOption [On Off]: Result<Option<T>, E> => Option<T>, T;
         stored Ok(part) => part; value Some(value) => value; revive Ok; failed [Err(_)];
-    [T, E] RESULT OPTION [false, true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
+    [T, E] IsResult IsOption [Off On]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored whole @ (Ok(Some(_)) | Err(_)) => whole; value Ok(Some(value)) => value; revive |whole| whole;
-    [T, E] RESULT OPTION [true, true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
+    [T, E] IsResult IsOption [On On]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored part => part; value Ok(Some(value)) => value; revive |whole| whole;
 
-    [T, E] OPTION RESULT [false, false]: Option<Result<T, E>> => T, T;
+    [T, E] IsOption IsResult [Off Off]: Option<Result<T, E>> => T, T;
         stored Some(Ok(part)) => part; value part => part; revive |part| Some(Ok(part)); failed [Some(Err(_))];
-    [T, E] OPTION RESULT [true, false]: Option<Result<T, E>> => Option<Result<T, E>>, T;
+    [T, E] IsOption IsResult [On Off]: Option<Result<T, E>> => Option<Result<T, E>>, T;
         stored whole @ (None | Some(Ok(_))) => whole; value Some(Ok(value)) => value; revive |whole| whole;
         failed [Some(Err(_))];
-    [T, E] OPTION RESULT [false, true]: Option<Result<T, E>> => Result<T, E>, T;
+    [T, E] IsOption IsResult [Off On]: Option<Result<T, E>> => Result<T, E>, T;
         stored Some(part) => part; value Ok(value) => value; revive Some;
-    [T, E] OPTION RESULT [true, true]: Option<Result<T, E>> => Option<Result<T, E>>, T;
+    [T, E] IsOption IsResult [On On]: Option<Result<T, E>> => Option<Result<T, E>>, T;
         stored whole => whole; value Some(Ok(value)) => value; revive |whole| whole;
 }

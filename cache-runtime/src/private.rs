@@ -10,11 +10,12 @@ pub use crate::codec::MsgPack;
 #[cfg(feature = "postcard")]
 pub use crate::codec::Postcard;
 pub use crate::error::Error;
-pub use crate::function::{Function, Policy, Site};
+pub use crate::function::{Function, Policy, Site, Ttl};
 pub use crate::held::{Held, Task, Unowned, Unsent, never};
 pub use crate::key::{Args, Key, Template};
 pub use crate::outcome::{
-    As, Outcome, Plain, Probe, Stored, Wraps, assert_err, assert_none, assert_written_out,
+    As, AsOf, IsOption, IsPlain, IsResult, Kind, Kinds, Off, On, Plain, Probe, Returns, Stored, Wraps,
+    assert_err, assert_none, assert_written_out,
 };
 pub use crate::policy::Freshness;
 pub use crate::renew::{Kept, KeptFuture};

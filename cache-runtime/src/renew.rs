@@ -106,7 +106,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
                 let renewed = self.renew(&state, run, || body(args));
                 renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure))
             }
-            (_, looked) => self.answer_or_run(&state, key, looked, landed, || body(args)),
+            (_, looked) => self.answer_or_run(&state, key, looked, landed, Box::new(|| body(args))),
         }
     }
 

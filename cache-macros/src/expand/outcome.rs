@@ -1,10 +1,11 @@
 //! Which part of the return value is stored, as types.
 //!
-//! The kinds of the return type (`Result`, `Option` or plain) are constants. In a plain free function the compiler
-//! finds them by type, through any alias. In a generic function or a method, constants may not speak of type parameters:
-//! there the kinds are read off the spelling, and the compiler checks that no alias hid one.
+//! The kinds of the return type (`Result`, `Option` or plain) are types. In a plain free function the compiler finds
+//! them, through any alias, by constants that only a `Result` or an `Option` has; the struct of the companions holds
+//! them. In a generic function or a method, constants may not speak of type parameters: there the kinds are read off
+//! the spelling, and the compiler checks that no alias hid one.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::Type;
 use syn::spanned::Spanned as _;
@@ -15,25 +16,66 @@ use crate::validate::{Companions, Plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Plain = 0,
-    Result = 1,
-    Option = 2,
+    Plain,
+    Result,
+    Option,
 }
 
-/// The const arguments of `As` and `Stored`.
-pub(super) fn kinds(plan: &Plan) -> TokenStream {
-    let ((outer, inner), negative) = (kind_exprs(plan), &plan.negative);
-    let (none, err) = (negative.none.is_some(), negative.err.is_some());
-    quote!(#outer, #inner, #none, #err)
+/// The struct of the companions, if it holds the kinds.
+fn holder(plan: &Plan) -> Option<&syn::Ident> {
+    match &plan.companions {
+        Companions::Struct(name) if generic_names(&plan.func).next().is_none() => Some(name),
+        _ => None,
+    }
+}
+
+/// What the struct of the companions says of the return type, if it is the one that does.
+pub(super) fn kinds(plan: &Plan) -> Option<TokenStream> {
+    let (rt, output, holder) = (rt(plan), &plan.func.output, holder(plan)?);
+    let outer = probe(plan, output);
+    let inner =
+        probe(plan, &quote!(<#output as #rt::Wraps<<#holder as #rt::Returns<#output>>::Outer>>::Inner));
+    let (none, err) = flags(plan);
+    Some(quote! {
+        impl #rt::Returns<#output> for #holder {
+            type Outer = #rt::Kind<#outer>;
+            type Inner = #rt::Kind<#inner>;
+            type None = #none;
+            type Err = #err;
+        }
+    })
+}
+
+/// The type that decides what is stored.
+pub(super) fn outcome(plan: &Plan) -> TokenStream {
+    let (rt, output) = (rt(plan), &plan.func.output);
+    if let Some(holder) = holder(plan) {
+        return quote!(#rt::AsOf<#holder, #output>);
+    }
+    let name = |kind| match kind {
+        Kind::Plain => quote!(#rt::IsPlain),
+        Kind::Result => quote!(#rt::IsResult),
+        Kind::Option => quote!(#rt::IsOption),
+    };
+    let (((outer, _), (inner, _)), (none, err)) = (spelled(output), flags(plan));
+    let (outer, inner) = (name(outer), name(inner));
+    quote!(#rt::As<#outer, #inner, #none, #err>)
+}
+
+/// `cache_none` and `cache_err`.
+fn flags(plan: &Plan) -> (TokenStream, TokenStream) {
+    let rt = rt(plan);
+    let flag = |is_on| if is_on { quote!(#rt::On) } else { quote!(#rt::Off) };
+    (flag(plan.negative.none.is_some()), flag(plan.negative.err.is_some()))
 }
 
 /// The type that an entry holds, spelled out where the return type says what it is.
 pub(super) fn stored(plan: &Plan) -> TokenStream {
     let output = &plan.func.output;
     let ((outer, _), (inner, within)) = spelled(output);
-    if outer == Kind::Plain && !by_spelling(plan) {
-        let (rt, kinds) = (rt(plan), kinds(plan));
-        return quote!(#rt::Stored<#output, #kinds>);
+    if let (Kind::Plain, Some(holder)) = (outer, holder(plan)) {
+        let rt = rt(plan);
+        return quote!(#rt::Stored<#holder, #output>);
     }
     let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
     let whole = output;
@@ -51,42 +93,19 @@ pub(super) fn stored(plan: &Plan) -> TokenStream {
 
 /// What stops the compilation if an option has no use, or if an alias hid what the macro had to know.
 pub(super) fn checks(plan: &Plan) -> TokenStream {
-    let (rt, output, (outer, inner)) = (rt(plan), &plan.func.output, kind_exprs(plan));
-    let check = |span: Option<Span>, assert: TokenStream| {
-        let assert = quote!(#rt::#assert(#outer, #inner));
-        span.map(|span| spanned(span, assert)).map(|assert| quote!(const { #assert };))
+    let (rt, output, outcome) = (rt(plan), &plan.func.output, outcome(plan));
+    let check = |span, assert: TokenStream| {
+        let assert = spanned(span, quote!(#rt::#assert));
+        quote!(const { #assert };)
     };
-    let none = check(plan.negative.none, quote!(assert_none));
-    let err = check(plan.negative.err, quote!(assert_err));
-    let written = by_spelling(plan).then(|| {
-        let (actual, wrapped) = (probe(plan, output), quote!(<#output as #rt::Wraps<#outer>>::Inner));
-        let actual_inner = probe(plan, &wrapped);
-        let outer = spanned(output.span(), quote!(#rt::assert_written_out(#actual, #outer)));
-        let inner = spanned(output.span(), quote!(#rt::assert_written_out(#actual_inner, #inner)));
-        quote!(const { #outer }; const { #inner };)
+    let none = plan.negative.none.map(|span| check(span, quote!(assert_none::<#outcome>())));
+    let err = plan.negative.err.map(|span| check(span, quote!(assert_err::<#outcome>())));
+    let written = holder(plan).is_none().then(|| {
+        let outer = probe(plan, output);
+        let inner = probe(plan, &quote!(<#output as #rt::Wraps<<#outcome as #rt::Kinds>::Outer>>::Inner));
+        check(output.span(), quote!(assert_written_out::<#outcome>(#outer, #inner)))
     });
     quote!(#none #err #written)
-}
-
-fn by_spelling(plan: &Plan) -> bool {
-    let func = &plan.func;
-    func.receiver.is_some()
-        || matches!(plan.companions, Companions::Siblings(_))
-        || generic_names(func).next().is_some()
-        || matches!(plan.companions, Companions::Off)
-}
-
-/// The kinds of the return type and of what it wraps.
-fn kind_exprs(plan: &Plan) -> (TokenStream, TokenStream) {
-    let (rt, output) = (rt(plan), &plan.func.output);
-    if by_spelling(plan) {
-        let ((outer, _), (inner, _)) = spelled(output);
-        let (outer, inner) = (outer as u8, inner as u8);
-        return (quote!(#outer), quote!(#inner));
-    }
-    let outer = probe(plan, output);
-    let inner = probe(plan, &quote!(<#output as #rt::Wraps<#outer>>::Inner));
-    (outer, inner)
 }
 
 /// A constant expression for the kind of a type.

@@ -56,18 +56,15 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
 
 /// `Function<outcome, return type>`
 pub(super) fn function_type(plan: &Plan) -> TokenStream {
-    let (rt, output, kinds) = (rt(plan), &plan.func.output, outcome::kinds(plan));
-    quote_spanned!(at(output.span())=> #rt::Function<#rt::As<#kinds>, #output>)
+    let (rt, output, outcome) = (rt(plan), &plan.func.output, outcome::outcome(plan));
+    quote_spanned!(at(output.span())=> #rt::Function<#outcome, #output>)
 }
 
 /// An expression for the typed view; the bounds on values are reported on the return type.
 pub(super) fn function(plan: &Plan, site: &TokenStream) -> TokenStream {
     let (ty, policy, checks) = (function_type(plan), policy(plan), outcome::checks(plan));
     let mode = spanned(plan.func.output.span(), mode(plan));
-    quote!({
-        #checks
-        <#ty>::new::<#mode>(#site, #policy)
-    })
+    quote!(#checks <#ty>::new::<#mode>(#site, #policy))
 }
 
 /// How values are packed.
@@ -94,23 +91,24 @@ fn freshness(plan: &Plan) -> TokenStream {
 /// What the options say of each value.
 fn policy(plan: &Plan) -> TokenStream {
     let rt = rt(plan);
-    let period = |period: &Period| match period {
-        Period::Fixed(duration) => fixed(&rt, *duration),
-        Period::Expr(expr) => expr.to_token_stream(),
+    let same = |period: &Period, arguments: TokenStream| match period {
+        Period::Fixed(duration) => {
+            let fixed = fixed(&rt, *duration);
+            quote!(#rt::Ttl::Fixed(#fixed))
+        }
+        Period::Expr(expr) => quote!(#rt::Ttl::By(|#arguments| #expr)),
     };
     let ttl = plan.lifetime.as_ref().map(|lifetime| match lifetime {
-        Lifetime::Same(same) => {
-            let period = period(same);
-            quote!(|_| #period)
-        }
-        Lifetime::PerValue(closure) => closure.to_token_stream(),
+        Lifetime::Same(period) => same(period, quote!(_)),
+        Lifetime::PerValue(closure) => quote!(#rt::Ttl::By(#closure)),
     });
+    let has_negative = plan.negative.none.is_some() || plan.negative.err.is_some();
     let negative = match (&plan.negative.lifetime, &plan.lifetime) {
-        (Some(negative), _) => Some(period(negative)),
-        (None, Some(Lifetime::Same(same))) => Some(period(same)),
-        (None, _) => None,
+        (Some(period), _) => Some(period),
+        (None, Some(Lifetime::Same(period))) if has_negative => Some(period),
+        _ => None,
     };
-    let negative = negative.map(|period| quote!(|| #period));
+    let negative = negative.map(|period| same(period, quote!()));
     let is_weighed = matches!(&plan.target, Target::Memory { max_bytes: Some(_), .. });
     let weigh = is_weighed.then(|| spanned(plan.func.output.span(), quote!(#rt::weigh)));
     let (ttl, negative) = (option(&rt, ttl.as_ref()), option(&rt, negative.as_ref()));

@@ -7,13 +7,7 @@
 
 impl Users {
     async fn user(&self, id: u64) -> Result<User, Error> {
-        let __key = ::cache_runtime::private::Key::of_template(|__key| {
-            __key.instance(&Self::__user_cached, false);
-            __key.field(&self.tenant)?;
-            __key.literal(":");
-            __key.field(&id)?;
-            ::cache_runtime::private::Ok(())
-        });
+        let __key = Self::__user_key(&self, &id);
         Self::__user_cached()
             .call_async(__key, async move { Self::user_uncached(self, id).await })
             .await
@@ -54,56 +48,87 @@ impl Users {
     #[inline]
     #[allow(dead_code, clippy::all)]
     fn __user_cached() -> ::cache_runtime::private::Function<
-        ::cache_runtime::private::As<1u8, 0u8, false, false>,
+        ::cache_runtime::private::As<
+            ::cache_runtime::private::IsResult,
+            ::cache_runtime::private::IsPlain,
+            ::cache_runtime::private::Off,
+            ::cache_runtime::private::Off,
+        >,
         Result<User, Error>,
     > {
-        {
-            const {
-                ::cache_runtime::private::assert_written_out(
-                    {
-                        #[allow(unused_imports)]
-                        use ::cache_runtime::private::Plain as _;
-                        ::cache_runtime::private::Probe::<Result<User, Error>>::KIND
-                    },
-                    1u8,
-                )
-            };
-            const {
-                ::cache_runtime::private::assert_written_out(
-                    {
-                        #[allow(unused_imports)]
-                        use ::cache_runtime::private::Plain as _;
-                        ::cache_runtime::private::Probe::<
-                            <Result<
-                                User,
-                                Error,
-                            > as ::cache_runtime::private::Wraps<1u8>>::Inner,
-                        >::KIND
-                    },
-                    0u8,
-                )
-            };
-            <::cache_runtime::private::Function<
-                ::cache_runtime::private::As<1u8, 0u8, false, false>,
-                Result<User, Error>,
-            >>::new::<
-                ::cache_runtime::private::Remote<::cache_runtime::private::Bincode>,
+        const {
+            ::cache_runtime::private::assert_written_out::<
+                ::cache_runtime::private::As<
+                    ::cache_runtime::private::IsResult,
+                    ::cache_runtime::private::IsPlain,
+                    ::cache_runtime::private::Off,
+                    ::cache_runtime::private::Off,
+                >,
             >(
-                Self::__user_site(),
-                ::cache_runtime::private::Policy {
-                    ttl: ::cache_runtime::private::Some(|_| ::cache_runtime::private::Duration::new(
-                        300u64,
-                        0u32,
-                    )),
-                    negative_ttl: ::cache_runtime::private::Some(|| ::cache_runtime::private::Duration::new(
-                        300u64,
-                        0u32,
-                    )),
-                    cache_if: ::cache_runtime::private::None,
-                    weigh: ::cache_runtime::private::None,
+                {
+                    #[allow(unused_imports)]
+                    use ::cache_runtime::private::Plain as _;
+                    ::cache_runtime::private::Probe::<Result<User, Error>>::KIND
+                },
+                {
+                    #[allow(unused_imports)]
+                    use ::cache_runtime::private::Plain as _;
+                    ::cache_runtime::private::Probe::<
+                        <Result<
+                            User,
+                            Error,
+                        > as ::cache_runtime::private::Wraps<
+                            <::cache_runtime::private::As<
+                                ::cache_runtime::private::IsResult,
+                                ::cache_runtime::private::IsPlain,
+                                ::cache_runtime::private::Off,
+                                ::cache_runtime::private::Off,
+                            > as ::cache_runtime::private::Kinds>::Outer,
+                        >>::Inner,
+                    >::KIND
                 },
             )
-        }
+        };
+        <::cache_runtime::private::Function<
+            ::cache_runtime::private::As<
+                ::cache_runtime::private::IsResult,
+                ::cache_runtime::private::IsPlain,
+                ::cache_runtime::private::Off,
+                ::cache_runtime::private::Off,
+            >,
+            Result<User, Error>,
+        >>::new::<
+            ::cache_runtime::private::Remote<::cache_runtime::private::Bincode>,
+        >(
+            Self::__user_site(),
+            ::cache_runtime::private::Policy {
+                ttl: ::cache_runtime::private::Some(
+                    ::cache_runtime::private::Ttl::Fixed(
+                        ::cache_runtime::private::Duration::new(300u64, 0u32),
+                    ),
+                ),
+                negative_ttl: ::cache_runtime::private::None,
+                cache_if: ::cache_runtime::private::None,
+                weigh: ::cache_runtime::private::None,
+            },
+        )
+    }
+    #[doc(hidden)]
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    fn __user_key(
+        &self,
+        id: &u64,
+    ) -> ::cache_runtime::private::Result<
+        ::cache_runtime::private::Key,
+        ::cache_runtime::Error,
+    > {
+        let mut __key = ::cache_runtime::private::Template::new();
+        __key.instance(&Self::__user_cached, false);
+        __key.field(&self.tenant);
+        __key.literal(":");
+        __key.field(&id);
+        __key.key()
     }
     /**What the cache holds for a call of [`user`](Self::user); never runs the body.
 
@@ -118,17 +143,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         ::cache_runtime::private::Option<User>,
         ::cache_runtime::Error,
     > {
-        Self::__user_cached()
-            .peek_async(
-                ::cache_runtime::private::Key::of_template(|__key| {
-                    __key.instance(&Self::__user_cached, false);
-                    __key.field(&self.tenant)?;
-                    __key.literal(":");
-                    __key.field(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-            )
-            .await
+        Self::__user_cached().peek_async(Self::__user_key(&self, &id)).await
     }
     /**Stores the result of a call of [`user`](Self::user) without running the body.
 
@@ -141,18 +156,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         id: u64,
         value: User,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        Self::__user_cached()
-            .insert_async(
-                ::cache_runtime::private::Key::of_template(|__key| {
-                    __key.instance(&Self::__user_cached, false);
-                    __key.field(&self.tenant)?;
-                    __key.literal(":");
-                    __key.field(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-                value,
-            )
-            .await
+        Self::__user_cached().insert_async(Self::__user_key(&self, &id), value).await
     }
     /**Removes the entry of a call, so that the next [`user`](Self::user) runs the body.
 
@@ -164,29 +168,13 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         &self,
         id: u64,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        Self::__user_cached()
-            .invalidate_async(
-                ::cache_runtime::private::Key::of_template(|__key| {
-                    __key.instance(&Self::__user_cached, false);
-                    __key.field(&self.tenant)?;
-                    __key.literal(":");
-                    __key.field(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-            )
-            .await
+        Self::__user_cached().invalidate_async(Self::__user_key(&self, &id)).await
     }
     ///Runs the body of [`user`](Self::user) now and stores its result.
     #[inline]
     #[allow(dead_code, clippy::all)]
     async fn user_refresh(&self, id: u64) -> Result<User, Error> {
-        let __key = ::cache_runtime::private::Key::of_template(|__key| {
-            __key.instance(&Self::__user_cached, false);
-            __key.field(&self.tenant)?;
-            __key.literal(":");
-            __key.field(&id)?;
-            ::cache_runtime::private::Ok(())
-        });
+        let __key = Self::__user_key(&self, &id);
         Self::__user_cached()
             .refresh_async(__key, async move { Self::user_uncached(self, id).await })
             .await
@@ -213,15 +201,6 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     #[inline]
     #[allow(dead_code, clippy::all)]
     fn user_key(&self, id: u64) -> ::cache_runtime::private::String {
-        Self::__user_cached()
-            .key(
-                ::cache_runtime::private::Key::of_template(|__key| {
-                    __key.instance(&Self::__user_cached, false);
-                    __key.field(&self.tenant)?;
-                    __key.literal(":");
-                    __key.field(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-            )
+        Self::__user_cached().key(Self::__user_key(&self, &id))
     }
 }

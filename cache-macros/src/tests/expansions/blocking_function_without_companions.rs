@@ -6,37 +6,53 @@
 //     }
 
 pub fn user(id: u64, name: &str) -> Option<User> {
-    let __key = ::cache_runtime::private::Key::of_args(|__key| {
+    let __key = {
+        let mut __key = ::cache_runtime::private::Args::new();
         __key.instance(&|| {}, true);
-        __key.arg(&id)?;
-        __key.arg(&name)?;
-        ::cache_runtime::private::Ok(())
-    });
+        __key.arg(&id);
+        __key.arg(&name);
+        __key.key()
+    };
     {
         const {
-            ::cache_runtime::private::assert_written_out(
+            ::cache_runtime::private::assert_written_out::<
+                ::cache_runtime::private::As<
+                    ::cache_runtime::private::IsOption,
+                    ::cache_runtime::private::IsPlain,
+                    ::cache_runtime::private::Off,
+                    ::cache_runtime::private::Off,
+                >,
+            >(
                 {
                     #[allow(unused_imports)]
                     use ::cache_runtime::private::Plain as _;
                     ::cache_runtime::private::Probe::<Option<User>>::KIND
                 },
-                2u8,
-            )
-        };
-        const {
-            ::cache_runtime::private::assert_written_out(
                 {
                     #[allow(unused_imports)]
                     use ::cache_runtime::private::Plain as _;
                     ::cache_runtime::private::Probe::<
-                        <Option<User> as ::cache_runtime::private::Wraps<2u8>>::Inner,
+                        <Option<
+                            User,
+                        > as ::cache_runtime::private::Wraps<
+                            <::cache_runtime::private::As<
+                                ::cache_runtime::private::IsOption,
+                                ::cache_runtime::private::IsPlain,
+                                ::cache_runtime::private::Off,
+                                ::cache_runtime::private::Off,
+                            > as ::cache_runtime::private::Kinds>::Outer,
+                        >>::Inner,
                     >::KIND
                 },
-                0u8,
             )
         };
         <::cache_runtime::private::Function<
-            ::cache_runtime::private::As<2u8, 0u8, false, false>,
+            ::cache_runtime::private::As<
+                ::cache_runtime::private::IsOption,
+                ::cache_runtime::private::IsPlain,
+                ::cache_runtime::private::Off,
+                ::cache_runtime::private::Off,
+            >,
             Option<User>,
         >>::new::<
             ::cache_runtime::private::Memory,
@@ -65,14 +81,12 @@ pub fn user(id: u64, name: &str) -> Option<User> {
                 &SITE
             },
             ::cache_runtime::private::Policy {
-                ttl: ::cache_runtime::private::Some(|_| ::cache_runtime::private::Duration::new(
-                    60u64,
-                    0u32,
-                )),
-                negative_ttl: ::cache_runtime::private::Some(|| ::cache_runtime::private::Duration::new(
-                    60u64,
-                    0u32,
-                )),
+                ttl: ::cache_runtime::private::Some(
+                    ::cache_runtime::private::Ttl::Fixed(
+                        ::cache_runtime::private::Duration::new(60u64, 0u32),
+                    ),
+                ),
+                negative_ttl: ::cache_runtime::private::None,
                 cache_if: ::cache_runtime::private::None,
                 weigh: ::cache_runtime::private::None,
             },

@@ -10,15 +10,36 @@
 /// Loads a user.
 #[tracing::instrument]
 pub fn user(id: u64) -> io::Result<User> {
-    let __key = ::cache_runtime::private::Key::of_args(|__key| {
-        __key.arg(&id)?;
-        ::cache_runtime::private::Ok(())
-    });
+    let __key = user::__key(&id);
     user::__cached().call(__key, move || user::uncached(id))
 }
 ///Companions of the cached function [`user`](fn@user).
 #[allow(non_camel_case_types)]
 pub struct user {}
+impl ::cache_runtime::private::Returns<io::Result<User>> for user {
+    type Outer = ::cache_runtime::private::Kind<
+        {
+            #[allow(unused_imports)]
+            use ::cache_runtime::private::Plain as _;
+            ::cache_runtime::private::Probe::<io::Result<User>>::KIND
+        },
+    >;
+    type Inner = ::cache_runtime::private::Kind<
+        {
+            #[allow(unused_imports)]
+            use ::cache_runtime::private::Plain as _;
+            ::cache_runtime::private::Probe::<
+                <io::Result<
+                    User,
+                > as ::cache_runtime::private::Wraps<
+                    <user as ::cache_runtime::private::Returns<io::Result<User>>>::Outer,
+                >>::Inner,
+            >::KIND
+        },
+    >;
+    type None = ::cache_runtime::private::Off;
+    type Err = ::cache_runtime::private::On;
+}
 impl user {
     /// Runs the body; the cache is neither read nor written.
     #[allow(dead_code)]
@@ -55,98 +76,45 @@ impl user {
     #[inline]
     #[allow(dead_code, clippy::all)]
     fn __cached() -> ::cache_runtime::private::Function<
-        ::cache_runtime::private::As<
-            {
-                #[allow(unused_imports)]
-                use ::cache_runtime::private::Plain as _;
-                ::cache_runtime::private::Probe::<io::Result<User>>::KIND
-            },
-            {
-                #[allow(unused_imports)]
-                use ::cache_runtime::private::Plain as _;
-                ::cache_runtime::private::Probe::<
-                    <io::Result<
-                        User,
-                    > as ::cache_runtime::private::Wraps<
-                        {
-                            #[allow(unused_imports)]
-                            use ::cache_runtime::private::Plain as _;
-                            ::cache_runtime::private::Probe::<io::Result<User>>::KIND
-                        },
-                    >>::Inner,
-                >::KIND
-            },
-            false,
-            true,
-        >,
+        ::cache_runtime::private::AsOf<user, io::Result<User>>,
         io::Result<User>,
     > {
-        {
-            const {
-                ::cache_runtime::private::assert_err(
-                    {
-                        #[allow(unused_imports)]
-                        use ::cache_runtime::private::Plain as _;
-                        ::cache_runtime::private::Probe::<io::Result<User>>::KIND
-                    },
-                    {
-                        #[allow(unused_imports)]
-                        use ::cache_runtime::private::Plain as _;
-                        ::cache_runtime::private::Probe::<
-                            <io::Result<
-                                User,
-                            > as ::cache_runtime::private::Wraps<
-                                {
-                                    #[allow(unused_imports)]
-                                    use ::cache_runtime::private::Plain as _;
-                                    ::cache_runtime::private::Probe::<io::Result<User>>::KIND
-                                },
-                            >>::Inner,
-                        >::KIND
-                    },
-                )
-            };
-            <::cache_runtime::private::Function<
-                ::cache_runtime::private::As<
-                    {
-                        #[allow(unused_imports)]
-                        use ::cache_runtime::private::Plain as _;
-                        ::cache_runtime::private::Probe::<io::Result<User>>::KIND
-                    },
-                    {
-                        #[allow(unused_imports)]
-                        use ::cache_runtime::private::Plain as _;
-                        ::cache_runtime::private::Probe::<
-                            <io::Result<
-                                User,
-                            > as ::cache_runtime::private::Wraps<
-                                {
-                                    #[allow(unused_imports)]
-                                    use ::cache_runtime::private::Plain as _;
-                                    ::cache_runtime::private::Probe::<io::Result<User>>::KIND
-                                },
-                            >>::Inner,
-                        >::KIND
-                    },
-                    false,
-                    true,
-                >,
-                io::Result<User>,
-            >>::new::<
-                ::cache_runtime::private::Memory,
-            >(
-                user::__site(),
-                ::cache_runtime::private::Policy {
-                    ttl: ::cache_runtime::private::None,
-                    negative_ttl: ::cache_runtime::private::Some(|| ::cache_runtime::private::Duration::new(
-                        5u64,
-                        0u32,
-                    )),
-                    cache_if: ::cache_runtime::private::None,
-                    weigh: ::cache_runtime::private::None,
-                },
-            )
-        }
+        const {
+            ::cache_runtime::private::assert_err::<
+                ::cache_runtime::private::AsOf<user, io::Result<User>>,
+            >()
+        };
+        <::cache_runtime::private::Function<
+            ::cache_runtime::private::AsOf<user, io::Result<User>>,
+            io::Result<User>,
+        >>::new::<
+            ::cache_runtime::private::Memory,
+        >(
+            user::__site(),
+            ::cache_runtime::private::Policy {
+                ttl: ::cache_runtime::private::None,
+                negative_ttl: ::cache_runtime::private::Some(
+                    ::cache_runtime::private::Ttl::Fixed(
+                        ::cache_runtime::private::Duration::new(5u64, 0u32),
+                    ),
+                ),
+                cache_if: ::cache_runtime::private::None,
+                weigh: ::cache_runtime::private::None,
+            },
+        )
+    }
+    #[doc(hidden)]
+    #[inline]
+    #[allow(dead_code, clippy::all)]
+    fn __key(
+        id: &u64,
+    ) -> ::cache_runtime::private::Result<
+        ::cache_runtime::private::Key,
+        ::cache_runtime::Error,
+    > {
+        let mut __key = ::cache_runtime::private::Args::new();
+        __key.arg(id);
+        __key.key()
     }
     /**What the cache holds for a call of [`user`](fn@user); never runs the body.
 
@@ -160,13 +128,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         ::cache_runtime::private::Option<io::Result<User>>,
         ::cache_runtime::Error,
     > {
-        user::__cached()
-            .peek(
-                ::cache_runtime::private::Key::of_args(|__key| {
-                    __key.arg(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-            )
+        user::__cached().peek(user::__key(&id))
     }
     /**Stores the result of a call of [`user`](fn@user) without running the body.
 
@@ -178,14 +140,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         id: u64,
         value: io::Result<User>,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        user::__cached()
-            .insert(
-                ::cache_runtime::private::Key::of_args(|__key| {
-                    __key.arg(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-                value,
-            )
+        user::__cached().insert(user::__key(&id), value)
     }
     /**Removes the entry of a call, so that the next [`user`](fn@user) runs the body.
 
@@ -196,22 +151,13 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     pub fn invalidate(
         id: u64,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        user::__cached()
-            .invalidate(
-                ::cache_runtime::private::Key::of_args(|__key| {
-                    __key.arg(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-            )
+        user::__cached().invalidate(user::__key(&id))
     }
     ///Runs the body of [`user`](fn@user) now and stores its result.
     #[inline]
     #[allow(dead_code, clippy::all)]
     pub fn refresh(id: u64) -> io::Result<User> {
-        let __key = ::cache_runtime::private::Key::of_args(|__key| {
-            __key.arg(&id)?;
-            ::cache_runtime::private::Ok(())
-        });
+        let __key = user::__key(&id);
         user::__cached().refresh(__key, move || user::uncached(id))
     }
     /**Ends the life of every entry of [`user`](fn@user): at once in this process, within a second in others.
@@ -233,12 +179,6 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     #[inline]
     #[allow(dead_code, clippy::all)]
     pub fn key(id: u64) -> ::cache_runtime::private::String {
-        user::__cached()
-            .key(
-                ::cache_runtime::private::Key::of_args(|__key| {
-                    __key.arg(&id)?;
-                    ::cache_runtime::private::Ok(())
-                }),
-            )
+        user::__cached().key(user::__key(&id))
     }
 }
