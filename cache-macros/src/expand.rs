@@ -81,8 +81,9 @@ impl Home {
 fn function(plan: &Plan) -> TokenStream {
     let Plan { func, .. } = plan;
     let (key, home) = (key::expr(plan), Home::of(plan));
-    let cached =
-        home.as_ref().map_or_else(|| in_place(site::function(plan, &site::site(plan))), |home| cached(plan, home));
+    let cached = home
+        .as_ref()
+        .map_or_else(|| in_place(site::function(plan, &site::site(plan))), |home| cached(plan, home));
     let (attrs, vis) = (attrs::of_function(func, home.is_some()), &func.vis);
     let sig = signature(func, home.is_some());
     let body = home.as_ref().map_or_else(|| body_in_place(func), |home| call_uncached(plan, home));

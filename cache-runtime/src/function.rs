@@ -177,9 +177,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         match self.hit(&key) {
             Ok(ret) => ret,
-            Err(Missed { state, landed, ticket }) => {
-                self.missed(&state, key, landed, ticket, Box::new(body))
-            }
+            Err(Missed { state, landed, ticket }) => self.missed(&state, key, landed, ticket, Box::new(body)),
         }
     }
 

@@ -113,7 +113,7 @@ impl user {
         ::cache_runtime::Error,
     > {
         let mut __key = ::cache_runtime::private::Args::new();
-        __key.arg(id);
+        __key.arg(&*id);
         __key.key()
     }
     /**What the cache holds for a call of [`user`](fn@user); never runs the body.
