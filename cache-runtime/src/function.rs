@@ -96,9 +96,9 @@ impl Deref for StateRef {
 /// What the attribute's options say of each value `V`, stored as part of an `S`.
 pub struct Policy<V, S> {
     /// The lifetime of a success.
-    pub ttl: Option<Ttl<fn(&V) -> Duration>>,
+    pub ttl: Ttl<fn(&V) -> Duration>,
     /// The lifetime of a stored `None` or `Err`.
-    pub negative_ttl: Option<Ttl<fn() -> Duration>>,
+    pub negative_ttl: Ttl<fn() -> Duration>,
     /// Which successes are stored.
     pub cache_if: Option<fn(&V) -> bool>,
     /// The bytes that a value occupies, for stores bounded by bytes.
@@ -113,20 +113,23 @@ impl<V, S> Clone for Policy<V, S> {
     }
 }
 
-/// A lifetime: a constant, so that most functions bring no code for it, or what `F` gives.
+/// A lifetime: mostly a constant, so that most functions bring no code for it.
 #[derive(Clone, Copy)]
 pub enum Ttl<F> {
+    /// The settings say.
+    Default,
     /// Always the same.
     Fixed(Duration),
-    /// Asked each time.
+    /// What this gives.
     By(F),
 }
 
 impl<F> Ttl<F> {
-    fn by(self, ask: impl FnOnce(F) -> Duration) -> Duration {
+    fn ask(self, ask: impl FnOnce(F) -> Duration) -> Option<Duration> {
         match self {
-            Self::Fixed(duration) => duration,
-            Self::By(f) => ask(f),
+            Self::Default => None,
+            Self::Fixed(duration) => Some(duration),
+            Self::By(f) => Some(ask(f)),
         }
     }
 }
@@ -181,6 +184,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         }
     }
 
+    #[allow(clippy::result_large_err, reason = "it is taken apart at once")]
     fn hit(&self, key: &Result<Key, Error>) -> Result<R, Missed> {
         let state = self.state();
         let landed = state.landed();
@@ -458,8 +462,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// How long `stored` may be served: `Some(None)` is without end, `None` not at all.
     fn lifetime(&self, state: &State, stored: &O::Stored) -> Option<Option<Duration>> {
         let own = match O::value(stored) {
-            Some(value) => self.policy.ttl.map(|ttl| ttl.by(|ttl| ttl(value))),
-            None => self.policy.negative_ttl.map(|ttl| ttl.by(|ttl| ttl())),
+            Some(value) => self.policy.ttl.ask(|ttl| ttl(value)),
+            None => self.policy.negative_ttl.ask(|ttl| ttl()),
         };
         let life = own.or(state.default_ttl());
         (!life.is_some_and(|life| life.is_zero())).then(|| life.map(|life| state.jittered(life)))

@@ -98,20 +98,20 @@ fn policy(plan: &Plan) -> TokenStream {
         }
         Period::Expr(expr) => quote!(#rt::Ttl::By(|#arguments| #expr)),
     };
-    let ttl = plan.lifetime.as_ref().map(|lifetime| match lifetime {
-        Lifetime::Same(period) => same(period, quote!(_)),
-        Lifetime::PerValue(closure) => quote!(#rt::Ttl::By(#closure)),
-    });
+    let ttl = match &plan.lifetime {
+        None => quote!(#rt::Ttl::Default),
+        Some(Lifetime::Same(period)) => same(period, quote!(_)),
+        Some(Lifetime::PerValue(closure)) => quote!(#rt::Ttl::By(#closure)),
+    };
     let has_negative = plan.negative.none.is_some() || plan.negative.err.is_some();
     let negative = match (&plan.negative.lifetime, &plan.lifetime) {
         (Some(period), _) => Some(period),
         (None, Some(Lifetime::Same(period))) if has_negative => Some(period),
         _ => None,
     };
-    let negative = negative.map(|period| same(period, quote!()));
+    let negative = negative.map_or_else(|| quote!(#rt::Ttl::Default), |period| same(period, quote!()));
     let is_weighed = matches!(&plan.target, Target::Memory { max_bytes: Some(_), .. });
     let weigh = is_weighed.then(|| spanned(plan.func.output.span(), quote!(#rt::weigh)));
-    let (ttl, negative) = (option(&rt, ttl.as_ref()), option(&rt, negative.as_ref()));
     let (cache_if, weigh) = (option(&rt, plan.cache_if.as_ref()), option(&rt, weigh.as_ref()));
     quote!(#rt::Policy { ttl: #ttl, negative_ttl: #negative, cache_if: #cache_if, weigh: #weigh })
 }

@@ -81,12 +81,10 @@ pub fn user(id: u64, name: &str) -> Option<User> {
                 &SITE
             },
             ::cache_runtime::private::Policy {
-                ttl: ::cache_runtime::private::Some(
-                    ::cache_runtime::private::Ttl::Fixed(
-                        ::cache_runtime::private::Duration::new(60u64, 0u32),
-                    ),
+                ttl: ::cache_runtime::private::Ttl::Fixed(
+                    ::cache_runtime::private::Duration::new(60u64, 0u32),
                 ),
-                negative_ttl: ::cache_runtime::private::None,
+                negative_ttl: ::cache_runtime::private::Ttl::Default,
                 cache_if: ::cache_runtime::private::None,
                 weigh: ::cache_runtime::private::None,
             },

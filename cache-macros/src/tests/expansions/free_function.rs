@@ -92,11 +92,9 @@ impl user {
         >(
             user::__site(),
             ::cache_runtime::private::Policy {
-                ttl: ::cache_runtime::private::None,
-                negative_ttl: ::cache_runtime::private::Some(
-                    ::cache_runtime::private::Ttl::Fixed(
-                        ::cache_runtime::private::Duration::new(5u64, 0u32),
-                    ),
+                ttl: ::cache_runtime::private::Ttl::Default,
+                negative_ttl: ::cache_runtime::private::Ttl::Fixed(
+                    ::cache_runtime::private::Duration::new(5u64, 0u32),
                 ),
                 cache_if: ::cache_runtime::private::None,
                 weigh: ::cache_runtime::private::None,
