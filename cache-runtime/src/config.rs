@@ -261,10 +261,12 @@ impl Config {
         self.connected(Arc::new(Inline(backend.clone())), backend)
     }
 
-    /// A server's backend, which serves async callers itself if tokio is there.
+    /// A server's backend, which serves async callers itself if tokio is there: their reads travel together.
     #[cfg(all(feature = "tokio", any(feature = "redis", feature = "memcached")))]
     fn server<B: Backend + AsyncBackend>(&self, backend: B) -> Connected {
-        self.pair(backend)
+        let backend = Arc::new(backend);
+        let batched = crate::batch::Batched::over(backend.clone());
+        self.connected(Arc::new(Inline(backend)), Arc::new(batched))
     }
 
     #[cfg(all(not(feature = "tokio"), any(feature = "redis", feature = "memcached")))]

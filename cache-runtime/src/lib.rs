@@ -48,6 +48,8 @@
 
 mod backend;
 mod background;
+#[cfg(feature = "tokio")]
+mod batch;
 #[cfg(feature = "bincode")]
 mod cache;
 mod canonical;
@@ -381,6 +383,8 @@ pub use crate::backend::memory::{Bound, Memory};
 #[cfg(feature = "redis")]
 pub use crate::backend::redis::Redis;
 pub use crate::backend::{AsyncBackend, Backend, BoxFuture};
+#[cfg(feature = "tokio")]
+pub use crate::batch::Batched;
 #[cfg(feature = "bincode")]
 pub use crate::cache::{AsyncCache, Cache, Value};
 pub use crate::config::Config;

@@ -19,8 +19,8 @@ mod limits;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
 pub(crate) mod memory;
-#[cfg(all(feature = "tokio", any(feature = "redis", feature = "memcached")))]
-mod per_runtime;
+#[cfg(feature = "tokio")]
+pub(crate) mod per_runtime;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 mod pool;
 #[cfg(feature = "redis")]

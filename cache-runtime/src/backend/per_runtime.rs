@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
 
-use super::pool::lock;
+use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 
 type Values<T> = Mutex<HashMap<Id, Arc<T>>>;
