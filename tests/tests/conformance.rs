@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cache_runtime::{Memcached, Memory, Redis};
+use cache_runtime::{Batched, Memcached, Memory, Redis};
 use cache_tests::conformance::{asynchronous, blocking};
 use cache_tests::servers::{MemcachedServer, RedisServer};
 
@@ -81,4 +81,18 @@ fn three_memcached_blocking() {
 async fn three_memcached_async() {
     let servers = three();
     asynchronous(memcached(&servers)).await;
+}
+
+#[tokio::test]
+async fn batched_redis() {
+    let server = RedisServer::start();
+    asynchronous(Arc::new(Batched::new(Redis::from_url(&(server.url() + PATIENT)).unwrap()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batched_memcached_on_three_servers() {
+    let servers = three();
+    let hosts: Vec<_> = servers.iter().map(|server| server.addr().to_string()).collect();
+    let url = format!("memcached://{}{PATIENT}", hosts.join(","));
+    asynchronous(Arc::new(Batched::new(Memcached::from_url(&url).unwrap()))).await;
 }
