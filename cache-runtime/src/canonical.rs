@@ -10,7 +10,8 @@
 //! |---|---|
 //! | number, `bool`, `char` | fixed width, little-endian; floats by their bits |
 //! | string, bytes, name | length as [LEB128](https://en.wikipedia.org/wiki/LEB128), then the bytes |
-//! | sequence, tuple | elements, `END` |
+//! | sequence of `u8` | length, then the bytes |
+//! | other sequence, tuple | elements, `END` |
 //! | map, hash set | entries, sorted by their bytes, `END` |
 //! | struct | name, then per field `FIELD`, name, value, or `SKIP`, name; `END` |
 //! | enum variant | enum name, index, variant name, then as the struct, tuple or value that it holds |
@@ -99,6 +100,7 @@ mod tag {
     pub(super) const STRUCT_VARIANT: u8 = 31;
     pub(super) const FIELD: u8 = 32;
     pub(super) const SKIP: u8 = 33;
+    pub(super) const OCTETS: u8 = 34;
 }
 
 struct Encoder<'b> {

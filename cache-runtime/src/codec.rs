@@ -9,6 +9,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 use crate::canonical::{self, Buffer, Order};
 use crate::depth::Budget;
 use crate::error::{Error, ErrorKind};
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+use crate::octets::Bulk;
 use crate::shape::{self, Shape};
 
 /// A format for values. It only writes and reads; what is common to all is in the functions of this module.
@@ -46,7 +48,7 @@ impl Codec for Bincode {
 
     fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
         use bincode::Options as _;
-        bincode::DefaultOptions::new().serialize_into(out, value).map_err(unwritable)
+        bincode::DefaultOptions::new().serialize_into(out, &Bulk(value)).map_err(unwritable)
     }
 
     /// `DefaultOptions` means varints, no bytes left over, and lengths of strings held against the slice.
@@ -67,7 +69,7 @@ impl Codec for Postcard {
     const SELF_DESCRIBING: bool = false;
 
     fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-        postcard::to_io(value, out).map(drop).map_err(unwritable)
+        postcard::to_io(&Bulk(value), out).map(drop).map_err(unwritable)
     }
 
     fn read<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Error> {
@@ -130,7 +132,7 @@ pub(crate) fn shape<C: Codec, T: DeserializeOwned>() -> Result<Shape, Error> {
 
 /// The value of a payload, whoever wrote it.
 pub(crate) fn decode<C: Codec, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    C::read(bytes, Budget::of(bytes.len()).seed::<T>())
+    C::read(bytes, Budget::of(bytes.len(), !C::SELF_DESCRIBING).seed::<T>())
 }
 
 /// Appends the payload of `value`, having decoded it and found it to be the value.

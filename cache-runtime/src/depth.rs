@@ -14,6 +14,7 @@ use std::marker::PhantomData;
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
 use crate::canonical::MAX_DEPTH;
+use crate::octets;
 
 /// Elements without a byte of their own, of which one value may have this many; all others are paid for by the input.
 const ZERO_SIZED: usize = 1 << 16;
@@ -25,12 +26,14 @@ pub(crate) struct Budget {
     elements: Cell<usize>,
     /// Elements that a collection may allocate for before it has read them.
     ahead: Cell<usize>,
+    /// Whether sequences of bytes are written like bytes, and so can be read at once.
+    positional: bool,
 }
 
 impl Budget {
-    /// The budget of a value stored in so many bytes.
-    pub(crate) fn of(bytes: usize) -> Self {
-        Self { elements: Cell::new(bytes.saturating_add(ZERO_SIZED)), ahead: Cell::new(bytes) }
+    /// The budget of a value stored in so many bytes of a positional format or of another.
+    pub(crate) fn of(bytes: usize, positional: bool) -> Self {
+        Self { elements: Cell::new(bytes.saturating_add(ZERO_SIZED)), ahead: Cell::new(bytes), positional }
     }
 
     /// Decodes a `T` within this budget.
@@ -115,7 +118,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
     deserializer! {
         deserialize_any() counted true;
         deserialize_ignored_any() counted true;
-        deserialize_seq() counted true;
         deserialize_map() counted true;
         deserialize_bool() counted false;
         deserialize_i8() counted false;
@@ -144,6 +146,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
         deserialize_tuple_struct(name: &'static str, len: usize) counted false;
         deserialize_struct(name: &'static str, fields: &'static [&'static str]) counted false;
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) counted false;
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let limits = self.limits.counted(true);
+        let (inner, visitor) = match self.limits.budget.positional {
+            true => match octets::read(self.inner, visitor) {
+                Ok(value) => return value,
+                Err(usual) => usual,
+            },
+            false => (self.inner, visitor),
+        };
+        inner.deserialize_seq(Bounded { inner: visitor, limits })
     }
 
     #[inline]

@@ -68,6 +68,7 @@ mod held;
 mod io;
 mod key;
 mod lease;
+mod octets;
 mod outage;
 mod outcome;
 mod owed;

@@ -3,6 +3,8 @@
 use serde::ser::{self, Serialize};
 use smallvec::SmallVec;
 
+use crate::octets;
+
 use super::{Done, Encoder, Order, Refusal, Sorted, is_hash_set, tag};
 
 impl<'b> Encoder<'b> {
@@ -124,6 +126,26 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         let is_set = is_hash_set(self.type_name);
         self.out.push(if is_set { tag::SET } else { tag::SEQ });
         if is_set || self.order == Order::Any { self.open_sorted() } else { self.open() }
+    }
+
+    fn collect_seq<I: IntoIterator>(self, elements: I) -> Done
+    where
+        I::Item: Serialize,
+    {
+        let keeps_order = self.order == Order::Shown && !is_hash_set(self.type_name);
+        let elements = match if keeps_order { octets::collect(elements) } else { Err(elements) } {
+            Ok(bytes) => {
+                self.out.push(tag::OCTETS);
+                self.counted(&bytes);
+                return Ok(());
+            }
+            Err(elements) => elements,
+        };
+        let mut sequence = self.serialize_seq(None)?;
+        for element in elements {
+            sequence.element(&element)?;
+        }
+        sequence.finish()
     }
 
     #[inline]

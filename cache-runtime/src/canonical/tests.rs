@@ -76,7 +76,8 @@ fn golden() {
     assert_eq!(hex(&Id(1)), "16024964050100000000000000");
     assert_eq!(hex(&Point(1, 2)), "1b05506f696e740201020200");
     assert_eq!(hex(&(1u8, "a")), "1a02010f016100");
-    assert_eq!(hex(&vec![1u8, 2]), "180201020200");
+    assert_eq!(hex(&vec![1u8, 2]), "22020102");
+    assert_eq!(hex(&vec![1u16, 2]), "1803010003020000");
     assert_eq!(hex(&HashSet::from([2u8, 1])), "190201020200");
     assert_eq!(hex(&HashMap::from([(2u8, true), (1, false)])), "1d020101000202010100");
     assert_eq!(hex(&User { id: 1, nick: Some("b") }), "1e045573657220026964020120046e69636b120f016200");

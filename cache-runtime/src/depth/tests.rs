@@ -39,19 +39,19 @@ impl<'de> Deserialize<'de> for Expected {
 #[test]
 fn no_more_is_allocated_ahead_than_the_input_is_long() {
     let elements = || SeqDeserializer::new(vec![0u8; 10].into_iter());
-    assert_eq!(decode::<Expected>(&Budget::of(100), elements()).unwrap().0, [10, 10]);
-    assert_eq!(decode::<Expected>(&Budget::of(13), elements()).unwrap().0, [10, 3]);
-    assert_eq!(decode::<Expected>(&Budget::of(3), elements()).unwrap().0, [3, 0]);
+    assert_eq!(decode::<Expected>(&Budget::of(100, false), elements()).unwrap().0, [10, 10]);
+    assert_eq!(decode::<Expected>(&Budget::of(13, false), elements()).unwrap().0, [10, 3]);
+    assert_eq!(decode::<Expected>(&Budget::of(3, false), elements()).unwrap().0, [3, 0]);
 }
 
 #[test]
 fn elements_are_counted_and_parts_of_tuples_are_not() {
     let units = |count| SeqDeserializer::new(std::iter::repeat_n((), count));
-    assert!(decode::<Vec<()>>(&Budget::of(0), units(ZERO_SIZED)).is_ok());
-    assert!(decode::<Vec<()>>(&Budget::of(0), units(ZERO_SIZED + 1)).is_err());
-    assert!(decode::<Vec<()>>(&Budget::of(1), units(ZERO_SIZED + 1)).is_ok());
+    assert!(decode::<Vec<()>>(&Budget::of(0, false), units(ZERO_SIZED)).is_ok());
+    assert!(decode::<Vec<()>>(&Budget::of(0, false), units(ZERO_SIZED + 1)).is_err());
+    assert!(decode::<Vec<()>>(&Budget::of(1, false), units(ZERO_SIZED + 1)).is_ok());
 
-    let budget = Budget::of(0);
+    let budget = Budget::of(0, false);
     budget.elements.set(2);
     assert!(decode::<((), (), ())>(&budget, units(3)).is_ok());
     assert_eq!(budget.elements.get(), 2);
@@ -84,7 +84,7 @@ fn an_entry_of_a_map_counts_once() {
         }
     }
     let entries = |count| MapDeserializer::new(std::iter::repeat_n((1u8, 2u8), count));
-    let budget = Budget::of(0);
+    let budget = Budget::of(0, false);
     budget.elements.set(5);
     assert_eq!(decode::<Entries>(&budget, entries(3)).unwrap().0, 3);
     assert_eq!(budget.elements.get(), 2);
@@ -118,6 +118,6 @@ fn levels_are_those_of_canonical_bytes() {
             unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
         }
     }
-    let error = decode::<Link>(&Budget::of(1), Endless).map(|_| ()).unwrap_err();
+    let error = decode::<Link>(&Budget::of(1, false), Endless).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("too deep"), "{error}");
 }
