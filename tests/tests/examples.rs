@@ -575,3 +575,34 @@ fn custom_backend() {
     directory.write("entries", "not a directory");
     assert_eq!([answer(), answer()], [1, 1]);
 }
+
+// The outage
+
+#[test]
+fn outage_plays_to_the_end_and_no_answer_is_wrong() {
+    let finished = run(example("outage").args(["--plain", "--seconds", "1"])).assert_success();
+    assert!(!finished.out.contains('\x1b'), "{finished:#?}");
+    let acts: Vec<Vec<&str>> = finished
+        .out
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .skip(1)
+        .map(|row| row.split('|').map(str::trim).collect())
+        .collect();
+    let names: Vec<_> = acts.iter().map(|act| act[0]).collect();
+    assert_eq!(names, ["running", "killed", "restarted", "frozen", "thawed", "killed for good"]);
+    for act in acts {
+        let number = |column: usize| act[column].trim_end_matches('%').parse::<f64>().unwrap();
+        assert!(number(1) > 0.0, "calls: {act:?}");
+        let (is_down, here) = (act[0].starts_with("killed") || act[0] == "frozen", number(3));
+        assert!(!is_down || here > 0.0, "{act:?}");
+        assert_eq!(act[8], "0", "wrong answers: {act:?}");
+    }
+}
+
+#[test]
+fn outage_says_what_it_takes() {
+    run(example("outage").args(["--seconds", "0"])).assert_refused("--seconds takes a number above zero");
+    run(example("outage").arg("--fast")).assert_refused("unknown argument `--fast`");
+    run(example("outage").env("PATH", "/nonexistent")).assert_refused("apt-get install -y redis-server");
+}
