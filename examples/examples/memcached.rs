@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("two calls: {} and {}", total("12+30")?, total("12+30")?);
     println!("a failure: {:?}", total("12+x"));
     if let Err(error) = tour() {
-        println!("server not reachable, bodies ran: {error}");
+        println!("server not reachable, results stayed in the process: {error}");
     }
     println!("\n{}", total::stats());
     Ok(())

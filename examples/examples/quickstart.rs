@@ -76,7 +76,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let lockfile =
         Lockfile::read(&file).map_err(|error| format!("can't read {}: {error}", file.display()))?;
     if let Err(error) = paths::peek(&lockfile, 0) {
-        eprintln!("{error}\nCarrying on without a cache, which takes exponential time.");
+        eprintln!("{error}\nCarrying on without it: results stay in this process for some seconds.");
     }
 
     let count_all =
