@@ -9,6 +9,7 @@
 
 pub mod machine;
 pub mod report;
+pub mod subjects;
 
 use std::time::{Duration, Instant};
 

@@ -20,9 +20,12 @@
 //! and the order of a map that remembers one. A hash set is known by the name of its type, because serde shows it as a
 //! sequence; behind `#[serde(transparent)]` or `with` that name is hidden, and equal sets may then differ in bytes.
 
+mod buffer;
 mod serializer;
 
 use std::any::type_name;
+
+pub(crate) use self::buffer::Buffer;
 
 /// Serde's own error that is nothing but its text.
 pub(crate) use serde::de::value::Error as Refusal;
@@ -30,9 +33,6 @@ use serde::ser::{Error as _, Serialize};
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind};
-
-/// Long enough for the arguments of most calls, so that their key is made without allocating.
-pub(crate) type Buffer = SmallVec<[u8; 128]>;
 
 /// How many values may lie within one another. Decoding stops at the same depth (`depth.rs`), so that what is stored
 /// can be read; both keep a deep value from overflowing the stack.
@@ -128,14 +128,21 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Tag and bytes in one write, which takes half the time of two.
+    /// Tag and bytes, in one write if they fit one.
     #[inline]
     fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Done {
-        const WIDEST: usize = size_of::<u128>();
-        const { assert!(N <= WIDEST) };
-        let mut whole = [tag; 1 + WIDEST];
-        whole[1..=N].copy_from_slice(&bytes);
-        self.out.extend_from_slice(&whole[..=N]);
+        let mut word = [0; size_of::<u64>()];
+        word[0] = tag;
+        match word.get_mut(1..=N) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.out.append(u64::from_le_bytes(word), 1 + N);
+            }
+            None => {
+                self.out.push(tag);
+                self.out.extend_from_slice(&bytes);
+            }
+        }
         Ok(())
     }
 

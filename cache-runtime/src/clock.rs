@@ -4,18 +4,50 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// How far the coarse clock may be from the exact one, in nanoseconds. It stands still between two of the kernel's
+/// ticks, of which the longest take 10 ms; both of its readings, now and at the origin, may be so old.
+const COARSENESS: u64 = 50_000_000;
+
 /// Where "now" comes from.
 #[derive(Clone)]
 pub(crate) enum Clock {
-    /// The machine's clocks; the instant is the origin of `monotonic`.
-    System(Instant),
+    /// The machine's clocks.
+    System {
+        /// The origin of `monotonic`.
+        origin: Instant,
+        /// The same on the coarse clock.
+        coarse: Coarse,
+    },
     /// Nanoseconds since the Unix epoch, moved by [`Clock::advance`] only.
     Manual(Arc<AtomicU64>),
 }
 
+/// A clock that is read in a fifth of the time, if there is one.
+#[cfg(target_os = "linux")]
+type Coarse = coarsetime::Instant;
+#[cfg(not(target_os = "linux"))]
+type Coarse = Instant;
+
+#[inline]
+fn coarse() -> Coarse {
+    #[cfg(target_os = "linux")]
+    return Coarse::now_without_cache_update();
+    #[cfg(not(target_os = "linux"))]
+    return Coarse::now();
+}
+
+/// Nanoseconds from `origin` to now, coarsely.
+#[inline]
+fn coarse_since(origin: Coarse) -> u64 {
+    #[cfg(target_os = "linux")]
+    return coarse().duration_since(origin).as_nanos();
+    #[cfg(not(target_os = "linux"))]
+    return nanos(coarse().duration_since(origin));
+}
+
 impl Clock {
     pub(crate) fn system() -> Self {
-        Self::System(Instant::now())
+        Self::System { origin: Instant::now(), coarse: coarse() }
     }
 
     /// A clock that starts at the present and stands still.
@@ -26,15 +58,28 @@ impl Clock {
     /// Nanoseconds from a fixed origin; never jumps. Deadlines inside this process use it.
     pub(crate) fn monotonic(&self) -> u64 {
         match self {
-            Self::System(origin) => nanos(origin.elapsed()),
+            Self::System { origin, .. } => nanos(origin.elapsed()),
             Self::Manual(now) => now.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Whether `deadline`, in the nanoseconds of [`monotonic`](Self::monotonic), is yet to come. As exact as that: the
+    /// coarse clock decides only where it can't be wrong.
+    #[inline]
+    pub(crate) fn is_before(&self, deadline: u64) -> bool {
+        match self {
+            _ if deadline == u64::MAX => true,
+            Self::System { coarse, .. } if coarse_since(*coarse).saturating_add(COARSENESS) < deadline => {
+                true
+            }
+            Self::System { .. } | Self::Manual(_) => self.monotonic() < deadline,
         }
     }
 
     /// Milliseconds since the Unix epoch. Deadlines that other machines read use it.
     pub(crate) fn unix_ms(&self) -> u64 {
         match self {
-            Self::System(_) => millis(since_epoch()),
+            Self::System { .. } => millis(since_epoch()),
             Self::Manual(now) => now.load(Ordering::SeqCst) / 1_000_000,
         }
     }
@@ -59,4 +104,41 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 /// Milliseconds, at the most `u64::MAX`.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_exact_on_the_coarse_clock_too() {
+        let clock = Clock::system();
+        let mut margin = 2 * COARSENESS;
+        // A deadline in the future is looked at until it is past: the two clocks never disagree.
+        while margin > 0 {
+            let deadline = clock.monotonic() + margin;
+            loop {
+                let before = clock.monotonic();
+                let is_before = clock.is_before(deadline);
+                let after = clock.monotonic();
+                assert!(is_before || after >= deadline, "early by {}", deadline - after);
+                assert!(!is_before || before < deadline, "late by {}", before - deadline);
+                if !is_before {
+                    break;
+                }
+            }
+            margin /= 4;
+        }
+        assert!(clock.is_before(u64::MAX));
+    }
+
+    #[test]
+    fn a_manual_clock_is_exact() {
+        let clock = Clock::manual();
+        let deadline = clock.monotonic() + 10;
+        clock.advance(Duration::from_nanos(9));
+        assert!(clock.is_before(deadline));
+        clock.advance(Duration::from_nanos(1));
+        assert!(!clock.is_before(deadline));
+    }
 }

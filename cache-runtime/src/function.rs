@@ -17,7 +17,7 @@ use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
 use crate::step::{Found, Looked, Run, Ticket, Turn};
-use crate::value::{MakeFormat, Mode, Packed};
+use crate::value::{MakeFormat, Mode, Packed, Value};
 
 use crate::state::Spec;
 pub(crate) use crate::state::State;
@@ -140,14 +140,6 @@ type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
 /// return type; next to a miss an allocation is nothing.
 type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
 
-/// A call that found nothing.
-struct Missed {
-    state: StateRef,
-    /// See [`State::landed`].
-    landed: u64,
-    ticket: Ticket,
-}
-
 /// A cached function that returns `R`, stored as `O` says.
 ///
 /// The mode is held as function pointers, so that a value that doesn't fit it is one error, where the
@@ -157,14 +149,15 @@ pub struct Function<O: Outcome<R>, R> {
     policy: Policy<O::Value, O::Stored>,
     format: MakeFormat,
     pack: Pack<O::Stored>,
+    copy: fn(&Value) -> Option<O::Stored>,
     unpack: fn(Packed) -> Result<O::Stored, Error>,
 }
 
 /// Not derived, because `O` and `R` need not be `Clone`.
 impl<O: Outcome<R>, R> Clone for Function<O, R> {
     fn clone(&self) -> Self {
-        let Self { site, policy, format, pack, unpack } = *self;
-        Self { site, policy, format, pack, unpack }
+        let Self { site, policy, format, pack, copy, unpack } = *self;
+        Self { site, policy, format, pack, copy, unpack }
     }
 }
 
@@ -172,29 +165,25 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// The function at `site`, whose values are packed as `M` says.
     #[inline]
     pub fn new<M: Mode<O::Stored>>(site: &'static Site, policy: Policy<O::Value, O::Stored>) -> Self {
-        Self { site, policy, format: M::format, pack: M::pack, unpack: M::unpack }
+        Self { site, policy, format: M::format, pack: M::pack, copy: M::copy, unpack: M::unpack }
     }
 
     /// Answers from the cache, or runs `body` and stores its result.
     #[inline]
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
-        match self.hit(&key) {
+        match self.hit_here(&key) {
             Ok(ret) => ret,
-            Err(Missed { state, landed, ticket }) => self.missed(&state, key, landed, ticket, Box::new(body)),
+            Err(state) => self.look_or_run(&state, key, Box::new(body)),
         }
     }
 
-    #[allow(clippy::result_large_err, reason = "it is taken apart at once")]
-    fn hit(&self, key: &Result<Key, Error>) -> Result<R, Missed> {
-        let state = self.state();
-        let landed = state.landed();
-        let looked = self.look(&state, key);
-        self.judge(&state, looked).map_err(|ticket| Missed { state, landed, ticket })
-    }
-
     /// [`call`](Self::call) for async functions.
+    #[inline]
     pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
+        if let Some(ret) = self.hit(&state, &key) {
+            return ret;
+        }
         let landed = state.landed();
         let looked = self.look_async(&state, &key).await;
         self.answer_or_run_async(&state, key, looked, landed, pin!(body)).await
@@ -280,6 +269,31 @@ impl<O: Outcome<R>, R> Function<O, R> {
     #[inline]
     pub(crate) fn state(&self) -> StateRef {
         self.site.state()
+    }
+
+    /// The return value that a hit gives, where nothing has to be decided.
+    #[inline]
+    pub(crate) fn hit(&self, state: &State, key: &Result<Key, Error>) -> Option<R> {
+        let (mut stored, copy) = (None, self.copy);
+        state.hit(key, &mut |value| {
+            stored = copy(value);
+            stored.is_some()
+        });
+        stored.map(O::revive)
+    }
+
+    /// [`hit`](Self::hit), compiled once for all functions of a return type.
+    #[inline(never)]
+    fn hit_here(&self, key: &Result<Key, Error>) -> Result<R, StateRef> {
+        let state = self.state();
+        self.hit(&state, key).ok_or(state)
+    }
+
+    #[inline(never)]
+    fn look_or_run(&self, state: &State, key: Result<Key, Error>, body: Body<'_, R>) -> R {
+        let landed = state.landed();
+        let looked = self.look(state, &key);
+        self.answer_or_run(state, key, looked, landed, body)
     }
 
     pub(crate) fn look(&self, state: &State, key: &Result<Key, Error>) -> Looked {

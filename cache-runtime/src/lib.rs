@@ -67,6 +67,7 @@ mod guard;
 mod held;
 mod io;
 mod key;
+mod lane;
 mod lease;
 mod octets;
 mod outage;

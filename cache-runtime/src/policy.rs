@@ -51,6 +51,11 @@ impl Judge {
         self.stale
     }
 
+    /// Whether entries are renewed before their end.
+    pub(crate) fn is_eager(&self) -> bool {
+        self.early > 0.0
+    }
+
     /// Judges an entry whose value took `cost` to make.
     ///
     /// `early` is XFetch: each caller renews with a probability that grows towards the end, exponentially and in units of
@@ -65,7 +70,7 @@ impl Judge {
         dice: impl FnOnce() -> f64,
     ) -> Verdict {
         if now < fresh_until {
-            match self.early > 0.0 && self.is_early(fresh_until - now, cost, dice()) {
+            match self.is_eager() && self.is_early(fresh_until - now, cost, dice()) {
                 true => Verdict::Early,
                 false => Verdict::Fresh,
             }

@@ -97,6 +97,9 @@ impl<O: Outcome<R>, R> Function<O, R> {
         body: impl FnOnce(A) -> R,
     ) -> R {
         let state = self.state();
+        if let Some(ret) = self.hit(&state, &key) {
+            return ret;
+        }
         let landed = state.landed();
         let looked = self.look(&state, &key);
         let run = block_on(elected(&state, &key, &looked, landed, Io::Blocking));
@@ -119,6 +122,9 @@ impl<O: Outcome<R>, R> Function<O, R> {
         body: impl FnOnce(A) -> F,
     ) -> R {
         let state = self.state();
+        if let Some(ret) = self.hit(&state, &key) {
+            return ret;
+        }
         let landed = state.landed();
         let looked = self.look_async(&state, &key).await;
         let run = elected(&state, &key, &looked, landed, Io::Async).await;

@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::backend::memory::{Bound, Slot, Store};
+use crate::backend::memory::{Bound, New, Slot, Store};
 use crate::clock::{Clock, nanos};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Leader, is_inside_a_run};
 use crate::io::Io;
 use crate::key::Key;
+use crate::lane::{self, Lane};
 use crate::lease;
 use crate::pause::Pauses;
 use crate::policy::{Freshness, Judge, Verdict};
 use crate::remote::{Lead, Opened, Remote};
 use crate::stats::{Counters, Stats};
 use crate::step::{Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
-use crate::value::{MakeFormat, Packed};
+use crate::value::{MakeFormat, Packed, Value};
 
 /// What the attribute says of a function, in constants.
 pub struct Spec {
@@ -70,6 +71,8 @@ pub(crate) struct State {
     pauses: Pauses,
     /// The kill switch: look-ups and stores are left out; invalidations are not.
     disabled: bool,
+    /// Hits need a decision beyond their freshness: caching is off, or entries are renewed early.
+    decides_hits: bool,
     /// Misuse is logged once.
     said: AtomicBool,
 }
@@ -107,6 +110,7 @@ impl State {
             judge,
             pauses: Pauses::default(),
             disabled: context.config.is_disabled(),
+            decides_hits: context.config.is_disabled() || judge.is_eager(),
             said: AtomicBool::new(false),
         }
     }
@@ -142,6 +146,22 @@ impl State {
 
     // Looking
 
+    /// Has the value under `key` served by `serve`, if it is in this process and there is nothing to decide about it: it is
+    /// fresh, and not to be renewed early. That is a hit, and all that most hits need. Returns what `serve` said.
+    ///
+    /// Compiled once, and not with each function: so `serve` is not generic.
+    pub(crate) fn hit(&self, key: &Result<Key, Error>, serve: &mut dyn FnMut(&Value) -> bool) -> bool {
+        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else {
+            return false;
+        };
+        let Some(lane) = lane::current() else { return false };
+        let hit = store.read(key.words(), |slot| {
+            let is_hit = self.clock.is_before(slot.deadline) && serve(&*slot.value);
+            is_hit.then(|| self.counters.hits.one(slot.cost, lane))
+        });
+        hit.is_some()
+    }
+
     /// Looks where no waiting is needed; gives back the key where it is.
     #[inline]
     pub(crate) fn look_here<'k>(&self, key: &'k Result<Key, Error>) -> Result<Looked, &'k Key> {
@@ -162,12 +182,13 @@ impl State {
     fn look_typed(&self, store: &Store, key: &Key) -> Looked {
         let ticket = Ticket::Typed(store.generation());
         let now = self.clock.monotonic();
-        let Some(slot) = store.get(key.bytes(), now) else { return Looked::Miss(ticket) };
-        match self.judge.verdict(now, slot.deadline, slot.cost, fastrand::f64) {
+        let Some(slot) = store.get(key.words(), now) else { return Looked::Miss(ticket) };
+        let cost = Duration::from_nanos(slot.cost);
+        match self.judge.verdict(now, slot.deadline, cost, fastrand::f64) {
             Verdict::Gone => Looked::Miss(ticket),
             verdict => {
-                let packed = Packed::Typed(slot.value, slot.size);
-                Looked::Found(Found { packed, cost: slot.cost, ticket, source: Source::Entry, verdict })
+                let packed = Packed::Typed(slot.value, 0);
+                Looked::Found(Found { packed, cost, ticket, source: Source::Entry, verdict })
             }
         }
     }
@@ -216,9 +237,9 @@ impl State {
             return Ok(None);
         }
         match &self.place {
-            Place::Typed(store) => Ok(store
-                .get(key.bytes(), self.clock.monotonic())
-                .map(|slot| Packed::Typed(slot.value, slot.size))),
+            Place::Typed(store) => {
+                Ok(store.get(key.words(), self.clock.monotonic()).map(|slot| Packed::Typed(slot.value, 0)))
+            }
             Place::Remote(remote) => {
                 let looked = remote.look(key, format, remote.budget(), &self.clock, io).await?;
                 match looked.ticket.failure() {
@@ -442,7 +463,7 @@ impl State {
 
     fn supersede(&self, key: &Key, ticket: &Ticket) {
         match (&self.place, ticket) {
-            (Place::Typed(store), _) => drop(store.delete(key.bytes(), self.clock.monotonic())),
+            (Place::Typed(store), _) => drop(store.delete(key.words(), self.clock.monotonic())),
             (Place::Remote(remote), Ticket::Remote(ticket)) => remote.supersede(key, ticket),
             _ => {}
         }
@@ -491,7 +512,8 @@ impl State {
         };
         let now = self.clock.monotonic();
         let deadline = write.life.map_or(u64::MAX, |life| now.saturating_add(nanos(life)));
-        store.set(write.key.bytes(), Slot { value, deadline, generation, cost: write.cost, size }, now)
+        let slot = Slot { value, deadline, cost: nanos(write.cost) };
+        store.set(write.key.words(), New { slot, generation, size }, now)
     }
 
     // Removing
@@ -501,7 +523,7 @@ impl State {
         self.detach(key).await;
         match &self.place {
             Place::Typed(store) => {
-                store.delete(key.bytes(), self.clock.monotonic());
+                store.delete(key.words(), self.clock.monotonic());
                 Ok(())
             }
             Place::Remote(remote) => self.reported(remote.delete(key, format, io).await),
@@ -550,19 +572,25 @@ impl State {
 
     // Counting
 
+    fn count_hit(&self, cost: Duration) {
+        self.counters.hits.one(nanos(cost), lane::current().unwrap_or(Lane::ANY));
+    }
+
     pub(crate) fn answered(&self, cost: Duration, source: Source, verdict: Verdict) {
         match source {
-            Source::Entry => self.counters.hits.one(),
+            Source::Entry => self.count_hit(cost),
             Source::Outage => {
-                self.counters.hits.one();
+                self.count_hit(cost);
                 self.counters.outage.one();
             }
-            Source::Run => self.counters.waits.one(),
+            Source::Run => {
+                self.counters.waits.one();
+                self.counters.saved_nanos.time(cost);
+            }
         }
         if verdict == Verdict::Stale {
             self.counters.stale.one();
         }
-        self.counters.saved_nanos.time(cost);
     }
 
     /// Counts a run; returns what it took.

@@ -13,11 +13,14 @@ use crate::codec::{self, Codec};
 use crate::error::{Error, ErrorKind};
 use crate::shape::Shape;
 
+/// A value of a function's own type.
+pub(crate) type Value = dyn Any + Send + Sync;
+
 /// A value as a store keeps it; cheap to clone.
 #[derive(Clone)]
 pub enum Packed {
-    /// A value of the function's own type, and its size in bytes if the store wants it.
-    Typed(Arc<dyn Any + Send + Sync>, u64),
+    /// A value of the function's own type, and its size in bytes if it is for a store that wants it.
+    Typed(Arc<Value>, u64),
     /// A codec's bytes.
     Encoded(Bytes),
 }
@@ -45,6 +48,12 @@ pub trait Mode<S> {
     /// It can't be encoded so that it decodes to itself.
     fn pack(value: &S, weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error>;
 
+    /// A copy of a value in the store, if values stay typed and it is one of these.
+    fn copy(value: &Value) -> Option<S> {
+        let _ = value;
+        None
+    }
+
     /// Unpacks what [`pack`](Self::pack) packed.
     ///
     /// # Errors
@@ -67,9 +76,14 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
     }
 
     #[inline]
+    fn copy(value: &Value) -> Option<S> {
+        value.downcast_ref::<S>().cloned()
+    }
+
+    #[inline]
     fn unpack(packed: Packed) -> Result<S, Error> {
         match &packed {
-            Packed::Typed(value, _) => value.downcast_ref::<S>().cloned(),
+            Packed::Typed(value, _) => <Self as Mode<S>>::copy(&**value),
             Packed::Encoded(_) => None,
         }
         .ok_or_else(mismatch)

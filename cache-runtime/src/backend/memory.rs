@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub(crate) use self::store::{Slot, Store};
+pub(crate) use self::store::{New, Slot, Store};
 use super::{AsyncBackend, Backend, BoxFuture};
 use crate::clock::{Clock, nanos};
 use crate::error::{Error, ErrorKind};
@@ -58,11 +58,11 @@ impl Memory {
         Ok(Self::new(Bound { capacity, max_bytes }))
     }
 
-    fn slot(&self, value: Bytes, ttl: Option<Duration>) -> Slot {
+    fn new_of(&self, value: Bytes, ttl: Option<Duration>) -> New {
         let deadline = ttl.map_or(u64::MAX, |ttl| self.clock.monotonic().saturating_add(nanos(ttl)));
         let size = value.len() as u64;
-        let generation = self.store.generation();
-        Slot { value: Arc::new(value), deadline, generation, cost: Duration::ZERO, size }
+        let slot = Slot { value: Arc::new(value), deadline, cost: 0 };
+        New { slot, generation: self.store.generation(), size }
     }
 }
 
@@ -87,12 +87,12 @@ impl Backend for Memory {
 
     fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
         in_time(deadline)?;
-        self.store.set(key, self.slot(value, ttl), self.clock.monotonic())
+        self.store.set(key, self.new_of(value, ttl), self.clock.monotonic())
     }
 
     fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
         in_time(deadline)?;
-        self.store.add(key, self.slot(value, ttl), self.clock.monotonic())
+        self.store.add(key, self.new_of(value, ttl), self.clock.monotonic())
     }
 
     fn replace(
@@ -105,7 +105,7 @@ impl Backend for Memory {
     ) -> Result<bool, Error> {
         in_time(deadline)?;
         let is_old = |slot: &Slot| slot.value.downcast_ref::<Bytes>().is_some_and(|value| value == old);
-        self.store.replace(key, is_old, self.slot(new, ttl), self.clock.monotonic())
+        self.store.replace(key, is_old, self.new_of(new, ttl), self.clock.monotonic())
     }
 
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {

@@ -10,20 +10,20 @@
 //!
 //! Knows no functions, no formats and no clock: who asks says what time it is, and judges what it gets.
 
-use std::any::Any;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use papaya::Guard;
+use papaya::{Guard, LocalGuard};
 use smallvec::SmallVec;
 
 use super::Bound;
 use super::eviction::{Queues, Uses};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
+use crate::lane;
+use crate::value::Value;
 
 /// Entries a store holds unless told otherwise.
 const DEFAULT_CAPACITY: u64 = 10_000;
@@ -53,17 +53,23 @@ pub(crate) struct Store {
 /// What is stored under a key.
 #[derive(Clone)]
 pub(crate) struct Slot {
-    pub(crate) value: Arc<dyn Any + Send + Sync>,
+    pub(crate) value: Arc<Value>,
     /// When it expires, in the clock's monotonic nanoseconds; `u64::MAX` is never.
     pub(crate) deadline: u64,
+    /// The nanoseconds that the run behind it took.
+    pub(crate) cost: u64,
+}
+
+/// What is to be stored.
+pub(crate) struct New {
+    pub(crate) slot: Slot,
     /// The store's generation when its value began to be computed.
     pub(crate) generation: u64,
-    /// What the run behind it took.
-    pub(crate) cost: Duration,
     /// Bytes of the value, if the store is bounded by bytes.
     pub(crate) size: u64,
 }
 
+/// In one allocation, save for the value.
 struct Entry {
     key: SmallVec<[u8; 32]>,
     slot: Slot,
@@ -91,11 +97,21 @@ impl Store {
     }
 
     /// What `read` makes of the entry under `key`, wherever it stands in its life. If it makes something, that is a use.
+    /// Not for threads at their end.
     #[inline]
     pub(crate) fn read<T>(&self, key: &[u8], read: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
-        let index = self.index.pin();
+        self.read_in(&self.index.pin(), key, read)
+    }
+
+    #[inline]
+    fn read_in<T>(
+        &self,
+        index: &papaya::HashMapRef<'_, u64, Entry, Identity, impl Guard>,
+        key: &[u8],
+        read: impl FnOnce(&Slot) -> Option<T>,
+    ) -> Option<T> {
         let entry = index.get(&self.hash(key))?;
-        if entry.key[..] != *key {
+        if !same(&entry.key, key) {
             return None;
         }
         let result = read(&entry.slot)?;
@@ -105,51 +121,65 @@ impl Store {
 
     /// The entry under `key` that lives or is in its grace.
     pub(crate) fn get(&self, key: &[u8], now: u64) -> Option<Slot> {
-        self.read(key, |slot| self.is_live(slot, now).then(|| slot.clone()))
+        let read = |slot: &Slot| self.is_live(slot, now).then(|| slot.clone());
+        match lane::current() {
+            Some(_) => self.read(key, read),
+            // With a guard that needs no variables of the thread.
+            None => self.read_in(&self.index.pin_owned(), key, read),
+        }
     }
 
-    /// Stores `slot`, unless it could never fit.
-    pub(crate) fn set(&self, key: &[u8], slot: Slot, now: u64) -> Result<(), Error> {
-        self.set_if(key, slot, now, |_| true).map(drop)
+    /// Stores `new`, unless it could never fit.
+    pub(crate) fn set(&self, key: &[u8], new: New, now: u64) -> Result<(), Error> {
+        self.set_if(key, new, now, |_| true).map(drop)
     }
 
-    /// Stores `slot` only if nothing live is under `key`.
-    pub(crate) fn add(&self, key: &[u8], slot: Slot, now: u64) -> Result<bool, Error> {
-        self.set_if(key, slot, now, |live| live.is_none())
+    /// Stores `new` only if nothing live is under `key`.
+    pub(crate) fn add(&self, key: &[u8], new: New, now: u64) -> Result<bool, Error> {
+        self.set_if(key, new, now, |live| live.is_none())
     }
 
-    /// Stores `slot` only if the live entry under `key` is as `is_old` says.
+    /// Stores `new` only if the live entry under `key` is as `is_old` says.
     pub(crate) fn replace(
         &self,
         key: &[u8],
-        is_old: impl FnOnce(&Slot) -> bool,
-        slot: Slot,
+        is_old: impl FnOnce(&Slot) -> bool + Send,
+        new: New,
         now: u64,
     ) -> Result<bool, Error> {
-        self.set_if(key, slot, now, |live| live.is_some_and(is_old))
+        self.set_if(key, new, now, |live| live.is_some_and(is_old))
     }
 
-    /// Stores `slot` if `wants` says so of the live entry under `key`.
+    /// Stores `new` if `wants` says so of the live entry under `key`.
     fn set_if(
         &self,
         key: &[u8],
-        slot: Slot,
+        new: New,
         now: u64,
-        wants: impl FnOnce(Option<&Slot>) -> bool,
+        wants: impl FnOnce(Option<&Slot>) -> bool + Send,
     ) -> Result<bool, Error> {
-        self.check_size(key, &slot)?;
-        let (hash, weight) = (self.hash(key), self.weight(key, &slot));
-        // Made before the lock is taken and dropped after it: what leaves the index is dropped with it, by users' code.
-        let guard = self.index.guard();
+        self.check_size(key, new.size)?;
+        Ok(self.change(|guard| self.set_in(key, new, now, wants, guard)))
+    }
+
+    fn set_in(
+        &self,
+        key: &[u8],
+        new: New,
+        now: u64,
+        wants: impl FnOnce(Option<&Slot>) -> bool + Send,
+        guard: &LocalGuard<'_>,
+    ) -> bool {
+        let (hash, weight) = (self.hash(key), self.weight(key, new.size));
         let mut queues = lock(&self.queues);
-        let known = self.index.get(&hash, &guard);
+        let known = self.index.get(&hash, guard);
         let live = known.filter(|entry| entry.key[..] == *key && self.is_live(&entry.slot, now));
         if !wants(live.map(|entry| &entry.slot)) {
-            return Ok(false);
+            return false;
         }
         // What was computed before a `clear` is cleared, too.
-        if slot.generation != self.generation() || weight > queues.limit() {
-            return Ok(true);
+        if new.generation != self.generation() || weight > queues.limit() {
+            return true;
         }
         let mut removed = false;
         let (node, uses) = match known {
@@ -159,23 +189,23 @@ impl Store {
                 (entry.node, entry.uses.carry_over())
             }
             None => {
-                removed |= self.make_room(&mut queues, weight, &guard);
+                removed |= self.make_room(&mut queues, weight, guard);
                 (queues.enter(hash, weight), Uses::default())
             }
         };
-        self.index.insert(hash, Entry { key: key.into(), slot, node, uses }, &guard);
-        removed |= self.make_room(&mut queues, 0, &guard);
-        removed |= self.sweep(&mut queues, now, &guard);
+        self.index.insert(hash, Entry { key: key.into(), slot: new.slot, node, uses }, guard);
+        removed |= self.make_room(&mut queues, 0, guard);
+        removed |= self.sweep(&mut queues, now, guard);
         let is_heavy = weight > queues.limit() / LIGHT_SHARE;
         drop(queues);
         if removed && is_heavy {
             guard.flush();
         }
-        Ok(true)
+        true
     }
 
     /// Gives up entries until one of `weight` fits; returns whether any.
-    fn make_room(&self, queues: &mut Queues, weight: u64, guard: &impl Guard) -> bool {
+    fn make_room(&self, queues: &mut Queues, weight: u64, guard: &LocalGuard<'_>) -> bool {
         let mut removed = false;
         while queues.is_short_of(weight) {
             let uses = |hash| self.index.get(&hash, guard).map(|entry| &entry.uses);
@@ -187,7 +217,7 @@ impl Store {
     }
 
     /// Frees some of the expired entries, so that all go in time without being read; returns whether any.
-    fn sweep(&self, queues: &mut Queues, now: u64, guard: &impl Guard) -> bool {
+    fn sweep(&self, queues: &mut Queues, now: u64, guard: &LocalGuard<'_>) -> bool {
         let mut removed = false;
         for _ in 0..SWEPT_PER_STORE {
             let Some(hash) = queues.next_in_walk() else { continue };
@@ -203,13 +233,16 @@ impl Store {
 
     /// Removes what is under `key`; returns whether anything live was.
     pub(crate) fn delete(&self, key: &[u8], now: u64) -> bool {
+        self.change(|guard| self.delete_in(key, now, guard))
+    }
+
+    fn delete_in(&self, key: &[u8], now: u64, guard: &LocalGuard<'_>) -> bool {
         let hash = self.hash(key);
-        let guard = self.index.guard();
         let mut queues = lock(&self.queues);
-        let known = self.index.get(&hash, &guard).filter(|entry| entry.key[..] == *key);
+        let known = self.index.get(&hash, guard).filter(|entry| entry.key[..] == *key);
         if let Some(entry) = known {
             queues.leave(entry.node);
-            self.index.remove(&hash, &guard);
+            self.index.remove(&hash, guard);
         }
         drop(queues);
         guard.flush();
@@ -224,13 +257,30 @@ impl Store {
 
     /// Ends the life of every entry, and of every value being computed now.
     pub(crate) fn clear(&self) {
-        let guard = self.index.guard();
+        self.change(|guard| self.clear_in(guard));
+    }
+
+    fn clear_in(&self, guard: &LocalGuard<'_>) {
         let mut queues = lock(&self.queues);
         self.generation.fetch_add(1, Ordering::SeqCst);
         queues.clear();
-        self.index.clear(&guard);
+        self.index.clear(guard);
         drop(queues);
         guard.flush();
+    }
+
+    /// Makes a change of the index with a guard around it. The guard is there before the store's lock is taken and until
+    /// after it: what leaves the index is dropped with the guard, by users' code.
+    fn change<T: Default + Send>(&self, change: impl FnOnce(&LocalGuard<'_>) -> T + Send) -> T {
+        let guarded = || change(&self.index.guard());
+        if lane::current().is_some() {
+            return guarded();
+        }
+        // Changes need variables of the thread that are gone. No thread to be had: nothing is changed.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, guarded);
+            thread.map_or_else(|_| T::default(), |thread| thread.join().unwrap_or_default())
+        })
     }
 
     fn is_live(&self, slot: &Slot, now: u64) -> bool {
@@ -244,15 +294,15 @@ impl Store {
         hasher.finish()
     }
 
-    fn weight(&self, key: &[u8], slot: &Slot) -> u64 {
-        self.share.map_or(1, |share| entry_size(key, slot).max(share))
+    fn weight(&self, key: &[u8], size: u64) -> u64 {
+        self.share.map_or(1, |share| entry_size(key, size).max(share))
     }
 
-    fn check_size(&self, key: &[u8], slot: &Slot) -> Result<(), Error> {
+    fn check_size(&self, key: &[u8], size: u64) -> Result<(), Error> {
         match self.bound.max_bytes {
-            Some(max) if entry_size(key, slot) > max => {
+            Some(max) if entry_size(key, size) > max => {
                 let message =
-                    format!("{} bytes do not fit a memory store of {max} bytes", entry_size(key, slot));
+                    format!("{} bytes do not fit a memory store of {max} bytes", entry_size(key, size));
                 Err(Error::new(ErrorKind::TooLarge, message))
             }
             _ => Ok(()),
@@ -260,8 +310,18 @@ impl Store {
     }
 }
 
-fn entry_size(key: &[u8], slot: &Slot) -> u64 {
-    slot.size.saturating_add(key.len() as u64).saturating_add(ENTRY_OVERHEAD)
+fn entry_size(key: &[u8], size: u64) -> u64 {
+    size.saturating_add(key.len() as u64).saturating_add(ENTRY_OVERHEAD)
+}
+
+/// Whether two keys are equal. They are short and mostly whole words, for which a call to compare memory is too much.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let mut pairs = words.iter().zip(other_words);
+    one.len() == other.len()
+        && pairs.all(|(word, other)| u64::from_ne_bytes(*word) == u64::from_ne_bytes(*other))
+        && (rest.is_empty() || rest == other_rest)
 }
 
 /// Hashes of keys are what the index goes by: hashed as they are.

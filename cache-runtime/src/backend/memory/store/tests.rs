@@ -1,7 +1,13 @@
+use std::cell::RefCell;
+
 use super::*;
 
-fn slot(deadline: u64, size: u64) -> Slot {
-    Slot { value: Arc::new(()), deadline, generation: 0, cost: Duration::ZERO, size }
+fn new(deadline: u64, size: u64) -> New {
+    of_value(Arc::new(()), deadline, size)
+}
+
+fn of_value(value: Arc<Value>, deadline: u64, size: u64) -> New {
+    New { slot: Slot { value, deadline, cost: 0 }, generation: 0, size }
 }
 
 fn of(bound: Bound) -> Store {
@@ -20,10 +26,10 @@ fn len(store: &Store) -> usize {
 fn expired_entries_are_swept_without_being_read() {
     let store = of(Bound::default());
     for key in 0..1_000_u64 {
-        store.set(&key.to_le_bytes(), slot(10, 0), 0).unwrap();
+        store.set(&key.to_le_bytes(), new(10, 0), 0).unwrap();
     }
     for key in 0..1_000_u64 {
-        store.set(&(key % 10 + 1_000).to_le_bytes(), slot(u64::MAX, 0), 10).unwrap();
+        store.set(&(key % 10 + 1_000).to_le_bytes(), new(u64::MAX, 0), 10).unwrap();
     }
     assert_eq!(len(&store), 10);
 }
@@ -32,20 +38,20 @@ fn expired_entries_are_swept_without_being_read() {
 fn both_bounds_hold() {
     let store = of(Bound { capacity: Some(10), max_bytes: Some(100_000) });
     for key in 0..1_000_u64 {
-        store.set(&key.to_le_bytes(), slot(u64::MAX, 1), 0).unwrap();
+        store.set(&key.to_le_bytes(), new(u64::MAX, 1), 0).unwrap();
         assert!(len(&store) <= 10);
     }
-    store.set(b"big", slot(u64::MAX, 99_000), 0).unwrap();
+    store.set(b"big", new(u64::MAX, 99_000), 0).unwrap();
     assert_eq!(len(&store), 1);
-    let error = store.set(b"too big", slot(u64::MAX, 100_000), 0).unwrap_err();
+    let error = store.set(b"too big", new(u64::MAX, 100_000), 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
 #[test]
 fn clear_also_ends_values_being_computed() {
     let store = of(Bound::default());
-    let computed_before = slot(u64::MAX, 0);
-    store.set(b"other", computed_before.clone(), 0).unwrap();
+    let computed_before = new(u64::MAX, 0);
+    store.set(b"other", new(u64::MAX, 0), 0).unwrap();
     store.clear();
     store.set(b"key", computed_before, 0).unwrap();
     assert!(store.get(b"key", 0).is_none() && store.get(b"other", 0).is_none());
@@ -55,26 +61,26 @@ fn clear_also_ends_values_being_computed() {
 #[test]
 fn grace_is_for_whoever_reads_to_judge() {
     let store = Store::new(Bound::default(), 5);
-    store.set(b"key", slot(10, 0), 0).unwrap();
+    store.set(b"key", new(10, 0), 0).unwrap();
     assert_eq!(store.get(b"key", 14).unwrap().deadline, 10);
     assert!(store.get(b"key", 15).is_none());
-    assert!(store.add(b"key", slot(30, 0), 15).unwrap());
+    assert!(store.add(b"key", new(30, 0), 15).unwrap());
     assert!(!store.delete(b"key", 35));
 }
 
 #[test]
 fn keys_of_one_hash_cost_each_other_the_place_only() {
     let store = of(Bound::default());
-    store.set(b"one", slot(1, 0), 0).unwrap();
+    store.set(b"one", new(1, 0), 0).unwrap();
     let hash = store.hash(b"one");
     let node = store.index.pin().get(&hash).unwrap().node;
     // As if "two" had the hash of "one".
-    let entry = Entry { key: b"two"[..].into(), slot: slot(2, 0), node, uses: Uses::default() };
+    let entry = Entry { key: b"two"[..].into(), slot: new(2, 0).slot, node, uses: Uses::default() };
     store.index.pin().insert(hash, entry);
     assert!(store.get(b"one", 0).is_none());
     assert!(!store.delete(b"one", 0));
     assert_eq!(len(&store), 1);
-    store.set(b"one", slot(3, 0), 0).unwrap();
+    store.set(b"one", new(3, 0), 0).unwrap();
     assert_eq!(store.get(b"one", 0).unwrap().deadline, 3);
     assert_eq!(len(&store), 1);
 }
@@ -83,13 +89,13 @@ fn keys_of_one_hash_cost_each_other_the_place_only() {
 fn what_is_removed_is_freed() {
     let store = of(Bound { capacity: Some(4), max_bytes: None });
     let value = Arc::new(());
-    let held = |value: &Arc<()>| Slot { value: value.clone(), ..slot(u64::MAX, 0) };
+    let held = |value: &Arc<()>| of_value(value.clone(), u64::MAX, 0);
     for key in 0..100_u64 {
         store.set(&key.to_le_bytes(), held(&value), 0).unwrap();
         assert!(Arc::strong_count(&value) <= 5, "evicted");
     }
     store.set(b"key", held(&value), 0).unwrap();
-    store.set(b"key", slot(u64::MAX, 0), 0).unwrap();
+    store.set(b"key", new(u64::MAX, 0), 0).unwrap();
     assert!(Arc::strong_count(&value) <= 4, "replaced");
     let before = Arc::strong_count(&value);
     assert!((0..100_u64).any(|key| store.delete(&key.to_le_bytes(), 0)));
@@ -104,7 +110,7 @@ struct Reentrant(Arc<Store>);
 impl Drop for Reentrant {
     fn drop(&mut self) {
         self.0.get(b"any", 0);
-        self.0.set(b"any", slot(u64::MAX, 0), 0).unwrap();
+        self.0.set(b"any", new(u64::MAX, 0), 0).unwrap();
         self.0.delete(b"any", 0);
     }
 }
@@ -114,7 +120,7 @@ fn values_are_dropped_without_the_lock() {
     let store = Arc::new(of(Bound { capacity: Some(4), max_bytes: None }));
     for key in 0..200_u64 {
         let value = Arc::new(Reentrant(store.clone()));
-        store.set(&(key % 10).to_le_bytes(), Slot { value, ..slot(key % 3, 0) }, key % 2).unwrap();
+        store.set(&(key % 10).to_le_bytes(), of_value(value, key % 3, 0), key % 2).unwrap();
         store.delete(&(key % 7).to_le_bytes(), 0);
     }
     store.clear();
@@ -137,8 +143,8 @@ fn racing_changes_leave_nothing_behind() {
                     match random >> 60 {
                         0..6 => {
                             let value = Arc::new(key);
-                            let slot = Slot { value, generation, ..slot(round % 50, 0) };
-                            store.set(&key.to_le_bytes(), slot, round % 50).unwrap();
+                            let new = New { generation, ..of_value(value, round % 50, 0) };
+                            store.set(&key.to_le_bytes(), new, round % 50).unwrap();
                         }
                         6..9 => _ = store.delete(&key.to_le_bytes(), 0),
                         9 if round % 100 == 0 => store.clear(),
@@ -156,4 +162,32 @@ fn racing_changes_leave_nothing_behind() {
         store.delete(&key.to_le_bytes(), 0);
     }
     assert_eq!(len(&store), 0);
+}
+
+thread_local! {
+    static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+}
+
+/// Uses a store when the thread's other variables are gone.
+struct AtTheEnd(Arc<Store>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        let Self(store) = self;
+        store.set(b"late", new(10, 0), 0).unwrap();
+        assert_eq!(store.get(b"late", 0).unwrap().deadline, 10);
+        assert!(store.delete(b"early", 0));
+    }
+}
+
+#[test]
+fn a_thread_at_its_end_may_use_a_store() {
+    let store = Arc::new(of(Bound::default()));
+    let theirs = store.clone();
+    let ended = std::thread::spawn(move || {
+        LAST.with_borrow_mut(|last| *last = Some(AtTheEnd(theirs.clone())));
+        theirs.set(b"early", new(10, 0), 0).unwrap();
+    });
+    ended.join().unwrap();
+    assert!(store.get(b"late", 0).is_some() && store.get(b"early", 0).is_none());
 }

@@ -1,0 +1,42 @@
+//! Hits to be counted by the instruction: `counted CASE HITS`. See `callgrind/run`, which subtracts one run from another.
+
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use cache_benches::subjects::{names, numbers, shared, strings, structs};
+
+const KEYS: u64 = 64;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, case, hits] = &arguments[..] else { panic!("usage: counted CASE HITS") };
+    let hits: u64 = hits.parse().expect("a number of hits");
+    let names = names(KEYS);
+    let name = |index: u64| names[(index % KEYS) as usize].as_str();
+    let run: &dyn Fn(u64) = match case.as_str() {
+        "numbers-ours" => &|index| _ = black_box(numbers::ours(index % KEYS)),
+        "numbers-plain" => &|index| _ = black_box(numbers::plain(index % KEYS)),
+        "numbers-bounded" => &|index| _ = black_box(numbers::bounded(index % KEYS)),
+        "numbers-async-ours" => &|index| _ = black_box(ready(numbers::ours_async(index % KEYS))),
+        "numbers-async-bounded" => &|index| _ = black_box(ready(numbers::concurrent_async(index % KEYS))),
+        "strings-ours" => &|index| _ = black_box(strings::ours(name(index), 7)),
+        "strings-bounded" => &|index| _ = black_box(strings::bounded(name(index), 7)),
+        "shared-ours" => &|index| _ = black_box(shared::ours(name(index))),
+        "shared-bounded" => &|index| _ = black_box(shared::bounded(name(index))),
+        "structs-ours" => &|index| _ = black_box(structs::ours(index % KEYS)),
+        "structs-bounded" => &|index| _ = black_box(structs::bounded(index % KEYS)),
+        _ => panic!("no case {case}"),
+    };
+    // Misses first, and the hits that are different because an entry is new.
+    (0..8 * KEYS).chain(0..hits).for_each(|index| run(black_box(index)));
+}
+
+/// What a future gives that is ready when it is polled first.
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("a hit waits for nothing"),
+    }
+}

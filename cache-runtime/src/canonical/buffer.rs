@@ -1,0 +1,158 @@
+//! Bytes as they are written, on the stack while they are few.
+//!
+//! A key is hashed and compared right after it was written. A processor passes a store on to a load only if that store
+//! holds all that is loaded, and else waits for the cache: some 5 ns, as much as the whole look-up. So bytes are stored
+//! in whole words and can be loaded so, see [`padded`](Buffer::padded).
+
+use std::ops::Deref;
+
+/// Bytes within a word.
+const WORD: usize = size_of::<u64>();
+/// Long enough for the arguments of most calls, so that their key is made without allocating.
+const WORDS: usize = 16;
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Buffer {
+    /// What is behind the end is zero.
+    words: [[u8; WORD]; WORDS],
+    len: usize,
+    /// All of the bytes, once they are too many.
+    heap: Vec<u8>,
+}
+
+impl Buffer {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Self {
+        let mut buffer = Self::new();
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, byte: u8) {
+        self.append(byte.into(), 1);
+    }
+
+    /// Appends the low `len` bytes of `word`, at most eight; the others are zero.
+    #[inline]
+    pub(crate) fn append(&mut self, word: u64, len: usize) {
+        let (index, shift) = (self.len / WORD, self.len % WORD * 8);
+        let goes_over = shift + 8 * len > 64;
+        let last = if goes_over { index + 1 } else { index };
+        if last >= WORDS || !self.heap.is_empty() {
+            return self.append_to_heap(word.to_le_bytes().get(..len).unwrap_or_default());
+        }
+        self.words[index] = (u64::from_le_bytes(self.words[index]) | word << shift).to_le_bytes();
+        if goes_over {
+            self.words[last] = (word >> (64 - shift)).to_le_bytes();
+        }
+        self.len += len;
+    }
+
+    #[inline]
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
+        if self.len + bytes.len() > WORDS * WORD || !self.heap.is_empty() {
+            return self.append_to_heap(bytes);
+        }
+        let (words, rest) = bytes.as_chunks::<WORD>();
+        for word in words {
+            self.append(u64::from_le_bytes(*word), WORD);
+        }
+        if !rest.is_empty() {
+            let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.append(word, rest.len());
+        }
+    }
+
+    #[inline(never)]
+    fn append_to_heap(&mut self, bytes: &[u8]) {
+        if self.heap.is_empty() {
+            self.heap.reserve(2 * WORDS * WORD + bytes.len());
+            self.heap.extend_from_slice(self.words.as_flattened().get(..self.len).unwrap_or_default());
+        }
+        self.heap.extend_from_slice(bytes);
+        self.len = self.heap.len();
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if len < self.len {
+            self.len = len;
+            self.heap.truncate(len);
+            if let Some(behind) = self.words.as_flattened_mut().get_mut(len..) {
+                behind.fill(0);
+            }
+        }
+    }
+
+    /// The bytes, with zeros behind them up to a whole word if they are few enough to be on the stack.
+    #[inline]
+    pub(crate) fn padded(&self) -> &[u8] {
+        let whole = self.words.get(..self.len.div_ceil(WORD)).unwrap_or_default();
+        if self.heap.is_empty() { whole.as_flattened() } else { &self.heap }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self.heap.is_empty() {
+            true => self.words.as_flattened().get(..self.len).unwrap_or_default(),
+            false => &self.heap,
+        }
+    }
+}
+
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        self[..] == other[..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_what_a_vector_would_hold() {
+        let mut random = 1_u64;
+        for round in 0..2_000 {
+            let (mut buffer, mut expected) = (Buffer::new(), Vec::new());
+            for _ in 0..round % 40 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let bytes = random.to_le_bytes();
+                let len = usize::try_from(random >> 60).unwrap() % 8 + 1;
+                match random >> 56 & 7 {
+                    0 => {
+                        buffer.push(bytes[7]);
+                        expected.push(bytes[7]);
+                    }
+                    1 if !expected.is_empty() => {
+                        let shorter = expected.len() - len.min(expected.len() - 1);
+                        buffer.truncate(shorter);
+                        expected.truncate(shorter);
+                    }
+                    2..5 => {
+                        let many = bytes.repeat(len);
+                        buffer.extend_from_slice(&many[len - 1..]);
+                        expected.extend_from_slice(&many[len - 1..]);
+                    }
+                    _ => {
+                        buffer.append(random & u64::MAX >> (64 - 8 * len), len);
+                        expected.extend_from_slice(&bytes[..len]);
+                    }
+                }
+                assert_eq!(buffer[..], expected);
+                assert_eq!(buffer.len(), expected.len());
+                assert!(buffer.padded().starts_with(&expected));
+                assert!(buffer.padded()[expected.len()..].iter().all(|byte| *byte == 0));
+            }
+        }
+    }
+}
