@@ -12,13 +12,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_runtime::{Backend, Memcached, Redis};
-use cache_tests::servers::{MemcachedServer, RedisServer};
+use cache_tests::servers::{MemcachedServer, Process, RedisServer};
 
 /// How long anything may take on a machine that runs all tests at once.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a holder may be silent.
 const LEASE: Duration = Duration::from_secs(2);
+
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// After this time, what `insert-stale` inserted is stale.
+const STALE: Duration = Duration::from_millis(600);
 
 /// A process that shares its cache with others; killed when dropped.
 struct Member {
@@ -165,12 +171,7 @@ macro_rules! suite {
                 holder.child.kill().unwrap();
                 let killed = Instant::now();
                 assert_eq!(other.says(), "runs 1");
-                // One and a half leases, and slack for a busy machine.
-                assert!(
-                    killed.elapsed() < LEASE + LEASE / 2 + Duration::from_secs(3),
-                    "{:?}",
-                    killed.elapsed()
-                );
+                assert!(killed.elapsed() < LEASE + LEASE / 2 + SLACK, "{:?}", killed.elapsed());
                 assert_eq!(other.ask("give 3"), "call = 3");
                 assert_eq!(other.ask("peek 1"), "peek: 3");
             }
@@ -195,6 +196,22 @@ macro_rules! suite {
             }
 
             #[test]
+            fn calls_after_an_invalidation_elsewhere_dont_join_the_run_under_way() {
+                let server = <$server>::start();
+                let [mut holder, mut other] = members(&server);
+                assert_eq!(holder.ask("call 1 1"), "runs 1");
+                assert_eq!(other.ask("invalidate 1"), "invalidate: ok");
+                assert_eq!(holder.ask("call 1 1"), "runs 1", "in the process of the old run");
+                holder.tell("call 1 1");
+                holder.until_misses(3);
+                holder.tell("give 1");
+                for _ in 0..3 {
+                    assert_eq!(holder.says(), "call = 1");
+                }
+                assert_eq!(holder.ask("stats"), "stats: 3 2 1 1");
+            }
+
+            #[test]
             fn an_insert_elsewhere_answers_who_waits_and_stays() {
                 let server = <$server>::start();
                 let [mut holder, mut other, mut third] = members(&server);
@@ -209,14 +226,16 @@ macro_rules! suite {
 
             #[test]
             fn without_the_server_all_who_wait_are_answered() {
-                let mut server = <$server>::start();
-                let [mut holder, mut other] = members(&server);
-                assert_eq!(holder.ask("call 1 1"), "runs 1");
-                other.waits(1);
-                server.kill();
-                assert_eq!(other.says(), "runs 1");
-                assert_eq!(other.ask("give 2"), "call = 2");
-                assert_eq!(holder.ask("give 1"), "call = 1");
+                for fail in [Process::kill as fn(&mut Process), |server| server.freeze()] {
+                    let mut server = <$server>::start();
+                    let [mut holder, mut other] = members(&server);
+                    assert_eq!(holder.ask("call 1 1"), "runs 1");
+                    other.waits(1);
+                    fail(&mut server);
+                    assert_eq!(other.says(), "runs 1");
+                    assert_eq!(other.ask("give 2"), "call = 2");
+                    assert_eq!(holder.ask("give 1"), "call = 1");
+                }
             }
 
             #[test]
@@ -298,6 +317,39 @@ macro_rules! suite {
             }
 
             #[test]
+            fn one_process_renews_what_is_stale() {
+                let server = <$server>::start();
+                let [mut holder, mut other] = members(&server);
+                assert_eq!(other.ask("insert-stale 1 5"), "insert: ok");
+                thread::sleep(STALE);
+                // The call is answered at once, while the background runs the body.
+                let mut said = [holder.ask("stale 1"), holder.says()];
+                said.sort();
+                assert_eq!(said, ["runs 1", "stale = 5"]);
+                let silent = |other: &mut Member| assert_eq!(other.ask("stale 1"), "stale = 5");
+                let start = Instant::now();
+                while start.elapsed() < LEASE + LEASE / 2 {
+                    silent(&mut other);
+                    thread::sleep(Duration::from_millis(50));
+                }
+                holder.child.kill().unwrap();
+                let killed = Instant::now();
+                until(|| {
+                    let mut said = other.ask("stale 1");
+                    if said == "runs 1" {
+                        said = other.says();
+                        assert_eq!(said, "stale = 5");
+                        return true;
+                    }
+                    assert_eq!(said, "stale = 5");
+                    false
+                });
+                assert!(killed.elapsed() < LEASE + LEASE / 2 + SLACK, "{:?}", killed.elapsed());
+                other.tell("give 6");
+                until(|| other.ask("stale 1") == "stale = 6");
+            }
+
+            #[test]
             fn a_refresh_that_fails_leaves_the_old_value() {
                 let server = <$server>::start();
                 let [mut holder, mut other] = members(&server);
@@ -362,4 +414,29 @@ fn runs_that_wait_for_each_other_in_a_circle_end() {
         until(|| member.says().starts_with("nested = "));
     }
     assert!(start.elapsed() < 3 * LEASE, "{:?}", start.elapsed());
+}
+
+/// Four processes call, one of them changes what the body reads and invalidates, all of them as fast as they can: no call
+/// that begins after an invalidation was answered gets a value from before it.
+#[test]
+fn no_value_outlives_its_invalidation() {
+    let dir = std::env::temp_dir().join(format!("cache-tests-churn-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let redis = RedisServer::start();
+    let memcached = MemcachedServer::start();
+    for url in [redis.url(), memcached.url()] {
+        for file in ["truth", "known"] {
+            std::fs::write(dir.join(file), "0").unwrap();
+        }
+        let mut members: [Member; 4] = std::array::from_fn(|_| Member::start(&url, "blocking"));
+        for (index, member) in members.iter_mut().enumerate() {
+            let role = if index == 0 { "writer" } else { "reader" };
+            member.tell(&format!("churn {role} 3 {}", dir.display()));
+        }
+        for member in &members {
+            let said = member.says();
+            assert!(said.starts_with("churned "), "{said}");
+        }
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
 }

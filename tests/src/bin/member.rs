@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "its output is what the tests read")]
 
 use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -50,6 +51,70 @@ async fn asynchronous(key: u64) -> Result<u64, String> {
             Some(outcome) => return outcome,
             None => tokio::time::sleep(PAUSE).await,
         }
+    }
+}
+
+/// Its values are served for a minute after their end, while one is made.
+#[cached(backend = "shared", namespace = "cluster:stale", single_flight = "cluster", ttl = 0.5, stale = "1m")]
+fn stale(key: u64) -> Result<u64, String> {
+    println!("runs {key}");
+    loop {
+        match outcome() {
+            Some(outcome) => return outcome,
+            None => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Reads the truth, and takes its time.
+#[cached(backend = "shared", namespace = "cluster:churn", single_flight = "cluster", skip(dir))]
+fn truth(dir: &Path) -> u64 {
+    let truth = read(&dir.join("truth"));
+    std::thread::sleep(Duration::from_micros(500 * (truth % 5)));
+    truth
+}
+
+fn read(path: &Path) -> u64 {
+    std::fs::read_to_string(path).expect("a file").parse().expect("a number")
+}
+
+fn write(path: &Path, number: u64) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, number.to_string()).expect("a file");
+    std::fs::rename(new, path).expect("a file");
+}
+
+/// Changes the truth, or checks that no call returns an older one than was known when it began.
+fn churn(is_writer: bool, time: Duration, dir: &Path) {
+    let known = dir.join("known");
+    let work = || {
+        let (start, mut calls) = (std::time::Instant::now(), 0_u64);
+        while start.elapsed() < time {
+            if is_writer {
+                let next = read(&known) + 1;
+                write(&dir.join("truth"), next);
+                truth::invalidate().expect("an answer");
+                write(&known, next);
+                // Long enough for a run to begin, not to end.
+                std::thread::sleep(Duration::from_micros(next % 7 * 300));
+                calls += 1;
+                continue;
+            }
+            let known = read(&known);
+            let found = truth(dir);
+            assert!(found >= known, "{found} after {known} was known");
+            calls += 1;
+        }
+        calls
+    };
+    let threads = if is_writer { 1 } else { 3 };
+    let calls = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().map(|handle| handle.join().ok()).sum::<Option<u64>>()
+    });
+    match calls {
+        Some(calls) => println!("churned {calls}"),
+        None => println!("a value outlived its invalidation"),
     }
 }
 
@@ -113,6 +178,13 @@ async fn main() {
                     })),
                     false => drop(std::thread::spawn(move || told("refresh", blocking::refresh(key)))),
                 }
+            }
+            "stale" => told("stale", stale(key())),
+            "insert-stale" => done("insert", stale::insert(key(), number(&words, 2))),
+            "churn" => {
+                let (is_writer, time) = (words[1] == "writer", Duration::from_secs(number(&words, 2)));
+                let dir = PathBuf::from(words[3]);
+                std::thread::spawn(move || churn(is_writer, time, &dir));
             }
             "loner" => told("loner", loner(key())),
             "nested" => {
