@@ -63,6 +63,14 @@ struct Progress {
     waiters: usize,
     /// Invalidated: the result must not be stored.
     is_detached: bool,
+    began: Option<Began>,
+}
+
+/// When a run began that has a lease in the cluster, and the name of that lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began {
+    pub(crate) at: Instant,
+    pub(crate) lease: [u8; 16],
 }
 
 enum Phase {
@@ -74,6 +82,8 @@ enum Phase {
     Vacant,
     /// The run is over, with a result that waiters take, or without.
     Landed(Option<Packed>),
+    /// The result is where calls look.
+    Elsewhere,
 }
 
 /// What a call that missed is to do.
@@ -92,6 +102,8 @@ pub(crate) enum Arrival {
     Shared(Packed),
     /// The run gave nothing to share: run the body for oneself.
     Alone,
+    /// The result is where calls look.
+    Elsewhere,
     /// The leader is gone: run the body for all.
     Lead(Leader),
     /// Not yet: wait for this, and look again.
@@ -134,6 +146,18 @@ impl Flights {
         by_key.remove(key)?.detach()
     }
 
+    /// Takes the run of `key` out of sight if `is_outdated` says so: it was invalidated in another process.
+    pub(crate) fn retire(&self, key: &[u8], is_outdated: impl FnOnce(Began) -> bool) {
+        let mut by_key = lock(&self.0.by_key);
+        let Some(flight) = by_key.get(key) else { return };
+        let began = lock(&flight.progress).began;
+        if began.is_some_and(is_outdated)
+            && let Some(flight) = by_key.remove(key)
+        {
+            drop(flight.detach());
+        }
+    }
+
     /// [`detach`](Self::detach) for all keys.
     pub(crate) fn detach_all(&self) -> Vec<EventListener> {
         let mut by_key = lock(&self.0.by_key);
@@ -144,7 +168,7 @@ impl Flights {
 impl Flight {
     fn new(key: &[u8]) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let progress = Progress { phase: Phase::Running, waiters: 0, is_detached: false };
+        let progress = Progress { phase: Phase::Running, waiters: 0, is_detached: false, began: None };
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             key: key.into(),
@@ -179,6 +203,11 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
+    /// Notes that the run begins now, under `lease`.
+    pub(crate) fn begin_under(&self, lease: [u8; 16]) {
+        lock(&self.flight.progress).began = Some(Began { at: Instant::now(), lease });
+    }
+
     /// Runs `body` as this run: calls of the same key within it don't wait for it.
     pub(crate) fn run<T>(&self, body: impl FnOnce() -> T) -> T {
         let _inside = waits::Inside::enter(self.flight.number);
@@ -203,10 +232,20 @@ impl Leader {
 
     /// Ends the run; `shared` is for those who waited.
     pub(crate) fn land(self, shared: Option<Packed>) {
+        self.end(Phase::Landed(shared));
+    }
+
+    /// Ends the run, whose result is where calls look: those who waited look for themselves, because what this call
+    /// found there may have been invalidated before they came.
+    pub(crate) fn land_elsewhere(self) {
+        self.end(Phase::Elsewhere);
+    }
+
+    fn end(self, phase: Phase) {
         let mut by_key = lock(&self.table.by_key);
         self.table.landed.fetch_add(1, Ordering::SeqCst);
         remove(&mut by_key, &self.flight);
-        lock(&self.flight.progress).phase = Phase::Landed(shared);
+        lock(&self.flight.progress).phase = phase;
         drop(by_key);
         self.flight.changed.notify(usize::MAX);
     }
@@ -216,7 +255,7 @@ impl Drop for Leader {
     fn drop(&mut self) {
         let mut by_key = lock(&self.table.by_key);
         let mut progress = lock(&self.flight.progress);
-        if matches!(progress.phase, Phase::Landed(_)) {
+        if matches!(progress.phase, Phase::Landed(_) | Phase::Elsewhere) {
             return;
         }
         progress.phase = Phase::Vacant;
@@ -243,6 +282,7 @@ impl Waiter {
         match &progress.phase {
             Phase::Landed(Some(packed)) => Arrival::Shared(packed.clone()),
             Phase::Landed(None) => Arrival::Alone,
+            Phase::Elsewhere => Arrival::Elsewhere,
             Phase::Vacant => {
                 progress.phase = Phase::Running;
                 Arrival::Lead(Leader { table: self.table.clone(), flight: self.flight.clone() })

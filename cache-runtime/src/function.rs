@@ -198,7 +198,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     #[inline(never)]
     fn run_now(&self, key: Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
-        let ticket = block_on(state.ticket(self.format, Io::Blocking));
+        let ticket = block_on(state.ticket(&key, self.format, Io::Blocking));
         let turn = block_on(state.turn(key, ticket, None, self.format, Io::Blocking));
         self.take(&state, turn, body)
     }
@@ -206,7 +206,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// [`refresh`](Self::refresh) for async functions.
     pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
-        let ticket = state.ticket(self.format, Io::Async).await;
+        let ticket = state.ticket(&key, self.format, Io::Async).await;
         let turn = boxed(state.turn(key, ticket, None, self.format, Io::Async)).await;
         self.take_async(&state, turn, pin!(body)).await
     }

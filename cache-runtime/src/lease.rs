@@ -75,6 +75,11 @@ impl Mark {
         }
     }
 
+    /// Whether the lease is the one of this name.
+    pub(crate) fn is_of(&self, holder: Token) -> bool {
+        self.holder == holder
+    }
+
     fn groups(&self, generation: Token) -> [Token; 4] {
         [generation, self.holder, self.beat.to_le_bytes(), self.ended]
     }
@@ -260,6 +265,11 @@ impl Lease {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Its name: no other has the same.
+    pub(crate) fn holder(&self) -> Token {
+        self.0.first.holder
     }
 
     /// Whether the backend can replace at all.

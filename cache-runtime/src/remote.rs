@@ -87,10 +87,16 @@ pub(crate) struct Ticket {
     clears: u64,
     form: Arc<Form>,
     left: Duration,
-    /// The bytes under the key, if the call has looked.
-    seen: Option<Option<Bytes>>,
+    seen: Option<Seen>,
     /// The right to run the body for the whole cluster.
     lease: Option<Arc<Lease>>,
+}
+
+/// What a look-up found under the key, and when it began.
+#[derive(Clone)]
+struct Seen {
+    at: Instant,
+    bytes: Option<Bytes>,
 }
 
 impl Ticket {
@@ -189,9 +195,11 @@ impl Remote {
             (kept(), self.token(clock, io, deadline).await, None)
         } else {
             match self.read(&text, clock, io, deadline).await {
-                Ok((bytes, token)) => {
-                    (self.answered(&form, &text, bytes.as_ref(), token, clock), Ok(token), Some(bytes))
-                }
+                Ok((bytes, token)) => (
+                    self.answered(&form, &text, bytes.as_ref(), token, clock),
+                    Ok(token),
+                    Some(Seen { at: started, bytes }),
+                ),
                 Err(error) => (kept(), Err(error), None),
             }
         };
@@ -414,16 +422,18 @@ impl Form {
         clock: &Clock,
     ) -> Result<Option<Opened>, Error> {
         let (header, payload) = entry::open(&self.binding(text), bytes)?;
-        Ok(Self::judged(&header, bytes.slice_ref(payload), token, judge, clock))
+        let is_current = header.groups.first() == Some(&token);
+        let payload = is_current.then(|| bytes.slice_ref(payload));
+        Ok(payload.and_then(|payload| Self::judged(&header, payload, judge, clock)))
     }
 
-    fn judged(header: &Header, payload: Bytes, token: Token, judge: &Judge, clock: &Clock) -> Option<Opened> {
+    /// An entry of the current generation, if it may be served.
+    fn judged(header: &Header, payload: Bytes, judge: &Judge, clock: &Clock) -> Option<Opened> {
         let nanos = |millis: u64| millis.saturating_mul(1_000_000);
         let (now, fresh_until) = (nanos(clock.unix_ms()), header.fresh_until_ms.map_or(u64::MAX, nanos));
         let cost = Duration::from_micros(header.cost_us.into());
         let verdict = judge.verdict(now, fresh_until, cost, fastrand::f64);
-        let is_served =
-            verdict != Verdict::Gone && !header.is_hollow() && header.groups.first() == Some(&token);
+        let is_served = verdict != Verdict::Gone && !header.is_hollow();
         is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
     }
 

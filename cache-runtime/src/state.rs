@@ -11,16 +11,16 @@ use crate::backend::memory::{Bound, New, Slot, Store};
 use crate::clock::{Clock, nanos};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Flights, Leader, is_inside_a_run};
+use crate::flight::{Flights, Leader, Role, is_inside_a_run};
 use crate::io::Io;
 use crate::key::Key;
 use crate::lane::{self, Lane};
 use crate::lease;
 use crate::pause::Pauses;
 use crate::policy::{Freshness, Judge, Verdict};
-use crate::remote::{Lead, Opened, Remote};
+use crate::remote::{self, Lead, Opened, Remote};
 use crate::stats::{Counters, Stats};
-use crate::step::{Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
+use crate::step::{Arrived, Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
 use crate::value::{MakeFormat, Packed, Value};
 
 /// What the attribute says of a function, in constants.
@@ -253,13 +253,13 @@ impl State {
     }
 
     /// The right to store the result of a run that begins without a look-up.
-    pub(crate) async fn ticket(&self, format: MakeFormat, io: Io) -> Ticket {
+    pub(crate) async fn ticket(&self, key: &Result<Key, Error>, format: MakeFormat, io: Io) -> Ticket {
         if self.disabled {
             return Ticket::Nothing;
         }
         let error = match &self.place {
             Place::Typed(store) => return Ticket::Typed(store.generation()),
-            Place::Remote(remote) => match remote.ticket(format, &self.clock, io).await {
+            Place::Remote(remote) => match self.ticket_remote(remote, key, format, io).await {
                 Ok(ticket) => {
                     ticket.failure().into_iter().for_each(|error| self.failed(error));
                     return Ticket::Remote(ticket);
@@ -270,6 +270,23 @@ impl State {
         };
         self.failed(&error);
         Ticket::Nothing
+    }
+
+    /// In a cluster what lies under the key tells of leases.
+    async fn ticket_remote(
+        &self,
+        remote: &Remote,
+        key: &Result<Key, Error>,
+        format: MakeFormat,
+        io: Io,
+    ) -> Result<remote::Ticket, Error> {
+        match (self.spec.single_flight, key) {
+            (SingleFlight::Cluster, Ok(key)) => {
+                let looked = remote.look(key, format, remote.budget(), &self.clock, io).await;
+                looked.map(|looked| looked.ticket)
+            }
+            _ => remote.ticket(format, &self.clock, io).await,
+        }
     }
 
     // Sharing
@@ -294,32 +311,31 @@ impl State {
         if self.disabled || matches!(self.place, Place::Broken(_)) {
             return Turn::Run(Run::alone());
         }
-        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.flights.join(key.bytes()));
+        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(&key, &ticket));
         // Counted when the call has joined: who sees the miss knows that it leads or waits.
         if landed.is_some() {
             self.counters.misses.one();
         }
-        let Some(role) = role else {
+        let Some(mut role) = role else {
             return Turn::Run(Run { target: ticket.stores().then_some((key, ticket)), ..Run::alone() });
         };
-        let until = self.waits_until();
-        let leader = match arrive(role, until).await {
-            Ok(leader) => leader,
-            Err(Some(packed)) => {
-                return Turn::Answer(Found::shared(packed, ticket));
-            }
-            Err(None) => return Turn::Run(Run::alone()),
-        };
-        let mut ticket = ticket;
-        if landed.is_some_and(|landed| landed != self.landed()) {
-            let looked = match (&self.place, &ticket) {
-                (Place::Typed(store), _) => self.look_typed(store, &key),
-                (Place::Remote(remote), Ticket::Remote(ticket)) => {
-                    self.look_remote(remote, &key, format, ticket.left(), io).await
+        let (until, mut ticket) = (self.waits_until(), ticket);
+        let leader = loop {
+            match arrive(role, until).await {
+                Arrived::Lead(leader) => break leader,
+                Arrived::Alone => return Turn::Run(Run::alone()),
+                Arrived::Shared(packed) => return Turn::Answer(Found::shared(packed, ticket)),
+                Arrived::Elsewhere => {
+                    ticket = match self.look_again(&key, &ticket, format, io).await {
+                        Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
+                        Looked::Miss(newer) => newer,
+                    }
                 }
-                _ => Looked::Miss(Ticket::Nothing),
-            };
-            match looked {
+            }
+            role = self.join(&key, &ticket);
+        };
+        if landed.is_some_and(|landed| landed != self.landed()) {
+            match self.look_again(&key, &ticket, format, io).await {
                 Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
                 Looked::Miss(newer) => ticket = newer,
             }
@@ -330,6 +346,26 @@ impl State {
         }
         let target = ticket.stores().then_some((key, ticket));
         Turn::Run(Run { leader: Some(leader), target, replaces })
+    }
+
+    /// Joins the run of `key`, or starts it. One that began before the call looked, and had lost its key by then, was
+    /// invalidated in another process.
+    fn join(&self, key: &Key, ticket: &Ticket) -> Role {
+        if let (SingleFlight::Cluster, Ticket::Remote(ticket)) = (self.spec.single_flight, ticket) {
+            self.flights.retire(key.bytes(), |began| ticket.outdates(key, began));
+        }
+        self.flights.join(key.bytes())
+    }
+
+    /// Looks within what is left of the call's time.
+    async fn look_again(&self, key: &Key, ticket: &Ticket, format: MakeFormat, io: Io) -> Looked {
+        match (&self.place, ticket) {
+            (Place::Typed(store), _) => self.look_typed(store, key),
+            (Place::Remote(remote), Ticket::Remote(ticket)) => {
+                self.look_remote(remote, key, format, ticket.left(), io).await
+            }
+            _ => Looked::Miss(Ticket::Nothing),
+        }
     }
 
     fn waits_until(&self) -> Option<Instant> {
@@ -359,14 +395,17 @@ impl State {
             }
             _ => Lead::InProcess,
         };
+        if let Ticket::Remote(ticket) = &ticket {
+            ticket.begin(&leader);
+        }
         match lead {
             Lead::Run | Lead::InProcess => {
                 let target = ticket.stores().then_some((key, ticket));
                 Turn::Run(Run { leader: Some(leader), target, replaces })
             }
             Lead::Answer(Opened { payload, cost, verdict, .. }) => {
+                leader.land_elsewhere();
                 let packed = Packed::Encoded(payload);
-                leader.land(Some(packed.clone()));
                 Turn::Answer(Found { packed, cost, ticket, source: Source::Run, verdict })
             }
             Lead::Alone => {
@@ -395,6 +434,7 @@ impl State {
             if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
                 return None;
             }
+            ticket.begin(&leader);
         }
         let target = ticket.stores().then(|| (key.clone(), ticket));
         Some(Run { leader: Some(leader), target, replaces: true })

@@ -132,12 +132,23 @@ pub(crate) struct Write {
     pub(crate) replaces: bool,
 }
 
-/// Waits for the end of a run: to lead it, or with its result if there is one to share. Who has waited until `until`
-/// runs the body alone.
-pub(crate) async fn arrive(role: Role, until: Option<Instant>) -> Result<Leader, Option<Packed>> {
+/// What has become of the run that a call has joined.
+pub(crate) enum Arrived {
+    /// Run the body for all.
+    Lead(Leader),
+    /// Run the body for oneself.
+    Alone,
+    /// Take the result.
+    Shared(Packed),
+    /// Look again: the result is there.
+    Elsewhere,
+}
+
+/// Waits for the end of a run. Who has waited until `until` runs the body alone.
+pub(crate) async fn arrive(role: Role, until: Option<Instant>) -> Arrived {
     let waiter = match role {
-        Role::Lead(leader) => return Ok(leader),
-        Role::Alone => return Err(None),
+        Role::Lead(leader) => return Arrived::Lead(leader),
+        Role::Alone => return Arrived::Alone,
         Role::Wait(waiter) => waiter,
     };
     if let Some(until) = until {
@@ -145,10 +156,13 @@ pub(crate) async fn arrive(role: Role, until: Option<Instant>) -> Result<Leader,
     }
     loop {
         match waiter.look() {
-            Arrival::Shared(packed) => return Err(Some(packed)),
-            Arrival::Lead(leader) => return Ok(leader),
-            Arrival::Alone => return Err(None),
-            Arrival::Pending(_) if until.is_some_and(|until| until <= Instant::now()) => return Err(None),
+            Arrival::Shared(packed) => return Arrived::Shared(packed),
+            Arrival::Lead(leader) => return Arrived::Lead(leader),
+            Arrival::Alone => return Arrived::Alone,
+            Arrival::Elsewhere => return Arrived::Elsewhere,
+            Arrival::Pending(_) if until.is_some_and(|until| until <= Instant::now()) => {
+                return Arrived::Alone;
+            }
             Arrival::Pending(change) => change.await,
         }
     }

@@ -435,6 +435,7 @@ fn no_value_outlives_its_invalidation() {
         }
         for member in &members {
             let said = member.says();
+            println!("{said}");
             assert!(said.starts_with("churned "), "{said}");
         }
     }

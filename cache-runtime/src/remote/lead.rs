@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::context::lock;
 use crate::entry::{self, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
+use crate::flight::{Began, Leader};
 use crate::io::{self, Io};
 use crate::key::Key;
 use crate::lease::{Carrier, Lease, Mark, Next, Place, Watch};
@@ -50,6 +51,31 @@ struct Under {
     mark: Option<Mark>,
 }
 
+impl Ticket {
+    /// Notes when the run of `leader` begins, if it has a lease.
+    pub(crate) fn begin(&self, leader: &Leader) {
+        if let Some(lease) = &self.lease {
+            leader.begin_under(lease.holder());
+        }
+    }
+
+    /// Whether a run that `began` had lost its lease when this call looked.
+    pub(crate) fn outdates(&self, key: &Key, began: Began) -> bool {
+        let Some(seen) = &self.seen else { return false };
+        let opened = self.opened(&key.text(&self.form.head), seen.bytes.as_ref());
+        let mark = opened.and_then(|(header, _)| Mark::of(&header));
+        began.at < seen.at && !mark.is_some_and(|mark| mark.is_of(began.lease))
+    }
+
+    /// The header and payload of `bytes` under the key `text`, if they are of the ticket's generation.
+    fn opened(&self, text: &str, bytes: Option<&Bytes>) -> Option<(Header, Bytes)> {
+        let bytes = bytes?;
+        let (header, payload) = entry::open(&self.form.binding(text), bytes).ok()?;
+        let is_current = header.groups.first() == self.token.as_ref().ok();
+        is_current.then(|| (header, bytes.slice_ref(payload)))
+    }
+}
+
 impl Remote {
     /// Comes to lead the run of `key` in the whole cluster, or waits for the one that does, until `until`.
     ///
@@ -65,11 +91,8 @@ impl Remote {
         io: Io,
     ) -> Result<Lead, Error> {
         let Some(place) = self.place(key, ticket, clock, io).await? else { return Ok(Lead::InProcess) };
-        let seen = ticket.seen.take();
-        let mut under = match seen {
-            Some(bytes) => self.under(&place, ticket, bytes),
-            None => self.read_under(&place, ticket, io).await?,
-        };
+        let seen = ticket.seen.take().and_then(|seen| seen.bytes);
+        let mut under = self.under(&place, ticket, seen);
         let (before, mut watch) = (under.bytes.clone(), Watch::new(Instant::now(), until));
         loop {
             // What is owed a removal is neither an answer nor a lease.
@@ -108,7 +131,7 @@ impl Remote {
         io: Io,
     ) -> Result<bool, Error> {
         let Some(place) = self.place(key, ticket, clock, io).await? else { return Ok(true) };
-        let seen = ticket.seen.take().flatten();
+        let seen = ticket.seen.take().and_then(|seen| seen.bytes);
         let under = self.under(&place, ticket, seen);
         let ended = {
             let (mut renewals, now) = (lock(&self.leases.renewals), Instant::now());
@@ -138,7 +161,7 @@ impl Remote {
             clock: clock.clone(),
         };
         let are_possible = match self.leases.are_possible.get() {
-            _ if ticket.token.is_err() => false,
+            _ if ticket.seen.is_none() => false,
             Some(known) => *known,
             None => match Lease::is_possible(&place, io).await {
                 Ok(()) => *self.leases.are_possible.get_or_init(|| true),
@@ -186,12 +209,9 @@ impl Remote {
 
     fn under(&self, place: &Place, ticket: &Ticket, bytes: Option<Bytes>) -> Under {
         let (mut entry, mut mark) = (None, None);
-        if let (Some(bytes), Ok(token)) = (&bytes, &ticket.token)
-            && let Ok((header, payload)) = entry::open(&ticket.form.binding(&place.text), bytes)
-            && header.groups.first() == Some(token)
-        {
+        if let Some((header, payload)) = ticket.opened(&place.text, bytes.as_ref()) {
             mark = Mark::of(&header);
-            let opened = Form::judged(&header, bytes.slice_ref(payload), *token, &self.judge, &place.clock);
+            let opened = Form::judged(&header, payload, &self.judge, &place.clock);
             entry = opened.map(|opened| (header, opened));
         }
         Under { bytes, entry, mark }

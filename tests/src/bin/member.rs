@@ -104,13 +104,16 @@ fn churn(is_writer: bool, time: Duration, dir: &Path) {
             let found = truth(dir);
             assert!(found >= known, "{found} after {known} was known");
             calls += 1;
+            // Else all calls would be waiting for the run already when the truth changes.
+            std::thread::sleep(Duration::from_micros(calls % 5 * 200));
         }
         calls
     };
-    let threads = if is_writer { 1 } else { 3 };
+    let threads = if is_writer { 1 } else { 6 };
     let calls = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().map(|handle| handle.join().ok()).sum::<Option<u64>>()
+        let calls: Vec<_> = handles.into_iter().map(|handle| handle.join().ok()).collect();
+        calls.into_iter().sum::<Option<u64>>()
     });
     match calls {
         Some(calls) => println!("churned {calls}"),
