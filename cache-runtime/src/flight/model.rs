@@ -12,7 +12,7 @@ use shuttle::sync::MutexGuard;
 use shuttle::{future, thread};
 
 use super::*;
-use crate::step::arrive;
+use crate::step::{Arrived, arrive};
 
 const KEY: &[u8] = b"key";
 
@@ -27,6 +27,8 @@ enum End {
     Value,
     /// With an `Err`: nothing to store, nothing to share.
     Nothing,
+    /// With a value that lies where calls look.
+    Elsewhere,
     /// By a panic or by being dropped.
     Abandoned,
     /// The call is dropped when it has to wait for the first time.
@@ -53,14 +55,15 @@ impl World {
             std::task::Poll::Pending => future::block_on(arrival),
         };
         match arrived {
-            Ok(leader) => self.run(leader, end),
-            // With a value, or to run for itself.
-            Err(_) => {}
+            Arrived::Lead(leader) => self.run(leader, end),
+            Arrived::Elsewhere => self.call(end),
+            Arrived::Shared(_) | Arrived::Alone => {}
         }
     }
 
     fn run(&self, leader: Leader, end: End) {
         let began = self.invalidations.load(Ordering::SeqCst);
+        leader.begin_under([0; 16]);
         let leading = self.leading.fetch_add(1, Ordering::SeqCst) + 1;
         // An invalidation lets later calls start anew.
         assert!(leading <= 1 + self.invalidations.load(Ordering::SeqCst), "two runs of one key at once");
@@ -75,6 +78,7 @@ impl World {
                 leader.land(Some(Packed::Encoded(Bytes::new())));
             }
             End::Nothing => leader.land(None),
+            End::Elsewhere => leader.land_elsewhere(),
             End::Abandoned | End::Cancelled => drop(leader),
         }
     }
@@ -85,6 +89,13 @@ impl World {
             future::block_on(stored);
         }
         *lock(&self.store) = None;
+    }
+
+    /// A call that sees that another process has invalidated the key.
+    fn call_after_an_invalidation_elsewhere(&self) {
+        self.invalidations.fetch_add(1, Ordering::SeqCst);
+        self.flights.retire(KEY, |_| true);
+        self.call(End::Nothing);
     }
 }
 
@@ -137,4 +148,31 @@ fn callers_that_give_up_leave_nothing_behind() {
 #[test]
 fn all_at_once() {
     model(&[End::Value, End::Nothing, End::Abandoned, End::Cancelled], true);
+}
+
+#[test]
+fn values_elsewhere_are_looked_for_by_all() {
+    model(&[End::Elsewhere, End::Elsewhere, End::Value, End::Abandoned], true);
+}
+
+#[test]
+fn invalidations_elsewhere() {
+    let scenario = || {
+        let world = Arc::new(World::default());
+        let calls: [fn(&World); 4] = [
+            World::call_after_an_invalidation_elsewhere,
+            World::call_after_an_invalidation_elsewhere,
+            |world| world.call(End::Nothing),
+            |world| world.call(End::Abandoned),
+        ];
+        let threads = calls.map(|call| {
+            let world = world.clone();
+            thread::spawn(move || call(&world))
+        });
+        for thread in threads {
+            thread.join().expect("nobody panics");
+        }
+        assert!(lock(&world.flights.0.by_key).is_empty(), "nothing is left when nothing runs");
+    };
+    shuttle::check_random(scenario, 4_000);
 }
