@@ -1,0 +1,234 @@
+//! Who runs the body: what a call that missed is to do, who renews, and how runs end.
+//!
+//! A part of [`State`]. How runs of one key meet in this process is decided by [`flight`](crate::flight), and among
+//! processes by [`lease`]; here they are put together with what is stored.
+
+use std::time::{Duration, Instant};
+
+use super::{Place, SingleFlight, State};
+use crate::error::Error;
+use crate::flight::{Leader, Role, is_inside_a_run};
+use crate::io::Io;
+use crate::key::Key;
+use crate::lease;
+use crate::remote::{Lead, Opened};
+use crate::step::{Arrived, Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
+use crate::value::{MakeFormat, Packed};
+
+impl State {
+    /// How many runs have ended: see [`Flights::landed`].
+    pub(crate) fn landed(&self) -> u64 {
+        self.flights.landed()
+    }
+
+    /// What a call that missed is to do; waits for the run that is under way.
+    ///
+    /// If runs have ended since `landed`, a call that comes to lead looks again: what it missed may be there.
+    pub(crate) async fn turn(
+        &self,
+        key: Result<Key, Error>,
+        ticket: Ticket,
+        landed: Option<u64>,
+        format: MakeFormat,
+        io: Io,
+    ) -> Turn {
+        let Ok(key) = key else { return Turn::Run(Run::alone()) };
+        if self.disabled || matches!(self.place, Place::Broken(_)) {
+            return Turn::Run(Run::alone());
+        }
+        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(&key, &ticket));
+        // Counted when the call has joined: who sees the miss knows that it leads or waits.
+        if landed.is_some() {
+            self.counters.misses.one();
+        }
+        let Some(mut role) = role else {
+            return Turn::Run(Run { target: ticket.stores().then_some((key, ticket)), ..Run::alone() });
+        };
+        let (until, mut ticket) = (self.waits_until(), ticket);
+        let leader = loop {
+            match arrive(role, until).await {
+                Arrived::Lead(leader) => break leader,
+                Arrived::Alone => return Turn::Run(Run::alone()),
+                Arrived::Shared(packed) => return Turn::Answer(Found::shared(packed, ticket)),
+                Arrived::Elsewhere => {
+                    ticket = match self.look_again(&key, &ticket, format, io).await {
+                        Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
+                        Looked::Miss(newer) => newer,
+                    }
+                }
+            }
+            role = self.join(&key, &ticket);
+        };
+        if landed.is_some_and(|landed| landed != self.landed()) {
+            match self.look_again(&key, &ticket, format, io).await {
+                Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
+                Looked::Miss(newer) => ticket = newer,
+            }
+        }
+        let replaces = landed.is_none();
+        if self.spec.single_flight == SingleFlight::Cluster {
+            return self.turn_in_cluster(leader, key, ticket, replaces, until, io).await;
+        }
+        let target = ticket.stores().then_some((key, ticket));
+        Turn::Run(Run { leader: Some(leader), target, replaces })
+    }
+
+    /// Joins the run of `key`, or starts it. One that began before the call looked, and had lost its key by then, was
+    /// invalidated in another process.
+    fn join(&self, key: &Key, ticket: &Ticket) -> Role {
+        if let (SingleFlight::Cluster, Ticket::Remote(ticket)) = (self.spec.single_flight, ticket) {
+            self.flights.retire(key.bytes(), |began| ticket.outdates(key, began));
+        }
+        self.flights.join(key.bytes())
+    }
+
+    /// Looks within what is left of the call's time.
+    async fn look_again(&self, key: &Key, ticket: &Ticket, format: MakeFormat, io: Io) -> Looked {
+        match (&self.place, ticket) {
+            (Place::Typed(store), _) => self.look_typed(store, key),
+            (Place::Remote(remote), Ticket::Remote(ticket)) => {
+                self.look_remote(remote, key, format, ticket.left(), io).await
+            }
+            _ => Looked::Miss(Ticket::Nothing),
+        }
+    }
+
+    fn waits_until(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.spec.wait?())
+    }
+
+    /// What a call that leads in its process is to do; waits for the run that is under way elsewhere.
+    async fn turn_in_cluster(
+        &self,
+        leader: Leader,
+        key: Key,
+        mut ticket: Ticket,
+        replaces: bool,
+        until: Option<Instant>,
+        io: Io,
+    ) -> Turn {
+        let lead = match (&self.place, &mut ticket) {
+            (Place::Remote(remote), Ticket::Remote(ticket)) => {
+                let nested = is_inside_a_run().then(|| Instant::now() + lease::NESTED);
+                let until = until.into_iter().chain(nested).min();
+                remote.lead(&key, ticket, replaces, until, &self.clock, io).await.unwrap_or_else(|error| {
+                    // Without the server nobody knows of an invalidation elsewhere: nothing is to be stored there.
+                    self.failed(&error);
+                    ticket.fail(error);
+                    Lead::InProcess
+                })
+            }
+            _ => Lead::InProcess,
+        };
+        if let Ticket::Remote(ticket) = &ticket {
+            ticket.begin(&leader);
+        }
+        match lead {
+            Lead::Run | Lead::InProcess => {
+                let target = ticket.stores().then_some((key, ticket));
+                Turn::Run(Run { leader: Some(leader), target, replaces })
+            }
+            Lead::Answer(Opened { payload, cost, verdict, .. }) => {
+                leader.land_elsewhere();
+                let packed = Packed::Encoded(payload);
+                Turn::Answer(Found { packed, cost, ticket, source: Source::Run, verdict })
+            }
+            Lead::Alone => {
+                leader.land(None);
+                Turn::Run(Run::alone())
+            }
+            Lead::Leave => Turn::Run(Run::alone()),
+        }
+    }
+
+    /// The run that renews an entry, if that is for this call to do: nobody else does, and no attempt failed lately.
+    pub(crate) async fn elect(&self, key: &Key, ticket: &Ticket, landed: u64, io: Io) -> Option<Run> {
+        if self.pauses.holds(key.bytes(), self.clock.monotonic()) {
+            return None;
+        }
+        let leader = self.flights.lead(key.bytes())?;
+        // A run that ended since the look-up may have renewed it.
+        if landed != self.landed() {
+            return None;
+        }
+        let mut ticket = ticket.clone();
+        if let (SingleFlight::Cluster, Place::Remote(remote), Ticket::Remote(ticket)) =
+            (self.spec.single_flight, &self.place, &mut ticket)
+        {
+            let is_elected = Box::pin(remote.lead_renewal(key, ticket, &self.clock, io)).await;
+            if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
+                return None;
+            }
+            ticket.begin(&leader);
+        }
+        let target = ticket.stores().then(|| (key.clone(), ticket));
+        Some(Run { leader: Some(leader), target, replaces: true })
+    }
+
+    /// Ends a renewal that gave no value: the old one goes on, and the next attempt has to wait.
+    pub(crate) fn failed_to_renew(&self, run: Run) {
+        if let Some((key, _)) = &run.target {
+            self.pauses.start(key.bytes(), self.clock.monotonic(), self.judge.pause());
+        }
+        run.end_without_result();
+    }
+
+    /// Keeps the run of `key` from storing its result. What it stores already is stored when this is done.
+    pub(super) async fn detach(&self, key: &Key) {
+        if let Some(stored) = self.flights.detach(key.bytes()) {
+            stored.await;
+        }
+    }
+
+    /// Ends a run: stores its result, and hands it to all who waited. A store that fails is counted, never
+    /// returned: the caller has its result.
+    pub(crate) async fn finish(
+        &self,
+        run: Run,
+        result: Option<(Packed, Option<Duration>)>,
+        cost: Duration,
+        io: Io,
+    ) {
+        let shared = result.as_ref().map(|(packed, _)| packed.clone());
+        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, None, Some((_, Ticket::Remote(ticket)))) = (may_store, &result, &run.target) {
+            ticket.end_empty();
+        }
+        if let (true, Some((key, ticket))) = (may_store, run.target) {
+            self.pauses.end(key.bytes());
+            match result {
+                Some((packed, life)) => {
+                    // What has failed before is counted.
+                    let is_counted = matches!(&ticket, Ticket::Remote(ticket) if ticket.failure().is_some());
+                    let write = Write { key, ticket, packed, life, cost, replaces: run.replaces };
+                    let result = self.store(write, io).await;
+                    if !is_counted {
+                        self.stored(result);
+                    }
+                }
+                None if run.replaces => self.supersede(&key, &ticket),
+                None => {}
+            }
+        }
+        if let Some(leader) = run.leader {
+            leader.land(shared);
+        }
+    }
+
+    /// Ends a run whose result is not to be stored. What it is newer than must not be served any more.
+    pub(crate) fn finish_without_result(&self, run: Run) {
+        if let (true, Some((key, ticket))) = (run.replaces, &run.target) {
+            self.pauses.end(key.bytes());
+            self.supersede(key, ticket);
+        }
+        run.end_without_result();
+    }
+
+    fn supersede(&self, key: &Key, ticket: &Ticket) {
+        match (&self.place, ticket) {
+            (Place::Typed(store), _) => drop(store.delete(key.words(), self.clock.monotonic())),
+            (Place::Remote(remote), Ticket::Remote(ticket)) => remote.supersede(key, ticket),
+            _ => {}
+        }
+    }
+}
