@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::background;
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::context::{Connected, lock};
 use crate::entry::{self, Binding, Group as Token, HOLLOW, Header};
 use crate::error::Error;
@@ -203,13 +203,13 @@ impl Carrier {
         Ok(bytes.into())
     }
 
-    /// How long the server keeps it.
-    fn ttl(&self, hollow: Duration, clock: &Clock) -> Option<Duration> {
+    /// How long the server keeps it: for the entry's own time, and as long as the `mark` is to be seen.
+    fn ttl(&self, mark: Duration, clock: &Clock) -> Option<Duration> {
         if self.header.is_hollow() {
-            return Some(hollow);
+            return Some(mark);
         }
-        let left = self.header.fresh_until_ms?.saturating_sub(clock.unix_ms());
-        Some(Duration::from_millis(left).saturating_add(self.grace))
+        let end = self.header.fresh_until_ms?.saturating_add(millis(self.grace));
+        Some(Duration::from_millis(end.saturating_sub(clock.unix_ms())).max(mark))
     }
 }
 
@@ -504,5 +504,20 @@ mod tests {
         let header = Header { groups: mark.groups([9; 16]).into_iter().collect(), ..Header::default() };
         assert_eq!(Mark::of(&header), Some(mark));
         assert_eq!(Mark::of(&Header { groups: [[9; 16]].into_iter().collect(), ..header }), None);
+    }
+
+    #[test]
+    fn an_entry_under_a_lease_stays_for_its_own_time() {
+        let clock = Clock::manual();
+        let grace = Duration::from_secs(60);
+        let ends = |in_ms| Header { fresh_until_ms: Some(clock.unix_ms() + in_ms), ..Header::default() };
+        let ttl = |header| Carrier::entry(header, Bytes::new(), grace).ttl(LEASE, &clock);
+        assert_eq!(ttl(Header::default()), None);
+        assert_eq!(ttl(ends(5_000)), Some(Duration::from_secs(65)));
+        let stale = ends(0);
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(ttl(stale.clone()), Some(Duration::from_secs(40)));
+        clock.advance(Duration::from_secs(39));
+        assert_eq!(ttl(stale), Some(LEASE), "the mark has to be seen");
     }
 }

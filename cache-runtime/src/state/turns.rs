@@ -93,8 +93,12 @@ impl State {
         }
     }
 
+    /// Until when a call waits for another's run, here or elsewhere.
     fn waits_until(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.spec.wait?())
+        let asked = self.spec.wait.map(|wait| wait());
+        let is_nested = self.spec.single_flight == SingleFlight::Cluster && is_inside_a_run();
+        let longest = asked.into_iter().chain(is_nested.then_some(lease::NESTED)).min()?;
+        Instant::now().checked_add(longest)
     }
 
     /// What a call that leads in its process is to do; waits for the run that is under way elsewhere.
@@ -109,8 +113,6 @@ impl State {
     ) -> Turn {
         let lead = match (&self.place, &mut ticket) {
             (Place::Remote(remote), Ticket::Remote(ticket)) => {
-                let nested = is_inside_a_run().then(|| Instant::now() + lease::NESTED);
-                let until = until.into_iter().chain(nested).min();
                 remote.lead(&key, ticket, replaces, until, &self.clock, io).await.unwrap_or_else(|error| {
                     // Without the server nobody knows of an invalidation elsewhere: nothing is to be stored there.
                     self.failed(&error);
