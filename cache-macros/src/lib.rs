@@ -8,6 +8,7 @@ mod diagnostic;
 mod expand;
 mod func;
 mod key;
+mod nesting;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -32,6 +33,7 @@ fn cached_function(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn plan(args: TokenStream, item: TokenStream) -> syn::Result<validate::Plan> {
+    nesting::check(&args, &item)?;
     let (args, func) = diagnostic::both(syn::parse2(args), syn::parse2(item))?;
     validate::validate(args, func)
 }

@@ -30,6 +30,7 @@ mod sources {
     pub(crate) mod expand;
     pub(crate) mod func;
     pub(crate) mod key;
+    pub(crate) mod nesting;
     pub(crate) mod validate;
     pub(crate) mod value;
 }
@@ -38,11 +39,11 @@ pub mod seeds;
 
 // The sources know each other by these names.
 #[allow(unused_imports)]
-use sources::{args, diagnostic, expand, func, key, validate, value};
+use sources::{args, diagnostic, expand, func, key, nesting, validate, value};
 
-/// Brackets inside of brackets that a case may have. syn parses recursively: somewhere beyond five hundred the compiler's
-/// stack overflows. People don't come near.
-const DEPTH: usize = 100;
+/// Brackets inside of brackets that syn may read here, to judge what the macro made: it goes through bodies too, which
+/// the macro leaves alone.
+const DEPTH: usize = 50;
 
 /// One use of the attribute.
 #[derive(Debug, Clone)]
@@ -76,8 +77,6 @@ pub enum Outcome {
     Refused,
     /// The function was generated.
     Expanded,
-    /// It is nested too deeply to try.
-    TooDeep,
 }
 
 /// Does what the attribute does.
@@ -86,10 +85,8 @@ pub enum Outcome {
 /// The macro panics, it refuses without a message, or it makes something that isn't Rust out of a function that is.
 pub fn check(case: &Case) -> Outcome {
     let Case { attribute, item } = case;
-    if !is_shallow(attribute, DEPTH) || !is_shallow(item, DEPTH) {
-        return Outcome::TooDeep;
-    }
-    let parsed = diagnostic::both(syn::parse2(attribute.clone()), syn::parse2(item.clone()));
+    let parsed = nesting::check(attribute, item)
+        .and_then(|()| diagnostic::both(syn::parse2(attribute.clone()), syn::parse2(item.clone())));
     match parsed.and_then(|(args, func)| validate::validate(args, func)) {
         Err(errors) => {
             assert!(
@@ -103,7 +100,7 @@ pub fn check(case: &Case) -> Outcome {
         Ok(plan) => {
             let output = expand::expand(&plan);
             // The body is never parsed, so that a function may come in that isn't Rust itself.
-            if syn::parse2::<syn::ItemFn>(item.clone()).is_ok() {
+            if is_shallow(&output, DEPTH) && syn::parse2::<syn::ItemFn>(item.clone()).is_ok() {
                 let again = syn::parse2::<syn::File>(output.clone());
                 assert!(
                     again.is_ok(),

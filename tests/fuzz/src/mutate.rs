@@ -91,6 +91,9 @@ fn slip(tokens: TokenStream, donors: &[TokenTree], dice: &mut Dice) -> TokenStre
         tokens[at] = inside.into();
         return tokens.into_iter().collect();
     }
+    if dice.roll(200) == 0 {
+        return far_too_much(tokens, at, dice);
+    }
     match dice.roll(10) {
         0 => tokens.insert(at, dice.one_of(donors)),
         _ if tokens.is_empty() => tokens.push(odd(dice)),
@@ -110,6 +113,22 @@ fn slip(tokens: TokenStream, donors: &[TokenTree], dice: &mut Dice) -> TokenStre
             tokens.insert(at.min(other), Group::new(dice.one_of(&delimiters), inside).into());
         }
     }
+    tokens.into_iter().collect()
+}
+
+/// What overflows a stack: one token in brackets within brackets, or over and over.
+fn far_too_much(mut tokens: Vec<TokenTree>, at: usize, dice: &mut Dice) -> TokenStream {
+    let times = dice.one_of(&[20, 200, 2_000]);
+    let token = tokens.get(at).cloned().unwrap_or_else(|| odd(dice));
+    if dice.roll(2) == 0 {
+        let again = std::iter::repeat_n(token, times);
+        tokens.splice(at.min(tokens.len())..at.min(tokens.len()), again);
+        return tokens.into_iter().collect();
+    }
+    let delimiter =
+        dice.one_of(&[Delimiter::None, Delimiter::Parenthesis, Delimiter::Brace, Delimiter::Bracket]);
+    let nested = (0..times).fold(token, |inside, _| Group::new(delimiter, TokenStream::from(inside)).into());
+    tokens.insert(at.min(tokens.len()), nested);
     tokens.into_iter().collect()
 }
 
