@@ -12,7 +12,7 @@ mod site;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{FnArg, GenericParam, Safety, Signature, parse_quote};
+use syn::{Attribute, FnArg, GenericParam, Safety, Signature, parse_quote};
 
 use crate::func::{Flow, Func, Param};
 use crate::validate::{Companions, Plan};
@@ -22,12 +22,12 @@ pub(crate) fn expand(plan: &Plan) -> TokenStream {
     let (function, cfgs) = (function(plan), attrs::of_struct(&plan.func));
     let Some(home) = Home::of(plan) else { return function };
     let uncached = uncached(plan, &home);
-    let hidden = hidden(plan, &home);
-    let kinds = outcome::kinds(plan).map(|kinds| quote!(#(#cfgs)* #kinds));
-    let companions = companions(plan, &home);
     let Companions::Struct(name) = &plan.companions else {
-        return quote!(#function #uncached #hidden #companions);
+        let companions = companions(plan, &home, &attrs::of_companions(&plan.func));
+        return quote!(#function #uncached #companions);
     };
+    let kinds = outcome::kinds(plan).map(|kinds| quote!(#(#cfgs)* #kinds));
+    let (companions, attrs) = (companions(plan, &home, &[]), attrs::of_companions(&plan.func));
     let (vis, about) = (&plan.func.vis, format!("Companions of the cached function {}.", link(plan)));
     quote! {
         #function
@@ -42,7 +42,10 @@ pub(crate) fn expand(plan: &Plan) -> TokenStream {
         #(#cfgs)*
         impl #name {
             #uncached
-            #hidden
+        }
+
+        #(#attrs)*
+        impl #name {
             #companions
         }
     }
@@ -81,9 +84,7 @@ impl Home {
 fn function(plan: &Plan) -> TokenStream {
     let Plan { func, .. } = plan;
     let (key, home) = (key::expr(plan), Home::of(plan));
-    let cached = home
-        .as_ref()
-        .map_or_else(|| in_place(site::function(plan, &site::site(plan))), |home| cached(plan, home));
+    let cached = home.as_ref().map_or_else(|| in_place(plan), |home| cached(plan, home));
     let (attrs, vis) = (attrs::of_function(func, home.is_some()), &func.vis);
     let sig = signature(func, home.is_some());
     let body = home.as_ref().map_or_else(|| body_in_place(func), |home| call_uncached(plan, home));
@@ -118,8 +119,10 @@ fn function(plan: &Plan) -> TokenStream {
     }
 }
 
-fn in_place(statements: TokenStream) -> TokenStream {
-    quote!({ #statements })
+/// The typed view of a function without companions.
+fn in_place(plan: &Plan) -> TokenStream {
+    let (site, function) = (site::site(plan), site::function(plan, &quote!(&SITE)));
+    quote!({ #site #function })
 }
 
 /// The signature with a name for each argument. Where the body is elsewhere, `self` needs no `mut`.
@@ -196,31 +199,32 @@ fn uncached(plan: &Plan, home: &Home) -> TokenStream {
     }
 }
 
-/// What all companions go by: the site, and the typed view of the function.
-fn hidden(plan: &Plan, home: &Home) -> TokenStream {
+/// What all companions go by: the typed view of the function, which holds the site unless it is one of many that share
+/// it; and the key.
+fn hidden(plan: &Plan, home: &Home) -> Vec<TokenStream> {
     let Plan { func, .. } = plan;
-    let (rt, generics) = (rt(plan), &func.sig.generics);
-    let attrs = attrs::of_companions(func);
-    let (scope, site_ident, cached) = (&home.scope, home.hidden("site"), home.hidden("cached"));
-    let (site, bounds, ty) = (site::site(plan), &generics.where_clause, site::function_type(plan));
-    let key = key::function(plan, home).map(|key| quote!(#[doc(hidden)] #[inline] #(#attrs)* #key));
-    let function = site::function(plan, &quote!(#scope::#site_ident()));
-    quote! {
-        #[doc(hidden)]
-        #(#attrs)*
-        fn #site_ident() -> &'static #rt::Site {
-            #site
-        }
-
-        #[doc(hidden)]
-        #[inline]
-        #(#attrs)*
-        fn #cached #generics() -> #ty #bounds {
-            #function
-        }
-
-        #key
+    let (rt, generics, bounds) = (rt(plan), &func.sig.generics, &func.sig.generics.where_clause);
+    let (cached, ty, site) = (home.hidden("cached"), site::function_type(plan), site::site(plan));
+    let key = key::function(plan, home);
+    if generic_names(func).next().is_none() {
+        let function = site::function(plan, &quote!(&SITE));
+        let cached = quote!(fn #cached #generics() -> #ty #bounds { #site #function });
+        return [Some(cached), key].into_iter().flatten().collect();
     }
+    let (scope, shared) = (&home.scope, home.hidden("site"));
+    let function = site::function(plan, &quote!(#scope::#shared()));
+    let shared = quote!(fn #shared() -> &'static #rt::Site { #site &SITE });
+    let cached = quote!(fn #cached #generics() -> #ty #bounds { #function });
+    [Some(shared), Some(cached), key].into_iter().flatten().collect()
+}
+
+/// What knows the entries of all instantiations.
+fn all(plan: &Plan, home: &Home) -> TokenStream {
+    if generic_names(&plan.func).next().is_none() {
+        return cached(plan, home);
+    }
+    let (scope, site) = (&home.scope, home.hidden("site"));
+    quote!(#scope::#site())
 }
 
 /// The typed view of the function.
@@ -235,10 +239,10 @@ fn cached_path(plan: &Plan, home: &Home) -> TokenStream {
 }
 
 /// The companions, save `uncached`.
-fn companions(plan: &Plan, home: &Home) -> TokenStream {
+fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
     let Plan { func, krate, .. } = plan;
     let (rt, key, stored) = (rt(plan), key::expr(plan), outcome::stored(plan));
-    let (scope, site, cached) = (&home.scope, home.hidden("site"), cached(plan, home));
+    let (cached, all_of_it) = (cached(plan, home), all(plan, home));
     let (generics, bounds, body) =
         (&func.sig.generics, &func.sig.generics.where_clause, call_uncached(plan, home));
     let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));
@@ -300,7 +304,7 @@ fn companions(plan: &Plan, home: &Home) -> TokenStream {
             ),
             quote!(#asyncness),
             quote!(() -> #rt::Result<(), #krate::Error> {
-                #scope::#site().#clear()#wait
+                #all_of_it.#clear()#wait
             }),
         ),
         (
@@ -308,7 +312,7 @@ fn companions(plan: &Plan, home: &Home) -> TokenStream {
             format!("What {link} has done in this process."),
             quote!(),
             quote!(() -> #krate::Stats {
-                #scope::#site().stats()
+                #all_of_it.stats()
             }),
         ),
         (
@@ -320,7 +324,8 @@ fn companions(plan: &Plan, home: &Home) -> TokenStream {
             }),
         ),
     ];
-    let (vis, attrs) = (&func.vis, attrs::of_companions(func));
+    let vis = &func.vis;
+    let hidden = hidden(plan, home).into_iter().map(|item| quote!(#[doc(hidden)] #[inline] #(#attrs)* #item));
     let fns = fns.into_iter().map(|(name, about, qualifiers, rest)| {
         let ident = home.ident(name);
         quote! {
@@ -330,7 +335,7 @@ fn companions(plan: &Plan, home: &Home) -> TokenStream {
             #vis #qualifiers fn #ident #rest
         }
     });
-    quote!(#(#fns)*)
+    quote!(#(#hidden)* #(#fns)*)
 }
 
 const FAILS: &str =

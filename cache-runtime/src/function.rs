@@ -9,7 +9,6 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::backend::BoxFuture;
 use crate::context::Context;
 use crate::error::Error;
 use crate::io::{Io, block_on};
@@ -105,6 +104,12 @@ pub struct Policy<V, S> {
     pub weigh: Option<fn(&S) -> u64>,
 }
 
+impl<V, S> Policy<V, S> {
+    /// No options.
+    pub const NONE: Self =
+        Self { ttl: Ttl::Default, negative_ttl: Ttl::Default, cache_if: None, weigh: None };
+}
+
 impl<V, S> Copy for Policy<V, S> {}
 
 impl<V, S> Clone for Policy<V, S> {
@@ -198,16 +203,16 @@ impl<O: Outcome<R>, R> Function<O, R> {
     #[inline(never)]
     fn run_now(&self, key: Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
-        let ticket = block_on(state.ticket(&key, self.format, Io::Blocking));
-        let turn = block_on(state.turn(key, ticket, None, self.format, Io::Blocking));
+        let ticket = state.ticket_now(&key, self.format);
+        let turn = state.turn_now(key, ticket, None, self.format);
         self.take(&state, turn, body)
     }
 
     /// [`refresh`](Self::refresh) for async functions.
     pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
-        let ticket = state.ticket(&key, self.format, Io::Async).await;
-        let turn = boxed(state.turn(key, ticket, None, self.format, Io::Async)).await;
+        let ticket = state.ticket_soon(&key, self.format).await;
+        let turn = state.turn_soon(key, ticket, None, self.format).await;
         self.take_async(&state, turn, pin!(body)).await
     }
 
@@ -248,7 +253,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub fn invalidate(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        block_on(self.state().delete(&key?, self.format, Io::Blocking))
+        self.state().delete_now(&key?, self.format)
     }
 
     /// [`invalidate`](Self::invalidate) for async functions.
@@ -256,12 +261,33 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub async fn invalidate_async(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        self.state().delete(&key?, self.format, Io::Async).await
+        self.state().delete_soon(&key?, self.format).await
     }
 
     /// The text key on a server.
     pub fn key(&self, key: Result<Key, Error>) -> String {
         self.state().text_key(key.as_ref().ok(), self.format)
+    }
+
+    /// As [`Site::clear`].
+    ///
+    /// # Errors
+    /// The backend failed: entries may still be served.
+    pub fn clear(&self) -> Result<(), Error> {
+        self.site.clear()
+    }
+
+    /// As [`Site::clear_async`].
+    ///
+    /// # Errors
+    /// The backend failed: entries may still be served.
+    pub async fn clear_async(&self) -> Result<(), Error> {
+        self.site.clear_async().await
+    }
+
+    /// As [`Site::stats`].
+    pub fn stats(&self) -> Stats {
+        self.site.stats()
     }
 
     // The steps that the drivers share.
@@ -297,13 +323,13 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     pub(crate) fn look(&self, state: &State, key: &Result<Key, Error>) -> Looked {
-        state.look_here(key).unwrap_or_else(|key| block_on(state.look(key, self.format, Io::Blocking)))
+        state.look_here(key).unwrap_or_else(|key| state.look_now(key, self.format))
     }
 
     pub(crate) async fn look_async(&self, state: &State, key: &Result<Key, Error>) -> Looked {
         match state.look_here(key) {
             Ok(looked) => looked,
-            Err(key) => boxed(state.look(key, self.format, Io::Async)).await,
+            Err(key) => state.look_soon(key, self.format).await,
         }
     }
 
@@ -333,7 +359,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         ticket: Ticket,
         body: Body<'_, R>,
     ) -> R {
-        let turn = block_on(state.turn(key, ticket, Some(landed), self.format, Io::Blocking));
+        let turn = state.turn_now(key, ticket, Some(landed), self.format);
         self.take(state, turn, body)
     }
 
@@ -351,7 +377,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Ok(ret) => return ret,
             Err(ticket) => ticket,
         };
-        let turn = boxed(state.turn(key, ticket, Some(landed), self.format, Io::Async)).await;
+        let turn = state.turn_soon(key, ticket, Some(landed), self.format).await;
         self.take_async(state, turn, body).await
     }
 
@@ -396,7 +422,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Stores what a run gave.
     pub(crate) fn keep(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
         let result = self.result(state, &run, &stored);
-        block_on(state.finish(run, result, cost, Io::Blocking));
+        state.finish_now(run, result, cost);
         O::revive(stored)
     }
 
@@ -421,7 +447,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// [`keep`](Self::keep) for async functions.
     pub(crate) async fn keep_async(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
         let result = self.result(state, &run, &stored);
-        boxed(state.finish(run, result, cost, Io::Async)).await;
+        state.finish_soon(run, result, cost).await;
         O::revive(stored)
     }
 
@@ -511,12 +537,6 @@ impl<O: Outcome<R>, R> Function<O, R> {
             None => state.delete(&key, self.format, io).await,
         }
     }
-}
-
-/// A future out of line, for what only a miss or a server needs: inline it would make room in every call's future, and
-/// in those of all its callers.
-pub(crate) fn boxed<'a, T>(future: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
-    Box::pin(future)
 }
 
 /// The statistics of every function used so far, by name.

@@ -58,6 +58,7 @@ mod codec;
 mod config;
 mod context;
 mod depth;
+mod drive;
 mod entry;
 mod error;
 mod flight;

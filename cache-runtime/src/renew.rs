@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crate::backend::BoxFuture;
 use crate::error::Error;
-use crate::function::{Function, boxed};
+use crate::function::Function;
 use crate::io::{Io, block_on};
 use crate::key::Key;
 use crate::outcome::Outcome;
@@ -177,7 +177,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Some((run, result))
         };
         if let Some((run, result)) = packed() {
-            boxed(state.finish(run, result, cost, Io::Async)).await;
+            state.finish_soon(run, result, cost).await;
         }
     }
 

@@ -48,6 +48,24 @@ pub struct Spec {
     pub bound: Bound,
 }
 
+impl Spec {
+    /// A function without options.
+    pub const fn new(path: fn() -> &'static str, name: &'static str) -> Self {
+        Self {
+            path,
+            name,
+            namespace: None,
+            version: 0,
+            backend: "memory",
+            is_remote: false,
+            single_flight: SingleFlight::Process,
+            wait: None,
+            freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
+            bound: Bound { capacity: None, max_bytes: None },
+        }
+    }
+}
+
 /// `single_flight = "…"`: the calls of a key that share a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SingleFlight {

@@ -25,7 +25,7 @@ pub(super) fn of_uncached(func: &Func) -> Vec<Attribute> {
 
 /// Those of the other companions, whose signatures are made from the function's.
 pub(super) fn of_companions(func: &Func) -> Vec<Attribute> {
-    let mut attrs = vec![parse_quote!(#[allow(dead_code, clippy::all)])];
+    let mut attrs = vec![parse_quote!(#[allow(dead_code, clippy::all, clippy::pedantic)])];
     attrs.extend(func.attrs.iter().filter_map(|attr| match is_expect(attr) {
         true => of_body(attr).map(allowed),
         false => (is_cfg(attr) || attr.path().is_ident("allow")).then(|| attr.clone()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens as _, quote, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 
@@ -11,16 +11,9 @@ use super::{at, option, outcome, rt, spanned};
 use crate::validate::{Companions, Plan, Target};
 use crate::value::{Codec, Lifetime, Period, SingleFlight};
 
-/// An expression for the site, of type `&'static Site`.
+/// The site, as the static `SITE`. What is as usual is not said.
 pub(super) fn site(plan: &Plan) -> TokenStream {
-    let (rt, version, name) = (rt(plan), plan.version, plan.func.sig.ident.unraw().to_string());
-    let single_flight = match plan.single_flight {
-        SingleFlight::Off => quote!(Off),
-        SingleFlight::Process => quote!(Process),
-        SingleFlight::Cluster => quote!(Cluster),
-    };
-    let wait = made(&rt, plan.wait.as_ref());
-    let (freshness, namespace) = (freshness(plan), option(&rt, plan.namespace.as_ref()));
+    let (rt, name) = (rt(plan), plan.func.sig.ident.unraw().to_string());
     // What stands beside the function tells its path; where nothing does, a type within it.
     let (marker, path) = match &plan.companions {
         Companions::Struct(companion) => (None, quote!(#companion)),
@@ -31,27 +24,44 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
             quote!(__Site),
         ),
     };
-    let (is_remote, backend, (capacity, max_bytes)) = match &plan.target {
-        Target::Memory { capacity, max_bytes } => (false, quote!("memory"), (*capacity, *max_bytes)),
-        Target::Remote { backend, .. } => (true, backend.to_token_stream(), (None, None)),
-    };
-    let (capacity, max_bytes) = (option(&rt, capacity.as_ref()), option(&rt, max_bytes.as_ref()));
-    quote!({
+    let given = given(plan);
+    let spec = quote!(#rt::Spec::new(::core::any::type_name::<#path>, #name));
+    let spec = if given.is_empty() { spec } else { quote!(#rt::Spec { #given ..#spec }) };
+    quote! {
         #marker
-        static SITE: #rt::Site = #rt::Site::new(#rt::Spec {
-            path: ::core::any::type_name::<#path>,
-            name: #name,
-            namespace: #namespace,
-            version: #version,
-            backend: #backend,
-            is_remote: #is_remote,
-            single_flight: #rt::SingleFlight::#single_flight,
-            wait: #wait,
-            freshness: #freshness,
-            bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },
-        });
-        &SITE
-    })
+        static SITE: #rt::Site = #rt::Site::new(#spec);
+    }
+}
+
+/// The fields of the `Spec` that options set.
+fn given(plan: &Plan) -> TokenStream {
+    let (rt, version) = (rt(plan), plan.version);
+    let namespace = plan.namespace.as_ref().map(|namespace| quote!(namespace: #rt::Some(#namespace),));
+    let version = (version != 0).then(|| quote!(version: #version,));
+    let target = match &plan.target {
+        Target::Memory { capacity: None, max_bytes: None } => None,
+        Target::Memory { capacity, max_bytes } => {
+            let (capacity, max_bytes) = (option(&rt, capacity.as_ref()), option(&rt, max_bytes.as_ref()));
+            Some(quote!(bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },))
+        }
+        Target::Remote { backend, .. } => Some(quote!(backend: #backend, is_remote: true,)),
+    };
+    let single_flight = match plan.single_flight {
+        SingleFlight::Process => None,
+        SingleFlight::Off => Some(quote!(single_flight: #rt::SingleFlight::Off,)),
+        SingleFlight::Cluster => Some(quote!(single_flight: #rt::SingleFlight::Cluster,)),
+    };
+    let wait = plan.wait.as_ref().map(|wait| {
+        let wait = made(&rt, Some(wait));
+        quote!(wait: #wait,)
+    });
+    let freshness = &plan.freshness;
+    let freshness = (freshness.renews() || freshness.jitter.is_some()).then(|| {
+        let stale = made(&rt, freshness.stale.as_ref());
+        let (early, jitter) = (freshness.early.unwrap_or(0.0), freshness.jitter.unwrap_or(0.0));
+        quote!(freshness: #rt::Freshness { stale: #stale, early: #early, jitter: #jitter },)
+    });
+    quote!(#namespace #version #target #single_flight #wait #freshness)
 }
 
 /// `Function<outcome, return type>`
@@ -80,14 +90,6 @@ fn mode(plan: &Plan) -> TokenStream {
     quote!(#rt::Remote<#rt::#codec>)
 }
 
-/// What happens around the end of a lifetime.
-fn freshness(plan: &Plan) -> TokenStream {
-    let (rt, freshness) = (rt(plan), &plan.freshness);
-    let stale = made(&rt, freshness.stale.as_ref());
-    let (early, jitter) = (freshness.early.unwrap_or(0.0), freshness.jitter.unwrap_or(0.0));
-    quote!(#rt::Freshness { stale: #stale, early: #early, jitter: #jitter })
-}
-
 /// What the options say of each value.
 fn policy(plan: &Plan) -> TokenStream {
     let rt = rt(plan);
@@ -98,22 +100,32 @@ fn policy(plan: &Plan) -> TokenStream {
         }
         Period::Expr(expr) => quote!(#rt::Ttl::By(|#arguments| #expr)),
     };
-    let ttl = match &plan.lifetime {
-        None => quote!(#rt::Ttl::Default),
-        Some(Lifetime::Same(period)) => same(period, quote!(_)),
-        Some(Lifetime::PerValue(closure)) => quote!(#rt::Ttl::By(#closure)),
-    };
+    let ttl = plan.lifetime.as_ref().map(|lifetime| match lifetime {
+        Lifetime::Same(period) => same(period, quote!(_)),
+        Lifetime::PerValue(closure) => quote!(#rt::Ttl::By(#closure)),
+    });
     let has_negative = plan.negative.none.is_some() || plan.negative.err.is_some();
     let negative = match (&plan.negative.lifetime, &plan.lifetime) {
         (Some(period), _) => Some(period),
         (None, Some(Lifetime::Same(period))) if has_negative => Some(period),
         _ => None,
     };
-    let negative = negative.map_or_else(|| quote!(#rt::Ttl::Default), |period| same(period, quote!()));
+    let negative = negative.map(|period| same(period, quote!()));
     let is_weighed = matches!(&plan.target, Target::Memory { max_bytes: Some(_), .. });
     let weigh = is_weighed.then(|| spanned(plan.func.output.span(), quote!(#rt::weigh)));
-    let (cache_if, weigh) = (option(&rt, plan.cache_if.as_ref()), option(&rt, weigh.as_ref()));
-    quote!(#rt::Policy { ttl: #ttl, negative_ttl: #negative, cache_if: #cache_if, weigh: #weigh })
+    let field = |name: &str, value: Option<TokenStream>| {
+        let name = format_ident!("{name}");
+        value.map(|value| quote!(#name: #value,))
+    };
+    let (ttl, negative) = (field("ttl", ttl), field("negative_ttl", negative));
+    let cache_if = field("cache_if", plan.cache_if.as_ref().map(|cache_if| quote!(#rt::Some(#cache_if))));
+    let weigh = field("weigh", weigh.map(|weigh| quote!(#rt::Some(#weigh))));
+    let given = quote!(#ttl #negative #cache_if #weigh);
+    if given.is_empty() {
+        quote!(#rt::Policy::NONE)
+    } else {
+        quote!(#rt::Policy { #given ..#rt::Policy::NONE })
+    }
 }
 
 /// A function that makes a period.

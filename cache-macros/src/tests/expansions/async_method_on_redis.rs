@@ -18,35 +18,8 @@ impl Users {
         self.db.load(id).await
     }
     #[doc(hidden)]
-    #[allow(dead_code, clippy::all)]
-    fn __user_site() -> &'static ::cache_runtime::private::Site {
-        {
-            struct __Site;
-            static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
-                path: ::core::any::type_name::<__Site>,
-                name: "user",
-                namespace: ::cache_runtime::private::None,
-                version: 0u32,
-                backend: "redis",
-                is_remote: true,
-                single_flight: ::cache_runtime::private::SingleFlight::Process,
-                wait: ::cache_runtime::private::None,
-                freshness: ::cache_runtime::private::Freshness {
-                    stale: ::cache_runtime::private::None,
-                    early: 0f64,
-                    jitter: 0f64,
-                },
-                bound: ::cache_runtime::private::Bound {
-                    capacity: ::cache_runtime::private::None,
-                    max_bytes: ::cache_runtime::private::None,
-                },
-            });
-            &SITE
-        }
-    }
-    #[doc(hidden)]
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     fn __user_cached() -> ::cache_runtime::private::Function<
         ::cache_runtime::private::As<
             ::cache_runtime::private::IsResult,
@@ -56,6 +29,15 @@ impl Users {
         >,
         Result<User, Error>,
     > {
+        struct __Site;
+        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
+            backend: "redis",
+            is_remote: true,
+            ..::cache_runtime::private::Spec::new(
+                ::core::any::type_name::<__Site>,
+                "user",
+            )
+        });
         const {
             ::cache_runtime::private::assert_written_out::<
                 ::cache_runtime::private::As<
@@ -100,20 +82,18 @@ impl Users {
         >>::new::<
             ::cache_runtime::private::Remote<::cache_runtime::private::Bincode>,
         >(
-            Self::__user_site(),
+            &SITE,
             ::cache_runtime::private::Policy {
                 ttl: ::cache_runtime::private::Ttl::Fixed(
                     ::cache_runtime::private::Duration::new(300u64, 0u32),
                 ),
-                negative_ttl: ::cache_runtime::private::Ttl::Default,
-                cache_if: ::cache_runtime::private::None,
-                weigh: ::cache_runtime::private::None,
+                ..::cache_runtime::private::Policy::NONE
             },
         )
     }
     #[doc(hidden)]
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     fn __user_key(
         &self,
         id: &u64,
@@ -133,7 +113,7 @@ impl Users {
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     async fn user_peek(
         &self,
         id: u64,
@@ -148,7 +128,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     async fn user_insert(
         &self,
         id: u64,
@@ -161,7 +141,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     async fn user_invalidate(
         &self,
         id: u64,
@@ -170,7 +150,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     }
     ///Runs the body of [`user`](Self::user) now and stores its result.
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     async fn user_refresh(&self, id: u64) -> Result<User, Error> {
         let __key = Self::__user_key(&self, &id);
         Self::__user_cached()
@@ -182,22 +162,22 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     async fn user_clear() -> ::cache_runtime::private::Result<
         (),
         ::cache_runtime::Error,
     > {
-        Self::__user_site().clear_async().await
+        Self::__user_cached().clear_async().await
     }
     ///What [`user`](Self::user) has done in this process.
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     fn user_stats() -> ::cache_runtime::Stats {
-        Self::__user_site().stats()
+        Self::__user_cached().stats()
     }
     ///The text key of a call of [`user`](Self::user) on Redis and Memcached.
     #[inline]
-    #[allow(dead_code, clippy::all)]
+    #[allow(dead_code, clippy::all, clippy::pedantic)]
     fn user_key(&self, id: u64) -> ::cache_runtime::private::String {
         Self::__user_cached().key(Self::__user_key(&self, &id))
     }

@@ -14,6 +14,10 @@ pub fn user(id: u64, name: &str) -> Option<User> {
         __key.key()
     };
     {
+        struct __Site;
+        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
+            ::cache_runtime::private::Spec::new(::core::any::type_name::<__Site>, "user"),
+        );
         const {
             ::cache_runtime::private::assert_written_out::<
                 ::cache_runtime::private::As<
@@ -57,36 +61,12 @@ pub fn user(id: u64, name: &str) -> Option<User> {
         >>::new::<
             ::cache_runtime::private::Memory,
         >(
-            {
-                struct __Site;
-                static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
-                    path: ::core::any::type_name::<__Site>,
-                    name: "user",
-                    namespace: ::cache_runtime::private::None,
-                    version: 0u32,
-                    backend: "memory",
-                    is_remote: false,
-                    single_flight: ::cache_runtime::private::SingleFlight::Process,
-                    wait: ::cache_runtime::private::None,
-                    freshness: ::cache_runtime::private::Freshness {
-                        stale: ::cache_runtime::private::None,
-                        early: 0f64,
-                        jitter: 0f64,
-                    },
-                    bound: ::cache_runtime::private::Bound {
-                        capacity: ::cache_runtime::private::None,
-                        max_bytes: ::cache_runtime::private::None,
-                    },
-                });
-                &SITE
-            },
+            &SITE,
             ::cache_runtime::private::Policy {
                 ttl: ::cache_runtime::private::Ttl::Fixed(
                     ::cache_runtime::private::Duration::new(60u64, 0u32),
                 ),
-                negative_ttl: ::cache_runtime::private::Ttl::Default,
-                cache_if: ::cache_runtime::private::None,
-                weigh: ::cache_runtime::private::None,
+                ..::cache_runtime::private::Policy::NONE
             },
         )
     }

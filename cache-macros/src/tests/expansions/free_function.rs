@@ -16,6 +16,7 @@ pub fn user(id: u64) -> io::Result<User> {
 ///Companions of the cached function [`user`](fn@user).
 #[allow(non_camel_case_types)]
 pub struct user {}
+#[allow(unused_imports)]
 impl ::cache_runtime::private::Returns<io::Result<User>> for user {
     type Outer = ::cache_runtime::private::Kind<
         {
@@ -46,39 +47,18 @@ impl user {
     pub fn uncached(id: u64) -> io::Result<User> {
         load(id)
     }
-    #[doc(hidden)]
-    #[allow(dead_code, clippy::all)]
-    fn __site() -> &'static ::cache_runtime::private::Site {
-        {
-            static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
-                path: ::core::any::type_name::<user>,
-                name: "user",
-                namespace: ::cache_runtime::private::None,
-                version: 0u32,
-                backend: "memory",
-                is_remote: false,
-                single_flight: ::cache_runtime::private::SingleFlight::Process,
-                wait: ::cache_runtime::private::None,
-                freshness: ::cache_runtime::private::Freshness {
-                    stale: ::cache_runtime::private::None,
-                    early: 0f64,
-                    jitter: 0f64,
-                },
-                bound: ::cache_runtime::private::Bound {
-                    capacity: ::cache_runtime::private::None,
-                    max_bytes: ::cache_runtime::private::None,
-                },
-            });
-            &SITE
-        }
-    }
+}
+#[allow(dead_code, clippy::all, clippy::pedantic)]
+impl user {
     #[doc(hidden)]
     #[inline]
-    #[allow(dead_code, clippy::all)]
     fn __cached() -> ::cache_runtime::private::Function<
         ::cache_runtime::private::AsOf<user, io::Result<User>>,
         io::Result<User>,
     > {
+        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
+            ::cache_runtime::private::Spec::new(::core::any::type_name::<user>, "user"),
+        );
         const {
             ::cache_runtime::private::assert_err::<
                 ::cache_runtime::private::AsOf<user, io::Result<User>>,
@@ -90,20 +70,17 @@ impl user {
         >>::new::<
             ::cache_runtime::private::Memory,
         >(
-            user::__site(),
+            &SITE,
             ::cache_runtime::private::Policy {
-                ttl: ::cache_runtime::private::Ttl::Default,
                 negative_ttl: ::cache_runtime::private::Ttl::Fixed(
                     ::cache_runtime::private::Duration::new(5u64, 0u32),
                 ),
-                cache_if: ::cache_runtime::private::None,
-                weigh: ::cache_runtime::private::None,
+                ..::cache_runtime::private::Policy::NONE
             },
         )
     }
     #[doc(hidden)]
     #[inline]
-    #[allow(dead_code, clippy::all)]
     fn __key(
         id: &u64,
     ) -> ::cache_runtime::private::Result<
@@ -119,7 +96,6 @@ impl user {
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
     pub fn peek(
         id: u64,
     ) -> ::cache_runtime::private::Result<
@@ -133,7 +109,6 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
     pub fn insert(
         id: u64,
         value: io::Result<User>,
@@ -145,7 +120,6 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
     pub fn invalidate(
         id: u64,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
@@ -153,7 +127,6 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     }
     ///Runs the body of [`user`](fn@user) now and stores its result.
     #[inline]
-    #[allow(dead_code, clippy::all)]
     pub fn refresh(id: u64) -> io::Result<User> {
         let __key = user::__key(&id);
         user::__cached().refresh(__key, move || user::uncached(id))
@@ -163,19 +136,16 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
 # Errors
 The arguments can't be a key, the value can't be stored, or the backend failed.*/
     #[inline]
-    #[allow(dead_code, clippy::all)]
     pub fn clear() -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        user::__site().clear()
+        user::__cached().clear()
     }
     ///What [`user`](fn@user) has done in this process.
     #[inline]
-    #[allow(dead_code, clippy::all)]
     pub fn stats() -> ::cache_runtime::Stats {
-        user::__site().stats()
+        user::__cached().stats()
     }
     ///The text key of a call of [`user`](fn@user) on Redis and Memcached.
     #[inline]
-    #[allow(dead_code, clippy::all)]
     pub fn key(id: u64) -> ::cache_runtime::private::String {
         user::__cached().key(user::__key(&id))
     }
