@@ -132,7 +132,19 @@ impl Part {
             eprintln!("warning: {title}: only {} of {rounds} rounds were free of foreign load", taken.len());
         }
         let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
-        self.report.add(Group::of_rounds(title, &names, &taken, dropped, goals));
+        self.report.add(Group::of_rounds(title, "ns", &names, &taken, dropped, goals));
+    }
+
+    /// Adds what was measured elsewhere, round by round a figure for each of `names`; less is better.
+    pub fn measured(&mut self, title: &str, unit: &str, goals: &[Goal], names: &[&str], rounds: &[Vec<f64>]) {
+        if self.wants(title) {
+            self.report.add(Group::of_rounds(title, unit, names, rounds, 0, goals));
+        }
+    }
+
+    /// Whether few rounds suffice.
+    pub fn is_quick(&self) -> bool {
+        self.quick
     }
 
     /// Notes figures that aren't times; the first is the one that `goals` are for.

@@ -111,9 +111,10 @@ impl Report {
 }
 
 impl Group {
-    /// From rounds of nanoseconds an operation, a column for each of `names`.
+    /// From rounds, a column for each of `names`.
     pub(crate) fn of_rounds(
         title: &str,
+        unit: &str,
         names: &[&str],
         rounds: &[Vec<f64>],
         dropped: usize,
@@ -133,7 +134,7 @@ impl Group {
             })
             .collect();
         let goals = goals.iter().map(|goal| goal.judge(&figures)).collect();
-        Self { title: title.into(), unit: "ns".into(), rounds: rounds.len(), dropped, figures, goals }
+        Self { title: title.into(), unit: unit.into(), rounds: rounds.len(), dropped, figures, goals }
     }
 
     pub(crate) fn of_figures(title: &str, unit: &str, mut figures: Vec<Figure>) -> Self {
@@ -151,7 +152,8 @@ impl Group {
             match self.rounds {
                 0 => println!("  {name:<44} {value:>11.2} {}", self.unit),
                 _ => println!(
-                    "  {name:<44} {value:>11.1} ns  ({p10:.1} .. {p90:.1})  ratio {first_to_this:.3}"
+                    "  {name:<44} {value:>11.2} {}  ({p10:.2} .. {p90:.2})  ratio {first_to_this:.3}",
+                    self.unit
                 ),
             }
         }

@@ -193,7 +193,6 @@ fn uncached(plan: &Plan, home: &Home) -> TokenStream {
     let sig = Signature { ident, ..func.sig.clone() };
     quote! {
         /// Runs the body; the cache is neither read nor written.
-        #[allow(dead_code)]
         #(#attrs)*
         #vis #sig #body
     }

@@ -34,7 +34,11 @@ impl State {
     }
 
     #[inline(never)]
-    pub(crate) fn ticket_soon<'s>(&'s self, key: &'s Result<Key, Error>, format: MakeFormat) -> BoxFuture<'s, Ticket> {
+    pub(crate) fn ticket_soon<'s>(
+        &'s self,
+        key: &'s Result<Key, Error>,
+        format: MakeFormat,
+    ) -> BoxFuture<'s, Ticket> {
         Box::pin(self.ticket(key, format, Io::Async))
     }
 

@@ -14,13 +14,26 @@ pub(super) fn of_function(func: &Func, body_is_elsewhere: bool) -> Vec<Attribute
         true => [expected(attr, is_dead_code), of_body(attr).map(allowed)],
         false => [Some(attr.clone()), None],
     });
-    attrs.flatten().collect()
+    let mut attrs: Vec<Attribute> = attrs.flatten().collect();
+    if body_is_elsewhere && func.params.iter().any(|param| param.ident.to_string().starts_with('_')) {
+        // They are passed on.
+        attrs.push(parse_quote!(#[allow(clippy::used_underscore_binding)]));
+    }
+    attrs
 }
 
-/// Those of `uncached`.
+/// Those of `uncached`, whose documentation is the function's.
 pub(super) fn of_uncached(func: &Func) -> Vec<Attribute> {
-    let attrs = func.attrs.iter().filter(|attr| is_cfg(attr) || is_lint(attr));
-    attrs.filter_map(|attr| if is_expect(attr) { of_body(attr) } else { Some(attr.clone()) }).collect()
+    let mut attrs = vec![parse_quote!(#[allow(
+        dead_code,
+        clippy::missing_errors_doc,
+        clippy::missing_panics_doc,
+        clippy::missing_safety_doc,
+        clippy::must_use_candidate
+    )])];
+    let own = func.attrs.iter().filter(|attr| is_cfg(attr) || is_lint(attr));
+    attrs.extend(own.filter_map(|attr| if is_expect(attr) { of_body(attr) } else { Some(attr.clone()) }));
+    attrs
 }
 
 /// Those of the other companions, whose signatures are made from the function's.

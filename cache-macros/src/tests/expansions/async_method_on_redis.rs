@@ -13,7 +13,13 @@ impl Users {
             .await
     }
     /// Runs the body; the cache is neither read nor written.
-    #[allow(dead_code)]
+    #[allow(
+        dead_code,
+        clippy::missing_errors_doc,
+        clippy::missing_panics_doc,
+        clippy::missing_safety_doc,
+        clippy::must_use_candidate
+    )]
     async fn user_uncached(&self, id: u64) -> Result<User, Error> {
         self.db.load(id).await
     }

@@ -16,7 +16,6 @@ pub fn user(id: u64) -> io::Result<User> {
 ///Companions of the cached function [`user`](fn@user).
 #[allow(non_camel_case_types)]
 pub struct user {}
-#[allow(unused_imports)]
 impl ::cache_runtime::private::Returns<io::Result<User>> for user {
     type Outer = ::cache_runtime::private::Kind<
         {
@@ -43,7 +42,13 @@ impl ::cache_runtime::private::Returns<io::Result<User>> for user {
 }
 impl user {
     /// Runs the body; the cache is neither read nor written.
-    #[allow(dead_code)]
+    #[allow(
+        dead_code,
+        clippy::missing_errors_doc,
+        clippy::missing_panics_doc,
+        clippy::missing_safety_doc,
+        clippy::must_use_candidate
+    )]
     pub fn uncached(id: u64) -> io::Result<User> {
         load(id)
     }
