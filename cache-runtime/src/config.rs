@@ -279,6 +279,7 @@ impl Config {
         Connected {
             blocking,
             asynchronous,
+            guard: None,
             prefix: self.prefix.clone(),
             default_ttl: self.default_ttl,
             timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),

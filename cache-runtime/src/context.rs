@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::function::State;
-use crate::guard::Guarded;
+use crate::guard::{Guard, Guarded};
 use crate::io::{Io, block_on};
 
 /// Settings, and everything that lives as long as they do.
@@ -31,6 +31,8 @@ pub(crate) struct Context {
 pub(crate) struct Connected {
     pub(crate) blocking: Arc<dyn AsyncBackend>,
     pub(crate) asynchronous: Arc<dyn AsyncBackend>,
+    /// None around what can't be down.
+    pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) prefix: String,
     pub(crate) default_ttl: Option<Duration>,
     /// The total time a call may spend on this backend.
@@ -47,9 +49,14 @@ impl Connected {
 
     /// The same, not asked while it is down. `place` says where it is, without a password.
     pub(crate) fn guarded(self, place: String) -> Self {
-        let [blocking, asynchronous] =
-            Guarded::pair(self.blocking, self.asynchronous, place, self.timeout).map(Arc::new);
-        Self { blocking, asynchronous, ..self }
+        let (sides, guard) = Guarded::pair(self.blocking, self.asynchronous, place, self.timeout);
+        let [blocking, asynchronous] = sides.map(Arc::new);
+        Self { blocking, asynchronous, guard: Some(guard), ..self }
+    }
+
+    /// Why operations on `key` fail at once now, if they do.
+    pub(crate) fn refusal(&self, key: &[u8]) -> Option<Error> {
+        self.guard.as_ref()?.refusal(key)
     }
 
     /// Asks the server for something, so that mistakes show.

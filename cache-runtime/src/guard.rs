@@ -64,16 +64,17 @@ struct Outage {
 }
 
 impl Guarded {
-    /// Both sides of one backend.
+    /// Both sides of one backend, and what guards them.
     pub(crate) fn pair(
         blocking: Arc<dyn AsyncBackend>,
         asynchronous: Arc<dyn AsyncBackend>,
         place: String,
         budget: Duration,
-    ) -> [Self; 2] {
+    ) -> ([Self; 2], Arc<Guard>) {
         let breakers = (0..blocking.servers().max(1)).map(|_| Breaker::default()).collect();
         let guard = Arc::new(Guard { breakers, blocking: blocking.clone(), place, budget });
-        [blocking, asynchronous].map(|backend| Self { backend, guard: guard.clone() })
+        let sides = [blocking, asynchronous].map(|backend| Self { backend, guard: guard.clone() });
+        (sides, guard)
     }
 
     /// Performs `operation` on the server of `key`, unless that is down.
@@ -83,7 +84,7 @@ impl Guarded {
         operation: impl FnOnce(&'a dyn AsyncBackend) -> Reply<'a, T>,
     ) -> Reply<'a, T> {
         // Begins before the operation is made: some do their work there.
-        let watch = match self.guard.admit(self.server_of(key)) {
+        let watch = match self.guard.admit(self.guard.server_of(key)) {
             Ok(watch) => watch,
             Err(refusal) => return Box::pin(ready(Err(refusal))),
         };
@@ -163,10 +164,7 @@ impl AsyncBackend for Guarded {
     }
 
     fn server_of(&self, key: &[u8]) -> usize {
-        match self.guard.breakers.len() {
-            1 => 0,
-            servers => self.backend.server_of(key).min(servers - 1),
-        }
+        self.guard.server_of(key)
     }
 }
 
@@ -222,14 +220,31 @@ fn is_answer(error: &Error) -> bool {
 
 impl Guard {
     fn admit(self: &Arc<Self>, server: usize) -> Result<Watch<'_>, Error> {
-        let breaker = &self.breakers[server];
-        let epoch = breaker.epoch.load(Ordering::Acquire);
-        if epoch % 2 == 1
-            && let Some(outage) = &*lock(&breaker.outage)
-        {
-            return Err(outage.refusal.clone());
+        let epoch = self.breakers[server].epoch.load(Ordering::Acquire);
+        match self.refusal_of(server) {
+            Some(refusal) => Err(refusal),
+            None => Ok(Watch { guard: self, server, epoch, started: Instant::now(), has_ended: false }),
         }
-        Ok(Watch { guard: self, server, epoch, started: Instant::now(), has_ended: false })
+    }
+
+    /// Why operations on `key` fail at once now, if they do.
+    pub(crate) fn refusal(&self, key: &[u8]) -> Option<Error> {
+        self.refusal_of(self.server_of(key))
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        match self.breakers.len() {
+            1 => 0,
+            servers => self.blocking.server_of(key).min(servers - 1),
+        }
+    }
+
+    fn refusal_of(&self, server: usize) -> Option<Error> {
+        let breaker = &self.breakers[server];
+        match breaker.epoch.load(Ordering::Acquire) % 2 {
+            0 => None,
+            _ => lock(&breaker.outage).as_ref().map(|outage| outage.refusal.clone()),
+        }
     }
 
     /// Time went by without a quick answer.
@@ -259,7 +274,7 @@ impl Guard {
         if !background::schedule(pause, move || guard.upgrade()?.probe(server)) {
             return;
         }
-        *outage = Some(Outage { since, pause, refusal: self.refusal(since, cause) });
+        *outage = Some(Outage { since, pause, refusal: self.refuse(since, cause) });
         breaker.epoch.store(epoch + 1, Ordering::Release);
         drop(outage);
         if is_new {
@@ -299,7 +314,7 @@ impl Guard {
         outage.pause = (outage.pause * 2).min(LONGEST_PAUSE);
         match result {
             Err(cause) => {
-                outage.refusal = self.refusal(outage.since, &cause);
+                outage.refusal = self.refuse(outage.since, &cause);
                 Some(outage.pause)
             }
             Ok(()) => {
@@ -326,7 +341,8 @@ impl Guard {
         keys.into_iter().find(|key| self.blocking.server_of(key) == server).unwrap_or_else(|| PROBE.into())
     }
 
-    fn refusal(&self, since: Instant, cause: &Error) -> Error {
+    /// What calls get while the server is down.
+    fn refuse(&self, since: Instant, cause: &Error) -> Error {
         let message = format!("not asked, down for {:.1?} now: {}", since.elapsed(), cause.message());
         Error::new(ErrorKind::Unavailable, message).at(&self.place).with_source(cause.clone())
     }

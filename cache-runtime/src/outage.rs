@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use crate::clock::{Clock, nanos};
 use crate::context::lock;
@@ -36,7 +37,7 @@ pub(crate) struct Outage {
 
 #[derive(Default)]
 struct Kept {
-    results: HashMap<String, Held>,
+    results: HashMap<String, Held, RandomState>,
     bytes: usize,
     /// How many are not refused, but here because the server can't be asked.
     unreachable: usize,
@@ -179,7 +180,7 @@ impl Kept {
         self.unreachable = self.results.values().filter(|held| !held.is_refused).count();
         self.next_expiry = self.results.values().map(|held| held.until).min().unwrap_or(u64::MAX);
         if self.results.is_empty() {
-            self.results = HashMap::new();
+            self.results = HashMap::default();
         }
     }
 }

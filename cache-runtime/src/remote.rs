@@ -187,9 +187,15 @@ impl Remote {
         clock: &Clock,
         io: Io,
     ) -> Result<Look, Error> {
-        let (form, clears, started) = (self.form(format)?, self.outage.clears(), Instant::now());
-        let (text, deadline) = (key.text(&form.head), started + budget);
+        let (form, clears) = (self.form(format)?, self.outage.clears());
+        let text = key.text(&form.head);
         let kept = || Ok(self.outage.unanswered(&text, clock).map(Opened::from));
+        if let Some(refusal) = self.connected.refusal(text.as_bytes()) {
+            let ticket = Ticket { token: Err(refusal), clears, form, left: budget, seen: None, lease: None };
+            return Ok(Look { entry: kept(), ticket });
+        }
+        let started = Instant::now();
+        let deadline = started + budget;
         let (entry, token, seen) = if self.owed.has_removal(&text) {
             // What the server has is not to be served, so it isn't asked for that.
             (kept(), self.token(clock, io, deadline).await, None)

@@ -4,8 +4,10 @@
 //! Knows neither what the connections are nor what is said over them.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
@@ -45,10 +47,10 @@ pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
 
 /// Connects to the first address of `host` that answers before `deadline`.
 ///
-/// Names are looked up each time, so that a server may move. The system's lookup takes no deadline.
+/// Names are looked up each time, so that a server may move.
 pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in (host, port).to_socket_addrs()? {
+    for address in addresses(host, port, deadline)? {
         match TcpStream::connect_timeout(&address, left(deadline)?) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
@@ -58,6 +60,23 @@ pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpSt
         }
     }
     Err(failure)
+}
+
+/// The system's lookup takes no deadline, and a resolver that is down takes many seconds: it has a thread of its own,
+/// which the caller leaves behind until it ends by itself.
+fn addresses(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![(ip, port).into()]);
+    }
+    let (sender, receiver) = sync_channel(1);
+    let name = host.to_owned();
+    let look_up = move || {
+        // An error means that the caller is gone.
+        let _ = sender.send((&*name, port).to_socket_addrs().map(Vec::from_iter));
+    };
+    thread::Builder::new().name("cache-lookup".to_owned()).spawn(look_up)?;
+    let found = receiver.recv_timeout(left(deadline)?);
+    found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// A connection and when it was opened.
@@ -215,6 +234,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_and_addresses_are_dialled() {
+        let soon = || Instant::now() + Duration::from_secs(10);
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            assert_eq!(dial(host, port, soon()).unwrap().peer_addr().unwrap().port(), port);
+        }
+        assert!(dial("no-such-host.invalid", port, soon()).is_err());
+        let late = dial("no-such-host.invalid", port, Instant::now()).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+    }
+
     fn closed() -> Error {
         Error::new(ErrorKind::Unavailable, "closed by the server")
     }
@@ -239,7 +271,7 @@ mod tests {
     fn those_as_old_as_a_closed_one_are_closed_too() {
         let idle = Idle::new();
         let (old, middle) = (Member::new("old"), Member::new("middle"));
-        std::thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(2));
         let young = Member::new("young");
         idle.settle(young, Ok(())).unwrap();
         idle.settle(old, Ok(())).unwrap();

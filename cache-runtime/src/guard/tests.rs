@@ -72,7 +72,7 @@ fn guarded(servers: usize) -> (Arc<Scripted>, Guarded) {
         servers,
     });
     let side = || Arc::new(Inline(backend.clone()));
-    let [guarded, _] = Guarded::pair(side(), side(), "test://".to_owned(), BUDGET);
+    let ([guarded, _], _) = Guarded::pair(side(), side(), "test://".to_owned(), BUDGET);
     (backend, guarded)
 }
 
