@@ -21,6 +21,8 @@ const ENDING: usize = usize::MAX - 1;
 
 thread_local! {
     static LANE: Cell<usize> = const { Cell::new(NOT_ASKED) };
+    /// A linear congruential generator.
+    static DICE: Cell<u32> = const { Cell::new(1) };
     static RELEASE: Release = const { Release };
 }
 
@@ -55,6 +57,15 @@ pub(crate) fn current() -> Option<Lane> {
         ENDING => None,
         _ => Some(claim()),
     }
+}
+
+/// By chance, once in `number` times, a power of two.
+#[inline]
+pub(crate) fn one_in(number: u32) -> bool {
+    let next = DICE.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    DICE.set(next);
+    // The high bits are the random ones.
+    next.leading_zeros() >= number.trailing_zeros()
 }
 
 #[cold]

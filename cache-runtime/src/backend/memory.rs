@@ -1,6 +1,5 @@
 //! Memory: a bounded [`Store`] of typed values, and the backend of bytes over it.
 
-mod eviction;
 mod store;
 
 use std::fmt;
