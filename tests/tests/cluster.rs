@@ -442,14 +442,15 @@ fn no_value_outlives_its_invalidation() {
     std::fs::create_dir_all(&dir).unwrap();
     let redis = RedisServer::start();
     let memcached = MemcachedServer::start();
-    for url in [redis.url(), memcached.url()] {
+    let servers = [redis.url(), memcached.url()];
+    for (url, kind) in servers.iter().flat_map(|url| [(url, "blocking"), (url, "async")]) {
         for file in ["truth", "known"] {
             std::fs::write(dir.join(file), "0").unwrap();
         }
-        let mut members: [Member; 4] = std::array::from_fn(|_| Member::start(&url, "blocking"));
+        let mut members: [Member; 4] = std::array::from_fn(|_| Member::start(url, kind));
         for (index, member) in members.iter_mut().enumerate() {
             let role = if index == 0 { "writer" } else { "reader" };
-            member.tell(&format!("churn {role} 3 {}", dir.display()));
+            member.tell(&format!("churn {role} 2 {}", dir.display()));
         }
         for member in &members {
             let said = member.says();

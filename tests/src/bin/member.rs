@@ -8,9 +8,10 @@ use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cache_runtime::{Error, cached};
+use tokio::task::JoinSet;
 
 /// What bodies come to, once the test has said so.
 #[derive(Clone, Copy)]
@@ -70,8 +71,19 @@ fn stale(key: u64) -> Result<u64, String> {
 #[cached(backend = "shared", namespace = "cluster:churn", single_flight = "cluster", skip(dir))]
 fn truth(dir: &Path) -> u64 {
     let truth = read(&dir.join("truth"));
-    std::thread::sleep(Duration::from_micros(500 * (truth % 5)));
+    std::thread::sleep(delay(truth));
     truth
+}
+
+#[cached(backend = "shared", namespace = "cluster:churn-async", single_flight = "cluster", skip(dir))]
+async fn truth_async(dir: &Path) -> u64 {
+    let truth = read(&dir.join("truth"));
+    tokio::time::sleep(delay(truth)).await;
+    truth
+}
+
+fn delay(truth: u64) -> Duration {
+    Duration::from_micros(500 * (truth % 5))
 }
 
 fn read(path: &Path) -> u64 {
@@ -84,41 +96,35 @@ fn write(path: &Path, number: u64) {
     std::fs::rename(new, path).expect("a file");
 }
 
-/// Changes the truth, or checks that no call returns an older one than was known when it began.
-fn churn(is_writer: bool, time: Duration, dir: &Path) {
-    let known = dir.join("known");
-    let work = || {
-        let (start, mut calls) = (std::time::Instant::now(), 0_u64);
-        while start.elapsed() < time {
-            if is_writer {
-                let next = read(&known) + 1;
-                write(&dir.join("truth"), next);
-                truth::invalidate().expect("an answer");
-                write(&known, next);
-                // Long enough for a run to begin, not to end.
-                std::thread::sleep(Duration::from_micros(next % 7 * 300));
-                calls += 1;
-                continue;
-            }
-            let known = read(&known);
-            let found = truth(dir);
-            assert!(found >= known, "{found} after {known} was known");
-            calls += 1;
-            // Else all calls would be waiting for the run already when the truth changes.
-            std::thread::sleep(Duration::from_micros(calls % 5 * 200));
+/// Changes the truth, or checks that no call returns an older one than was known when it began; how often.
+async fn churn(is_async: bool, is_writer: bool, time: Duration, dir: PathBuf) -> u64 {
+    let (known, start) = (dir.join("known"), Instant::now());
+    let mut rounds = 0;
+    while start.elapsed() < time {
+        rounds += 1;
+        if is_writer {
+            let next = read(&known) + 1;
+            write(&dir.join("truth"), next);
+            let invalidated = if is_async { truth_async::invalidate().await } else { truth::invalidate() };
+            invalidated.expect("an answer");
+            write(&known, next);
+            // Long enough for a run to begin, not to end.
+            tokio::time::sleep(Duration::from_micros(next % 7 * 300)).await;
+            continue;
         }
-        calls
-    };
-    let threads = if is_writer { 1 } else { 6 };
-    let calls = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let calls: Vec<_> = handles.into_iter().map(|handle| handle.join().ok()).collect();
-        calls.into_iter().sum::<Option<u64>>()
-    });
-    match calls {
-        Some(calls) => println!("churned {calls}"),
-        None => println!("a value outlived its invalidation"),
+        let known = read(&known);
+        let found = match is_async {
+            true => truth_async(&dir).await,
+            false => {
+                let dir = dir.clone();
+                tokio::task::spawn_blocking(move || truth(&dir)).await.expect("no panic")
+            }
+        };
+        assert!(found >= known, "{found} after {known} was known");
+        // Else all calls would be waiting for the run already when the truth changes.
+        tokio::time::sleep(Duration::from_micros(rounds % 5 * 200)).await;
     }
+    rounds
 }
 
 /// The same entries to a function that knows no leases.
@@ -186,8 +192,11 @@ async fn main() {
             "insert-stale" => done("insert", stale::insert(key(), number(&words, 2))),
             "churn" => {
                 let (is_writer, time) = (words[1] == "writer", Duration::from_secs(number(&words, 2)));
-                let dir = PathBuf::from(words[3]);
-                std::thread::spawn(move || churn(is_writer, time, &dir));
+                let tasks: JoinSet<u64> = (0..if is_writer { 1 } else { 6 })
+                    .map(|_| churn(is_async, is_writer, time, words[3].into()))
+                    .collect();
+                // Panics if one of them did: the test sees the end of this process.
+                println!("churned {}", tasks.join_all().await.iter().sum::<u64>());
             }
             "loner" => told("loner", loner(key())),
             "nested" => {
