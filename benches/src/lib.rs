@@ -5,9 +5,12 @@
 //! sample that shared the processor with a foreign process is taken again; a round in which that never succeeds is
 //! dropped, and the result says how many were.
 //!
-//! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured.
+//! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured. [`load`] and
+//! [`raw`] are for the servers' benchmarks: many callers, and the least that a client can do.
 
+pub mod load;
 pub mod machine;
+pub mod raw;
 pub mod report;
 pub mod subjects;
 

@@ -20,6 +20,22 @@ pub fn pin(cpus: &[usize]) {
     }
 }
 
+/// Keeps all threads of the processes `pids`, and those they start from now on, on the processors `cpus`.
+pub fn place(pids: &[u32], cpus: &[usize]) {
+    let mut set = CpuSet::new();
+    let known = cpus.iter().all(|cpu| set.set(*cpu).is_ok());
+    let threads =
+        pids.iter().flat_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten());
+    for thread in threads.flatten() {
+        let id = thread.file_name().to_string_lossy().parse().map(Pid::from_raw);
+        // A thread may have ended meanwhile.
+        let _ = id.map(|id| sched_setaffinity(id, &set));
+    }
+    if !known {
+        eprintln!("warning: can't pin to the processors {cpus:?}");
+    }
+}
+
 /// How many processors there are.
 pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)

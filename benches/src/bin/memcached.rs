@@ -1,8 +1,136 @@
-//! Memcached: this against `memcache::exp` and the raw meta protocol.
+//! Memcached: this against `memcache`, classic and `exp`, and the raw meta protocol.
+//!
+//! Our side is the cached function itself: key, digest, request, checksum, decoding, statistics, generation.
 
-use cache_benches::Part;
+use std::sync::Arc;
+
+use cache_benches::load::{KEYS, large, runtime, small, tasks, threads};
+use cache_benches::raw::Raw;
+use cache_benches::{Case, Goal, Part, Settings, machine};
+use cache_runtime::Config;
+use cache_tests::servers::MemcachedServer;
+use memcache::exp::{AsyncMetaClient, MetaClient};
+
+macro_rules! functions {
+    ($module:ident, $value:ty, $body:path) => {
+        mod $module {
+            use super::*;
+
+            #[cache_runtime::cached(backend = "memcached", ttl = 3600)]
+            pub fn ours(id: u64) -> $value {
+                $body(id)
+            }
+
+            #[cache_runtime::cached(backend = "memcached", ttl = 3600)]
+            pub async fn ours_async(id: u64) -> $value {
+                $body(id)
+            }
+
+            pub fn key(id: u64) -> String {
+                format!("{}:{id}", stringify!($module))
+            }
+
+            /// All comparisons of values of this size, with `goals` or without.
+            pub fn compare(
+                part: &mut Part,
+                settings: &Settings,
+                place: &str,
+                processors: usize,
+                server: &MemcachedServer,
+                has_goals: bool,
+            ) {
+                let goals =
+                    |holds: bool, goals: Vec<Goal>| if holds && has_goals { goals } else { Vec::new() };
+                let runtime = runtime(processors);
+                let mut raw = Raw::connect(server.addr());
+                let exp = MetaClient::connect(server.addr()).expect("the server is there");
+                let classic = memcache::connect(format!("memcache://{}?timeout=5", server.addr()))
+                    .expect("the server is there");
+                for id in 0..KEYS {
+                    exp.set(key(id), $body(id)).send().expect("the server stores");
+                    ours(id);
+                    runtime.block_on(ours_async(id));
+                }
+                let size = stringify!($module);
+                part.compare(
+                    &format!("Memcached, one blocking caller, {size}, {place}"),
+                    settings,
+                    &goals(true, vec![Goal::time("mg over TCP", 1.15)]),
+                    vec![
+                        Case::each("cache-runtime", |index| ours(index % KEYS)),
+                        Case::each("mg over TCP", |index| raw.mg(&key(index % KEYS))),
+                        Case::each("memcache::exp", |index| {
+                            exp.get(key(index % KEYS)).send().expect("the server answers")
+                        }),
+                        Case::each("memcache", |index| {
+                            classic.get::<Vec<u8>>(&key(index % KEYS)).expect("the server answers")
+                        }),
+                    ],
+                );
+                let mut connections: Vec<Raw> = (0..64).map(|_| Raw::connect(server.addr())).collect();
+                part.compare(
+                    &format!("Memcached, 64 threads, {size}, {place}"),
+                    settings,
+                    &[],
+                    vec![
+                        Case::new("cache-runtime", |operations| {
+                            threads(&mut [(); 64], operations, |(), id| drop(ours(id)));
+                        }),
+                        Case::new("mg over TCP, a connection each", |operations| {
+                            threads(&mut connections, operations, |raw, id| drop(raw.mg(&key(id))));
+                        }),
+                        Case::new("memcache::exp", |operations| {
+                            threads(&mut [(); 64], operations, |(), id| {
+                                exp.get(key(id)).send().expect("the server answers");
+                            });
+                        }),
+                    ],
+                );
+                let shared =
+                    runtime.block_on(AsyncMetaClient::connect(server.addr())).expect("the server is there");
+                let shared = Arc::new(shared);
+                for count in [1, 64, 512] {
+                    part.compare(
+                        &format!("Memcached, {count} tasks, {size}, {place}"),
+                        settings,
+                        &goals(count == 64, vec![Goal::speed("memcache::exp", 2.0)]),
+                        vec![
+                            Case::new("cache-runtime", |operations| {
+                                tasks(&runtime, count, operations, |id| async move {
+                                    ours_async(id).await;
+                                });
+                            }),
+                            Case::new("memcache::exp", |operations| {
+                                let shared = shared.clone();
+                                tasks(&runtime, count, operations, move |id| {
+                                    let shared = shared.clone();
+                                    async move {
+                                        shared.get(key(id)).send().await.expect("the server answers");
+                                    }
+                                });
+                            }),
+                        ],
+                    );
+                }
+            }
+        }
+    };
+}
+
+functions!(value_100_bytes, String, small);
+functions!(value_4_kib, Vec<u8>, large);
 
 fn main() {
-    let part = Part::new("memcached");
+    let mut part = Part::new("memcached");
+    let server = MemcachedServer::start();
+    Config::new().url("memcached", &server.url()).install().expect("the settings are right");
+    let settings = Settings::waiting(&[server.pid()]);
+    for processors in [1, machine::cpus()] {
+        let cpus: Vec<usize> = (0..processors).collect();
+        machine::place(&[std::process::id(), server.pid()], &cpus);
+        let place = if processors == 1 { "one CPU" } else { "unpinned" };
+        value_100_bytes::compare(&mut part, &settings, place, processors, &server, true);
+        value_4_kib::compare(&mut part, &settings, place, processors, &server, false);
+    }
     part.finish();
 }

@@ -1,8 +1,235 @@
 //! Redis: this against `redis` and `cached`, blocking and async.
+//!
+//! Our side is the cached function itself: key, digest, request, checksum, decoding, statistics, generation.
 
-use cache_benches::Part;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use cache_benches::load::{KEYS, large, runtime, small, tasks, threads};
+use cache_benches::raw::Raw;
+use cache_benches::{Case, Goal, Part, Settings, machine};
+use cache_runtime::Config;
+use cache_tests::servers::RedisServer;
+use redis::{Client, Connection, RedisResult, cmd};
+
+const TTL: Duration = Duration::from_secs(3600);
+static URL: OnceLock<String> = OnceLock::new();
+
+fn url() -> &'static str {
+    URL.get().expect("set before the first call")
+}
+
+macro_rules! functions {
+    ($module:ident, $value:ty, $body:path) => {
+        mod $module {
+            use super::*;
+
+            #[cache_runtime::cached(backend = "redis", ttl = 3600)]
+            pub fn ours(id: u64) -> $value {
+                $body(id)
+            }
+
+            #[cache_runtime::cached(backend = "redis", ttl = 3600)]
+            pub async fn ours_async(id: u64) -> $value {
+                $body(id)
+            }
+
+            type Peer = cached::RedisCache<u64, $value>;
+            type PeerAsync = cached::AsyncRedisCache<u64, $value>;
+
+            #[cached::macros::concurrent_cached(
+                ty = "Peer",
+                create = {
+                    let builder = Peer::builder(stringify!($module)).ttl(TTL).connection_string(url());
+                    builder.build().expect("the server is there")
+                },
+                map_error = |error| format!("{error:?}")
+            )]
+            pub fn peer(id: u64) -> Result<$value, String> {
+                Ok($body(id))
+            }
+
+            #[cached::macros::concurrent_cached(
+                ty = "PeerAsync",
+                create = {
+                    let builder = PeerAsync::builder(stringify!($module)).ttl(TTL).connection_string(url());
+                    builder.build().await.expect("the server is there")
+                },
+                map_error = |error| format!("{error:?}")
+            )]
+            pub async fn peer_async(id: u64) -> Result<$value, String> {
+                Ok($body(id))
+            }
+
+            pub fn raw_key(id: u64) -> String {
+                format!("{}:{id}", stringify!($module))
+            }
+
+            pub fn get(connection: &mut Connection, id: u64) {
+                let value: RedisResult<Vec<u8>> = cmd("GET").arg(raw_key(id)).query(connection);
+                assert!(!value.expect("the server answers").is_empty());
+            }
+
+            /// Puts everything on the server.
+            pub fn fill(connection: &mut Connection, runtime: &tokio::runtime::Runtime) {
+                for id in 0..KEYS {
+                    let value: &[u8] = &$body(id).into_bytes();
+                    cmd("SET").arg(raw_key(id)).arg(value).exec(connection).expect("the server stores");
+                    ours(id);
+                    peer(id).expect("the server answers");
+                    runtime.block_on(async {
+                        ours_async(id).await;
+                        peer_async(id).await.expect("the server answers");
+                    });
+                }
+            }
+
+            /// All comparisons of values of this size, with `goals` or without.
+            pub fn compare(
+                part: &mut Part,
+                settings: &Settings,
+                place: &str,
+                processors: usize,
+                server: &RedisServer,
+                has_goals: bool,
+            ) {
+                let goals = |holds: bool, goals: Vec<Goal>| if holds && has_goals { goals } else { Vec::new() };
+                let client = Client::open(server.url()).expect("the URL is right");
+                let connect = || client.get_connection().expect("the server is there");
+                let runtime = runtime(processors);
+                let (mut connection, mut raw) = (connect(), Raw::connect(server.addr()));
+                fill(&mut connection, &runtime);
+                let size = stringify!($module);
+                part.compare(
+                    &format!("Redis, one blocking caller, {size}, {place}"),
+                    settings,
+                    &goals(true, vec![Goal::time("redis-rs", 1.05), Goal::time("cached", 0.5)]),
+                    vec![
+                        Case::each("cache-runtime", |index| ours(index % KEYS)),
+                        Case::each("redis-rs", |index| get(&mut connection, index % KEYS)),
+                        Case::each("cached", |index| peer(index % KEYS)),
+                        Case::each("GET over TCP", |index| raw.get(&raw_key(index % KEYS))),
+                    ],
+                );
+                let mut connections: Vec<Connection> = (0..64).map(|_| connect()).collect();
+                part.compare(
+                    &format!("Redis, 64 threads, {size}, {place}"),
+                    settings,
+                    &goals(true, vec![Goal::speed("redis-rs, a connection each", 0.95), Goal::speed("cached", 2.5)]),
+                    vec![
+                        Case::new("cache-runtime", |operations| {
+                            threads(&mut [(); 64], operations, |(), id| drop(ours(id)));
+                        }),
+                        Case::new("redis-rs, a connection each", |operations| {
+                            threads(&mut connections, operations, get);
+                        }),
+                        Case::new("cached", |operations| {
+                            threads(&mut [(); 64], operations, |(), id| drop(peer(id)));
+                        }),
+                    ],
+                );
+                let shared =
+                    runtime.block_on(client.get_multiplexed_async_connection()).expect("the server is there");
+                for count in [1, 64, 512] {
+                    part.compare(
+                        &format!("Redis, {count} tasks, {size}, {place}"),
+                        settings,
+                        &goals(count == 64, vec![Goal::speed("redis-rs, multiplexed", 1.5), Goal::speed("cached", 1.8)]),
+                        vec![
+                            Case::new("cache-runtime", |operations| {
+                                tasks(&runtime, count, operations, |id| async move {
+                                    ours_async(id).await;
+                                });
+                            }),
+                            Case::new("redis-rs, multiplexed", |operations| {
+                                let shared = shared.clone();
+                                tasks(&runtime, count, operations, move |id| {
+                                    let mut shared = shared.clone();
+                                    async move {
+                                        let key = raw_key(id);
+                                        let value: RedisResult<Vec<u8>> =
+                                            cmd("GET").arg(key).query_async(&mut shared).await;
+                                        assert!(!value.expect("the server answers").is_empty());
+                                    }
+                                });
+                            }),
+                            Case::new("cached", |operations| {
+                                tasks(&runtime, count, operations, |id| async move {
+                                    peer_async(id).await.expect("the server answers");
+                                });
+                            }),
+                        ],
+                    );
+                }
+            }
+        }
+    };
+}
+
+functions!(value_100_bytes, String, small);
+functions!(value_4_kib, Vec<u8>, large);
+
+trait IntoBytes {
+    fn into_bytes(self) -> Vec<u8>;
+}
+
+impl IntoBytes for Vec<u8> {
+    fn into_bytes(self) -> Vec<u8> {
+        self
+    }
+}
+
+/// What a miss costs beside its two round trips.
+fn misses(part: &mut Part, settings: &Settings, client: &Client) {
+    #[cache_runtime::cached(backend = "redis", ttl = 60)]
+    fn ours(id: u64) -> String {
+        small(id)
+    }
+    let mut connection = client.get_connection().expect("the server is there");
+    let (mut next, mut other) = (0, 0);
+    part.compare(
+        "Redis, misses, one CPU",
+        settings,
+        &[],
+        vec![
+            Case::each("cache-runtime", |_| {
+                next += 1;
+                ours(next)
+            }),
+            Case::each("redis-rs, GET and SET", |_| {
+                other += 1;
+                let key = format!("miss:{other}");
+                let found: Option<Vec<u8>> =
+                    cmd("GET").arg(&key).query(&mut connection).expect("the server answers");
+                assert!(found.is_none());
+                cmd("SET")
+                    .arg(&key)
+                    .arg(small(other))
+                    .arg("PX")
+                    .arg(60_000)
+                    .exec(&mut connection)
+                    .expect("the server stores");
+            }),
+        ],
+    );
+}
 
 fn main() {
-    let part = Part::new("redis");
+    let mut part = Part::new("redis");
+    let server = RedisServer::start();
+    Config::new().url("redis", &server.url()).install().expect("the settings are right");
+    URL.set(server.url()).expect("set once");
+    let client = Client::open(server.url()).expect("the URL is right");
+    let settings = Settings::waiting(&[server.pid()]);
+    for processors in [1, machine::cpus()] {
+        let cpus: Vec<usize> = (0..processors).collect();
+        machine::place(&[std::process::id(), server.pid()], &cpus);
+        let place = if processors == 1 { "one CPU" } else { "unpinned" };
+        value_100_bytes::compare(&mut part, &settings, place, processors, &server, true);
+        value_4_kib::compare(&mut part, &settings, place, processors, &server, false);
+        if processors == 1 {
+            misses(&mut part, &settings, &client);
+        }
+    }
     part.finish();
 }
