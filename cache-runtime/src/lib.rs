@@ -306,6 +306,18 @@ pub use bytes::Bytes;
 /// two know fields by name: they serve untagged enums, `#[serde(flatten)]`, `skip_serializing_if` and types that evolve
 /// with `#[serde(default)]`.
 ///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// # use cache_runtime::{cached, Config};
+/// #[cached(backend = "drafts", codec = "json")]
+/// fn draft(id: u64) -> Vec<String> { vec![format!("draft {id}")] }
+///
+/// # Config::from_env().url("drafts", "memory://").install().unwrap();
+/// # assert_eq!(draft(7), draft(7));
+/// # assert_eq!(draft::stats().hits, 1);
+/// # }
+/// ```
+///
 /// # `companions`
 ///
 /// `companions = name` renames the struct beside the function, where its name is taken by a module or type;
@@ -377,7 +389,18 @@ pub use bytes::Bytes;
 ///
 /// # `crate`
 ///
-/// `crate = path` is where this crate is found when it is renamed or re-exported: `crate = my_prelude::cache`.
+/// `crate = path` is where this crate is found when it is renamed or re-exported.
+///
+/// ```
+/// mod prelude {
+///     pub use cache_runtime as cache;
+/// }
+/// use prelude::cache::cached;
+///
+/// #[cached(crate = prelude::cache)]
+/// fn double(n: u64) -> u64 { n * 2 }
+/// # assert_eq!((double(2), double(2), double::stats().hits), (4, 4, 1));
+/// ```
 pub use cache_macros::cached;
 
 #[cfg(feature = "memcached")]
