@@ -254,10 +254,10 @@ pub use bytes::Bytes;
 ///
 /// `"cluster"` makes the same true among all processes and machines that share a server. The call that runs the body
 /// holds a lease under the key, which it renews while the body runs; the others look for its result every 2 to 50
-/// milliseconds. When the holder dies, another takes over within two seconds. A lease costs two more operations on the
-/// server, when a run begins and when it ends; hits cost nothing more. A call within a run of such a function waits for
-/// a run elsewhere for two seconds at the most, because that may be waiting for the run it is in. Where the server
-/// fails, or a [`Backend`] of one's own has no [`replace`](Backend::replace), it is as with `"process"`.
+/// milliseconds. When the holder dies, another takes over within two seconds. A lease costs three more round trips for
+/// each run; hits cost nothing more. A call within a run of such a function waits for another run for two seconds at
+/// the most, because that may be waiting for the run it is in. Where the server fails, or a [`Backend`] of one's own
+/// has no [`replace`](Backend::replace), it is as with `"process"`.
 ///
 /// ```
 /// # #[cfg(feature = "redis")] {
