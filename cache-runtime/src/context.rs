@@ -54,6 +54,16 @@ impl Connected {
         Self { blocking, asynchronous, guard: Some(guard), ..self }
     }
 
+    /// How many servers keys are spread over; at least one.
+    pub(crate) fn servers(&self) -> usize {
+        self.guard.as_ref().map_or(1, |guard| guard.servers())
+    }
+
+    /// Which of them has `key`.
+    pub(crate) fn server_of(&self, key: &[u8]) -> usize {
+        self.guard.as_ref().map_or(0, |guard| guard.server_of(key))
+    }
+
     /// Why operations on `key` fail at once now, if they do.
     pub(crate) fn refusal(&self, key: &[u8]) -> Option<Error> {
         self.guard.as_ref()?.refusal(key)

@@ -160,7 +160,7 @@ impl AsyncBackend for Guarded {
     }
 
     fn servers(&self) -> usize {
-        self.guard.breakers.len()
+        self.guard.servers()
     }
 
     fn server_of(&self, key: &[u8]) -> usize {
@@ -232,8 +232,12 @@ impl Guard {
         self.refusal_of(self.server_of(key))
     }
 
-    fn server_of(&self, key: &[u8]) -> usize {
-        match self.breakers.len() {
+    pub(crate) fn servers(&self) -> usize {
+        self.breakers.len()
+    }
+
+    pub(crate) fn server_of(&self, key: &[u8]) -> usize {
+        match self.servers() {
             1 => 0,
             servers => self.blocking.server_of(key).min(servers - 1),
         }

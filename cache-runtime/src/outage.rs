@@ -25,7 +25,7 @@ const REFUSED: Duration = Duration::from_secs(1);
 const MAX_RESULTS: usize = 10_000;
 const MAX_BYTES: usize = 32 << 20;
 
-/// The results of one function, by their keys on the server.
+/// The results of one function for one server, by their keys there.
 #[derive(Default)]
 pub(crate) struct Outage {
     /// Whether there may be any: while all is well no call takes the lock.

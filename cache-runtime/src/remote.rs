@@ -48,7 +48,8 @@ pub(crate) struct Remote {
     generation_key: String,
     /// The generation, and the removals that the server has not taken yet.
     owed: Arc<Owed>,
-    outage: Outage,
+    /// One for each server of the backend: each is away and back by itself.
+    outages: Box<[Outage]>,
     leases: Leases,
     judge: Judge,
 }
@@ -129,6 +130,7 @@ impl Remote {
         let name = namespace_in_keys(namespace, &connected.prefix);
         let head = format!("{}{name}:{}:", connected.prefix, spec.version);
         let generation_key = format!("{head}generation");
+        let outages = (0..connected.servers()).map(|_| Outage::default()).collect();
         Ok(Self {
             owed: Arc::new(Owed::new(connected.clone(), context.clock.clone(), generation_key.clone())),
             connected,
@@ -136,7 +138,7 @@ impl Remote {
             generation_key,
             head,
             forms: RwLock::default(),
-            outage: Outage::default(),
+            outages,
             leases: Leases::default(),
             judge,
         })
@@ -187,9 +189,9 @@ impl Remote {
         clock: &Clock,
         io: Io,
     ) -> Result<Look, Error> {
-        let (form, clears) = (self.form(format)?, self.outage.clears());
+        let (form, clears) = (self.form(format)?, self.clears());
         let text = key.text(&form.head);
-        let kept = || Ok(self.outage.unanswered(&text, clock).map(Opened::from));
+        let kept = || Ok(self.outage(&text).unanswered(&text, clock).map(Opened::from));
         if let Some(refusal) = self.connected.refusal(text.as_bytes()) {
             let ticket = Ticket { token: Err(refusal), clears, form, left: budget, seen: None, lease: None };
             return Ok(Look { entry: kept(), ticket });
@@ -222,16 +224,18 @@ impl Remote {
         token: Token,
         clock: &Clock,
     ) -> Result<Option<Opened>, Error> {
-        self.outage.answered(clock);
+        self.outage(text).answered(clock);
         match bytes.map_or(Ok(None), |bytes| form.open(text, bytes, token, &self.judge, clock)) {
             Ok(Some(opened)) => Ok(Some(opened)),
-            nothing => self.outage.missed(text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into()))),
+            nothing => {
+                self.outage(text).missed(text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into())))
+            }
         }
     }
 
     /// The right to store the result of a run that begins now.
     pub(crate) async fn ticket(&self, format: MakeFormat, clock: &Clock, io: Io) -> Result<Ticket, Error> {
-        let (form, clears, started) = (self.form(format)?, self.outage.clears(), Instant::now());
+        let (form, clears, started) = (self.form(format)?, self.clears(), Instant::now());
         let token = self.token(clock, io, started + self.budget()).await;
         let left = self.budget().saturating_sub(started.elapsed());
         Ok(Ticket { token, clears, form, left, seen: None, lease: None })
@@ -250,7 +254,7 @@ impl Remote {
             Ok(false) => {}
             Ok(true) => {
                 self.owed.replaced(&text);
-                self.outage.remove(&text);
+                self.outage(&text).remove(&text);
             }
             Err(error) => {
                 if replaces {
@@ -258,7 +262,8 @@ impl Remote {
                 }
                 let Ticket { token, clears, .. } = ticket;
                 let outcome = Outcome { payload, cost, clears, generation: token.ok() };
-                self.outage.keep(text, outcome, life, error.kind(), clock);
+                let outage = self.outage(&text);
+                outage.keep(text, outcome, life, error.kind(), clock);
             }
         }
         result
@@ -314,7 +319,7 @@ impl Remote {
 
     fn remove(&self, key: &Key, form: &Form) -> Debt {
         let text = key.text(&form.head);
-        self.outage.remove(&text);
+        self.outage(&text).remove(&text);
         self.owed.removal(text)
     }
 
@@ -325,8 +330,18 @@ impl Remote {
 
     /// Voids every entry.
     pub(crate) async fn clear(&self, io: Io) -> Result<(), Error> {
-        self.outage.clear();
+        self.outages.iter().for_each(Outage::clear);
         self.owed.clear().pay(io).await
+    }
+
+    /// What is kept while the server of `text` is away.
+    fn outage(&self, text: &str) -> &Outage {
+        &self.outages[self.connected.server_of(text.as_bytes())]
+    }
+
+    /// How many clears there were; the same for all servers.
+    fn clears(&self) -> u64 {
+        self.outages[0].clears()
     }
 
     /// The generation that an entry must have.

@@ -609,3 +609,38 @@ suite!(redis, "redis", RedisServer, [], [], thread, redis_says);
 suite!(redis_async, "redis", RedisServer, [async], [.await], task, redis_says);
 suite!(memcached, "memcached", MemcachedServer, [], [], thread, memcached_says);
 suite!(memcached_async, "memcached", MemcachedServer, [async], [.await], task, memcached_says);
+
+#[cached(backend = "memcached", ttl = 60)]
+fn spread(n: u64) -> u64 {
+    n + 1
+}
+
+/// Calls all keys; returns how many the servers had.
+fn spread_hits() -> u64 {
+    let before = spread::stats().hits - spread::stats().outage;
+    for n in 0..60 {
+        assert_eq!(spread(n), n + 1);
+    }
+    spread::stats().hits - spread::stats().outage - before
+}
+
+/// Each of the three in turn, so that whatever a function needs of all is on the one that is down, too.
+#[tokio::test]
+async fn one_of_three_memcached_servers_takes_its_own_keys_along_and_no_others() {
+    let mut servers: [MemcachedServer; 3] = std::array::from_fn(|_| MemcachedServer::start());
+    let hosts = servers.each_ref().map(|server| server.addr().to_string()).join(",");
+    let scope = scope(&format!("memcached://{hosts}"), "memcached");
+    let _entered = scope.enter();
+    for down in &mut servers {
+        within!(RECOVERY, spread_hits() == 60);
+        down.kill();
+        let (hits, runs) = (spread_hits(), spread::stats().runs);
+        assert!((20..56).contains(&hits), "{hits} of 60 keys are on two of three servers");
+        for _ in 0..10 {
+            assert_eq!(spread_hits(), hits);
+        }
+        assert_eq!(spread::stats().runs, runs, "the results of the others are kept here");
+        down.restart();
+    }
+    within!(RECOVERY, spread_hits() == 60);
+}
