@@ -178,7 +178,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
         match self.hit_here(&key) {
             Ok(ret) => ret,
-            Err(state) => self.look_or_run(&state, key, Box::new(body)),
+            Err(state) => self.look_or_run(state, key, Box::new(body)),
         }
     }
 
@@ -316,10 +316,10 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     #[inline(never)]
-    fn look_or_run(&self, state: &State, key: Result<Key, Error>, body: Body<'_, R>) -> R {
+    fn look_or_run(&self, state: StateRef, key: Result<Key, Error>, body: Body<'_, R>) -> R {
         let landed = state.landed();
-        let looked = self.look(state, &key);
-        self.answer_or_run(state, key, looked, landed, body)
+        let looked = self.look(&state, &key);
+        self.answer_or_run(&state, key, looked, landed, body)
     }
 
     pub(crate) fn look(&self, state: &State, key: &Result<Key, Error>) -> Looked {
