@@ -100,12 +100,12 @@ impl Remote {
                 return Ok(Lead::InProcess);
             }
             let is_newer = under.bytes != before && !(replaces && under.mark.is_some());
-            if let (true, Some((_, opened))) = (is_newer, under.entry.take_if(|_| is_newer)) {
-                return Ok(Lead::Answer(opened));
-            }
+            let carried = match under.entry {
+                Some((_, opened)) if is_newer => return Ok(Lead::Answer(opened)),
+                entry => entry.filter(|_| replaces),
+            };
             let next = match watch.next(under.mark, Instant::now()) {
                 Next::Claim { ended } => {
-                    let carried = under.entry.filter(|_| replaces);
                     if self.claim(&place, ticket, under.bytes.as_ref(), carried, ended, io).await? {
                         return Ok(Lead::Run);
                     }
