@@ -28,7 +28,7 @@ impl Generation {
     /// The token if it was read lately, else the epoch in which it is read now.
     pub(crate) fn known(&self, clock: &Clock) -> Result<Token, u64> {
         let known = lock(&self.0);
-        let is_fresh = |read: u64| clock.monotonic() < read.saturating_add(nanos(TOKEN_FRESH));
+        let is_fresh = |read: u64| clock.is_before(read.saturating_add(nanos(TOKEN_FRESH)));
         match known.token {
             Some((token, read)) if known.is_owed || is_fresh(read) => Ok(token),
             _ => Err(known.epoch),

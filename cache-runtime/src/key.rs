@@ -43,11 +43,10 @@ impl Key {
     pub(crate) fn text(&self, head: &str) -> String {
         let mut text = String::with_capacity(head.len() + 65);
         text.push_str(head);
-        match std::str::from_utf8(&self.bytes) {
+        let template = self.is_text.then(|| std::str::from_utf8(&self.bytes).ok()).flatten();
+        match template {
             // A template that begins like a digest, or is too long, becomes a digest itself.
-            Ok(template)
-                if self.is_text && !template.starts_with('#') && text.len() + template.len() <= MAX_TEXT =>
-            {
+            Some(template) if !template.starts_with('#') && text.len() + template.len() <= MAX_TEXT => {
                 text.push_str(template);
             }
             _ => {

@@ -11,8 +11,9 @@ use crate::url::Url;
 /// How long an operation may take where neither its URL nor the configuration says.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Connections to one server that blocking callers may hold at once.
-const POOL: usize = 32;
+/// Connections to one server that blocking callers may hold at once. They are opened as they are needed; threads that
+/// wait for one cost more than one each.
+const POOL: usize = 64;
 
 pub(crate) struct Limits {
     /// The URL, redacted: the place that errors speak of.
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn a_url_overrides_the_defaults() {
         let plain = limits("redis://h").unwrap();
-        assert_eq!((plain.pool, plain.max_value, plain.timeout), (32, 1024, TIMEOUT));
+        assert_eq!((plain.pool, plain.max_value, plain.timeout), (64, 1024, TIMEOUT));
         let set = limits("redis://h?pool=2&max_value=1MiB&timeout=2s").unwrap();
         assert_eq!((set.pool, set.max_value, set.timeout), (2, 1 << 20, Duration::from_secs(2)));
         assert!(limits("redis://h?pool=0").is_err());

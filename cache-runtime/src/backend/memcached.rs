@@ -37,7 +37,7 @@ use super::per_runtime::PerRuntime;
 /// | URL parameter | meaning | default |
 /// |---|---|---|
 /// | `timeout` | the longest an operation may take, connecting included | `250ms` |
-/// | `pool` | connections to each server | 32 |
+/// | `pool` | connections to each server | 64 |
 /// | `max_value` | the longest value; raise it where the server runs with `-I` | 1 MiB less 512 bytes |
 ///
 /// # Example

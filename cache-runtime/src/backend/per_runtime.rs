@@ -1,6 +1,5 @@
 //! One value per tokio runtime: a connection belongs to the runtime whose driver wakes it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::{Handle, Id};
@@ -9,7 +8,8 @@ use tokio::sync::watch;
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 
-type Values<T> = Mutex<HashMap<Id, Arc<T>>>;
+/// Runtimes are so few that looking through them takes less time than hashing one.
+type Values<T> = Mutex<Vec<(Id, Arc<T>)>>;
 
 /// A `T` for each runtime that lives and asked for it.
 pub(crate) struct PerRuntime<T> {
@@ -28,10 +28,14 @@ impl<T: Send + Sync + 'static> PerRuntime<T> {
         let runtime = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::Unavailable, "an async call outside a tokio runtime").with_source(error)
         })?;
-        if let Some(value) = lock(&self.values).get(&runtime.id()) {
+        let id = runtime.id();
+        let mut values = lock(&self.values);
+        if let Some((_, value)) = values.iter().find(|(known, _)| *known == id) {
             return Ok(value.clone());
         }
-        let value = lock(&self.values).entry(runtime.id()).or_insert_with(|| Arc::new(make())).clone();
+        let value = Arc::new(make());
+        values.push((id, value.clone()));
+        drop(values);
         self.forget_with(&runtime);
         Ok(value)
     }
@@ -58,7 +62,11 @@ struct Entry<T> {
 impl<T> Drop for Entry<T> {
     fn drop(&mut self) {
         // Bound to a name, so that the value is dropped after the lock is released.
-        let _value = self.values.upgrade().and_then(|values| lock(&values).remove(&self.runtime));
+        let _value = self.values.upgrade().and_then(|values| {
+            let mut values = lock(&values);
+            let index = values.iter().position(|(known, _)| *known == self.runtime)?;
+            Some(values.swap_remove(index))
+        });
     }
 }
 

@@ -36,7 +36,7 @@ use super::per_runtime::PerRuntime;
 /// | URL parameter | meaning | default |
 /// |---|---|---|
 /// | `timeout` | the longest an operation may take, connecting included | `250ms` |
-/// | `pool` | connections for blocking callers | 32 |
+/// | `pool` | connections for blocking callers | 64 |
 /// | `max_value` | the longest value | `512MiB`, the server's own limit |
 /// | `db` | the database, as the path of a `redis://` URL says it too | 0 |
 ///
