@@ -14,6 +14,8 @@ pub mod raw;
 pub mod report;
 pub mod subjects;
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use machine::Watch;
@@ -56,6 +58,11 @@ impl Settings {
     /// For work that keeps `threads` processors busy and waits for nothing.
     pub fn busy(threads: u32) -> Self {
         Self { rounds: 31, sample: Duration::from_millis(5), watch: Watch::Busy(threads) }
+    }
+
+    /// For work that some threads share: they wait for one another, at the end and for the lines they write.
+    pub fn threads() -> Self {
+        Self { rounds: 21, sample: Duration::from_millis(20), watch: Watch::Machine { own: Vec::new() } }
     }
 
     /// For work that waits for servers, the processes `servers`.
@@ -165,6 +172,34 @@ impl Part {
             self.report.write();
         }
     }
+}
+
+/// What a future gives that is ready when it is polled first, as hits in memory are.
+pub fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a hit waits for nothing"),
+    }
+}
+
+/// Numbers below `keys`, the nth most frequent as often as 1 / n to the power of `skew`; always the same ones.
+pub fn zipf(keys: usize, skew: f64) -> impl Iterator<Item = u64> {
+    let mut sum = 0.0;
+    let up_to: Vec<f64> = (1..=keys)
+        .map(|rank| {
+            sum += (rank as f64).powf(-skew);
+            sum
+        })
+        .collect();
+    // Marsaglia's xorshift64.
+    let mut state = 88_172_645_463_325_252_u64;
+    std::iter::from_fn(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
+        Some(up_to.partition_point(|sum_here| *sum_here < uniform * sum) as u64)
+    })
 }
 
 /// How many operations take about as long as a sample should.

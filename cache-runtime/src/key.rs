@@ -90,7 +90,7 @@ impl Args {
     /// None so far.
     #[inline]
     pub fn new() -> Self {
-        Self::default()
+        Self { bytes: Buffer::new(), error: None }
     }
 
     /// Adds one argument.

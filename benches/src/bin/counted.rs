@@ -1,10 +1,8 @@
 //! Hits to be counted by the instruction: `counted CASE HITS`. See `callgrind/run`, which subtracts one run from another.
 
-use std::future::Future;
 use std::hint::black_box;
-use std::pin::pin;
-use std::task::{Context, Waker};
 
+use cache_benches::ready;
 use cache_benches::subjects::{names, numbers, shared, strings, structs};
 
 const KEYS: u64 = 64;
@@ -31,12 +29,4 @@ fn main() {
     };
     // Misses first, and the hits that are different because an entry is new.
     (0..8 * KEYS).chain(0..hits).for_each(|index| run(black_box(index)));
-}
-
-/// What a future gives that is ready when it is polled first.
-fn ready<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        std::task::Poll::Ready(output) => output,
-        std::task::Poll::Pending => panic!("a hit waits for nothing"),
-    }
 }

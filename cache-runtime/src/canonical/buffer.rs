@@ -8,11 +8,11 @@ use std::ops::Deref;
 
 /// Bytes within a word.
 const WORD: usize = size_of::<u64>();
-/// Long enough for the arguments of most calls, so that their key is made without allocating.
-const WORDS: usize = 16;
+/// Long enough for the arguments of most calls, so that their key is made without allocating; it is moved, too.
+const WORDS: usize = 8;
 
 /// See the module.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Buffer {
     /// What is behind the end is zero.
     words: [[u8; WORD]; WORDS],
@@ -24,7 +24,7 @@ pub(crate) struct Buffer {
 impl Buffer {
     #[inline]
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self { words: [[0; WORD]; WORDS], len: 0, heap: Vec::new() }
     }
 
     pub(crate) fn from_slice(bytes: &[u8]) -> Self {
@@ -106,6 +106,13 @@ impl Deref for Buffer {
             true => self.words.as_flattened().get(..self.len).unwrap_or_default(),
             false => &self.heap,
         }
+    }
+}
+
+impl Default for Buffer {
+    #[inline]
+    fn default() -> Self {
+        Self::new()
     }
 }
 

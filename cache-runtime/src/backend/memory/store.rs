@@ -121,13 +121,17 @@ impl Store {
         };
         let index = Arc::new(Index::with_hasher(Identity::default()));
         let answers = index.clone();
-        let stays = moka::sync::Cache::builder()
-            .max_capacity(limit)
-            .weigher(|_, held: &Held| held.weight)
-            .eviction_listener(move |hash: Arc<u64>, held: Held, _| {
+        let stays = moka::sync::Cache::builder().max_capacity(limit).eviction_listener(
+            move |hash: Arc<u64>, held: Held, _| {
                 let _ = answers.pin().remove_if(&*hash, |_, entry| entry.stamp == held.stamp);
-            })
-            .build_with_hasher(Identity::default());
+            },
+        );
+        // With weights moka remembers less of what was used: 4 points of hit ratio on Zipf 0.9.
+        let stays = match share {
+            Some(_) => stays.weigher(|_, held: &Held| held.weight),
+            None => stays,
+        };
+        let stays = stays.build_with_hasher(Identity::default());
         Self {
             index,
             stays,
