@@ -483,6 +483,23 @@ mod futures {
     }
 
     #[test]
+    fn a_refresh_joins_the_run_under_way_and_leads_where_there_is_none() {
+        let (scope, world) = (Scope::new(), Arc::new(Async::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(scope.run(async {
+            let mut leader = Box::pin(load(world.clone(), 4));
+            let mut refresh = Box::pin(load::refresh(world.clone(), 4));
+            assert!(futures_poll(leader.as_mut()).is_pending());
+            assert!(futures_poll(refresh.as_mut()).is_pending());
+            world.gate.notify_one();
+            assert_eq!((leader.await, refresh.await), (40, 40));
+            assert_eq!(world.runs.load(Ordering::SeqCst), 1);
+            assert_eq!(load::refresh(world.clone(), 4).await, 40);
+            assert_eq!(world.runs.load(Ordering::SeqCst), 2, "an entry doesn't keep it from running");
+        }));
+    }
+
+    #[test]
     fn a_cancelled_waiter_and_leader_leave_nothing_behind() {
         let (scope, world) = (Scope::new(), Arc::new(Async::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
