@@ -6,6 +6,7 @@
 //!
 //! Knows serde only. That a generic type is `Vec<u8>` is told by its identity, which needs no `'static`.
 
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 mod bulk;
 
 use std::any::{TypeId, type_name};
@@ -17,6 +18,7 @@ use serde::ser::{Error as _, Impossible, Serialize, Serializer};
 
 use crate::canonical::Refusal;
 
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 pub(crate) use bulk::Bulk;
 
 /// The elements of a sequence, if they are bytes.

@@ -92,7 +92,7 @@ pub trait Outcome<R> {
     }
 }
 
-/// Picks an [`Outcome`] by the kinds of the return type and of what it wraps, and by the options `cache_none` and
+/// Picks an `Outcome` by the kinds of the return type and of what it wraps, and by the options `cache_none` and
 /// `cache_err`.
 pub struct As<Outer, Inner, None, Err>(PhantomData<(Outer, Inner, None, Err)>);
 
@@ -110,7 +110,7 @@ pub trait Returns<R> {
     type Err;
 }
 
-/// The [`Outcome`] of the function with the companions `F`, which returns `R`.
+/// The `Outcome` of the function with the companions `F`, which returns `R`.
 pub type AsOf<F, R> =
     As<<F as Returns<R>>::Outer, <F as Returns<R>>::Inner, <F as Returns<R>>::None, <F as Returns<R>>::Err>;
 

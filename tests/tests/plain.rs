@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_runtime::testing::Scope;
-use cache_runtime::{AsyncCache, Cache, Config, ErrorKind};
+use cache_runtime::{AsyncCache, Cache, Config};
 
 /// What both kinds of cache must do; `$wait` is `.await` or nothing.
 macro_rules! behaves {
@@ -74,6 +74,7 @@ fn memory() {
 #[cfg(feature = "servers")]
 mod servers {
     use super::*;
+    use cache_runtime::ErrorKind;
     use cache_tests::servers::{MemcachedServer, RedisServer};
 
     #[test]
