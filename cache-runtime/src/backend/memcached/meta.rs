@@ -1,7 +1,7 @@
 //! The [meta protocol](https://docs.memcached.org/protocols/meta/): requests, answers, and what the answers mean.
 //!
-//! The memcache crate's clients have one timeout for all calls, so none could keep a call's deadline, and its wire layer
-//! makes a dozen allocations per answer and four system calls more per request than it takes.
+//! The memcache crate's clients have one timeout for all calls, so none could keep a call's deadline. Its wire layer sets
+//! socket timeouts by four system calls per request, and allocates for each flag of an answer.
 
 use std::borrow::Cow;
 use std::fmt::Arguments;
