@@ -189,9 +189,19 @@ impl<O: Outcome<R>, R> Function<O, R> {
         if let Some(ret) = self.hit(&state, &key) {
             return ret;
         }
+        // In a box, so that the future of a hit is small: it is moved before it is polled.
+        Box::pin(self.look_or_run_async(&state, key, pin!(body))).await
+    }
+
+    async fn look_or_run_async(
+        &self,
+        state: &State,
+        key: Result<Key, Error>,
+        body: Pin<&mut impl Future<Output = R>>,
+    ) -> R {
         let landed = state.landed();
-        let looked = self.look_async(&state, &key).await;
-        self.answer_or_run_async(&state, key, looked, landed, pin!(body)).await
+        let looked = self.look_async(state, &key).await;
+        self.answer_or_run_async(state, key, looked, landed, body).await
     }
 
     /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.

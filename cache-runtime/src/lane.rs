@@ -62,8 +62,11 @@ pub(crate) fn current() -> Option<Lane> {
 /// By chance, once in `number` times, a power of two.
 #[inline]
 pub(crate) fn one_in(number: u32) -> bool {
-    let next = DICE.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-    DICE.set(next);
+    // Not `LocalKey::set`, which is a call.
+    let next = DICE.with(|dice| {
+        dice.set(dice.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        dice.get()
+    });
     // The high bits are the random ones.
     next.leading_zeros() >= number.trailing_zeros()
 }
