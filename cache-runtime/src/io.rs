@@ -4,7 +4,7 @@
 //! [`AsyncBackend`](crate::AsyncBackend). For a blocking caller the backend's futures are ready when
 //! first polled, so [`block_on`] polls once and is done.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -24,7 +24,8 @@ pub(crate) enum Io {
 
 /// Runs `future` on this thread.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+    // Behind a pointer: its code is large, and would else be here twice for each future there is.
+    let mut future: Pin<&mut dyn Future<Output = F::Output>> = pin!(future);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => pollster::block_on(future),
