@@ -135,7 +135,8 @@ pub use bytes::Bytes;
 ///
 /// A number of seconds, a text with `ms`, `s`, `m`, `h` or `d`, any expression of type `Duration`, or a
 /// closure that decides for each value (what is inside `Ok` or `Some`). `Duration::ZERO` from a closure or an
-/// expression stores nothing.
+/// expression stores nothing. In memory a value is not served past its lifetime: where the kernel's coarse clock can't
+/// tell (within 50 ms of the end), the exact one is asked.
 ///
 /// ```
 /// # use cache_runtime::cached;
@@ -206,8 +207,9 @@ pub use bytes::Bytes;
 ///
 /// # `capacity` and `max_bytes`
 ///
-/// The bound of a memory function's entries: 10,000 unless said otherwise. `max_bytes` measures values as serde shows
-/// them, so it needs `Serialize`.
+/// The bound of a memory function's entries: 10,000 unless said otherwise. What stays is what is used often (TinyLFU), so a
+/// new value may be the one to go. The bound may be passed by a sixteenth, and by 64 entries at the most, for a moment.
+/// `max_bytes` measures values as serde shows them, so it needs `Serialize`.
 ///
 /// ```
 /// # use cache_runtime::cached;
