@@ -80,24 +80,24 @@ pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n,
 }
 
 /// Collects arguments, in their order. The first that doesn't serialise decides: there is no key then.
-#[derive(Default)]
-pub struct Args {
-    bytes: Buffer,
-    error: Option<Error>,
-}
+///
+/// What it holds is what it becomes, so that a key is not copied: see [`Buffer`] for what a copy costs.
+pub struct Args(Result<Key, Error>);
 
 impl Args {
     /// None so far.
     #[inline]
+    #[allow(clippy::new_without_default, reason = "for generated code only")]
     pub fn new() -> Self {
-        Self { bytes: Buffer::new(), error: None }
+        Self(Ok(Key { bytes: Buffer::new(), is_text: false }))
     }
 
     /// Adds one argument.
     #[inline]
     pub fn arg<T: Serialize + ?Sized>(&mut self, value: &T) {
-        if let Err(error) = canonical::encode(value, &mut self.bytes) {
-            self.error.get_or_insert(error);
+        let Ok(key) = &mut self.0 else { return };
+        if let Err(error) = canonical::encode(value, &mut key.bytes) {
+            self.0 = Err(error);
         }
     }
 
@@ -113,12 +113,13 @@ impl Args {
 
     /// Adds the type of an `impl Trait` argument: by identity for keys in this process, else by name.
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
+        let Ok(Key { bytes, .. }) = &mut self.0 else { return };
         if in_memory {
-            self.bytes.extend_from_slice(&type_number::<T>().to_le_bytes());
+            bytes.extend_from_slice(&type_number::<T>().to_le_bytes());
         } else {
             let name = type_name::<T>();
-            self.bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
-            self.bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(name.as_bytes());
         }
     }
 
@@ -128,10 +129,7 @@ impl Args {
     /// An argument doesn't serialise.
     #[inline]
     pub fn key(self) -> Result<Key, Error> {
-        match self.error {
-            None => Ok(Key { bytes: self.bytes, is_text: false }),
-            Some(error) => Err(error),
-        }
+        self.0
     }
 }
 

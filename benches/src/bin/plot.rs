@@ -18,7 +18,7 @@ const PLOTS: [(&str, &str, &[&str]); 2] = [
         "memory-hits",
         &[
             "hit, u64 -> u64, 1024 keys",
-            "hit, two threads, u64 -> u64, one key",
+            "hit, (&str of 24 B, u32) -> String of 64 B",
             "hit, async, u64 -> u64, 1024 keys",
         ],
     ),

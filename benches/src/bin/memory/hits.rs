@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_benches::subjects::{self, ROOM, memoized, numbers, shared, strings, structs};
-use cache_benches::{Case, Goal, Part, Settings, ready, zipf};
+use cache_benches::{Case, Goal, Part, Settings, machine, ready, zipf};
 
 const BOUNDED: &str = "cached(max_size, ttl)";
 const CONCURRENT: &str = "concurrent_cached(max_size, ttl)";
@@ -153,9 +153,12 @@ pub fn threads(part: &mut Part) {
             two(OURS, |index| numbers::ours(at(index))),
             Case::new(alone, |operations| {
                 // As many threads, one after another: the machine is as busy, and both have their caches.
-                for _ in 0..2 {
+                for cpu in 0..2 {
                     std::thread::scope(|scope| {
-                        scope.spawn(|| run(operations / 2, &|index| numbers::ours(at(index))));
+                        scope.spawn(move || {
+                            machine::pin(&[cpu]);
+                            run(operations / 2, &|index| numbers::ours(at(index)));
+                        });
                     });
                 }
             }),
@@ -175,8 +178,13 @@ pub fn threads(part: &mut Part) {
 fn two<'a, T>(name: &str, operation: impl Fn(u64) -> T + Sync + 'a) -> Case<'a> {
     Case::new(name, move |operations| {
         std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| run(operations / 2, &operation));
+            for cpu in 0..2 {
+                let operation = &operation;
+                scope.spawn(move || {
+                    // Left alone, both would begin on one processor.
+                    machine::pin(&[cpu]);
+                    run(operations / 2, operation);
+                });
             }
         });
     })
