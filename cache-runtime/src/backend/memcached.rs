@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,8 +21,8 @@ mod meta;
 mod shared;
 
 use self::meta::{
-    Read, Request, add, answer, delete, done, exists, get, get_version, replace, set, value, versioned,
-    wire_key,
+    Read, Request, add, answer, delete, done, encoded, exists, get, get_version, replace, set, value,
+    versioned, wire_key,
 };
 #[cfg(feature = "tokio")]
 use self::shared::AsyncPool;
@@ -146,17 +147,17 @@ fn config(message: &str) -> Error {
 const CHUNK: usize = 256;
 
 /// The requests for one server, and where their answers belong among all.
-struct Batch {
+struct Batch<'k> {
     server: usize,
     places: Vec<usize>,
-    requests: Vec<Request>,
+    requests: Vec<Request<'k>>,
 }
 
 impl Memcached {
-    fn batches(&self, requests: impl IntoIterator<Item = Request>) -> Vec<Batch> {
-        let mut batches: Vec<Batch> = Vec::new();
+    fn batches<'k>(&self, requests: impl IntoIterator<Item = Request<'k>>) -> Vec<Batch<'k>> {
+        let mut batches: Vec<Batch<'k>> = Vec::new();
         for (place, request) in requests.into_iter().enumerate() {
-            let server = self.route(request.key());
+            let server = self.route(&request.key);
             let index = batches.iter().position(|batch| batch.server == server).unwrap_or_else(|| {
                 batches.push(Batch { server, places: Vec::new(), requests: Vec::new() });
                 batches.len() - 1
@@ -168,12 +169,7 @@ impl Memcached {
     }
 }
 
-/// The bytes of requests that are sent together.
-fn joined(requests: &[Request]) -> Vec<u8> {
-    requests.iter().flat_map(|request| &request.bytes).copied().collect()
-}
-
-impl Batch {
+impl Batch<'_> {
     /// The values with their places.
     fn placed<T>(&self, values: Vec<T>) -> impl Iterator<Item = (usize, T)> {
         self.places.iter().copied().zip(values)
@@ -204,23 +200,23 @@ impl Server {
     }
 }
 
-fn send(wire: &mut Wire, bytes: &[u8], deadline: Instant) -> Result<(), Error> {
-    wire.send(bytes, deadline).map_err(failure)
+fn send(wire: &mut Wire, requests: &[Request<'_>], deadline: Instant) -> Result<(), Error> {
+    wire.send(&encoded(requests)?, deadline).map_err(failure)
 }
 
-fn receive<T>(wire: &mut Wire, request: &Request, read: Read<T>) -> Result<T, Error> {
-    wire.receive(|cursor| answer(cursor, request.key())).map_err(failure)?.and_then(read)
+fn receive<T>(wire: &mut Wire, request: &Request<'_>, read: Read<T>) -> Result<T, Error> {
+    wire.receive(|cursor| answer(cursor, &request.key)).map_err(failure)?.and_then(read)
 }
 
 fn send_many<T>(
     wire: &mut Wire,
-    requests: &[Request],
+    requests: &[Request<'_>],
     read: Read<T>,
     deadline: Instant,
 ) -> Result<Vec<T>, Error> {
     let mut values = Vec::with_capacity(requests.len());
     for requests in requests.chunks(CHUNK) {
-        send(wire, &joined(requests), deadline)?;
+        send(wire, requests, deadline)?;
         for request in requests {
             values.push(receive(wire, request, read)?);
         }
@@ -229,19 +225,19 @@ fn send_many<T>(
 }
 
 impl Memcached {
-    fn ask<T>(&self, request: Request, redo: Redo, read: Read<T>, deadline: Instant) -> Result<T, Error> {
+    fn ask<T>(&self, request: Request<'_>, redo: Redo, read: Read<T>, deadline: Instant) -> Result<T, Error> {
         let deadline = self.limits.deadline(deadline)?;
-        let server = &self.servers[self.route(request.key())];
+        let server = &self.servers[self.route(&request.key)];
         let answer = server.run(redo, deadline, |wire| {
-            send(wire, &request.bytes, deadline)?;
+            send(wire, slice::from_ref(&request), deadline)?;
             receive(wire, &request, read)
         });
         answer.map_err(|error| error.at(&self.limits.place))
     }
 
-    fn ask_many<T>(
+    fn ask_many<'k, T>(
         &self,
-        requests: impl IntoIterator<Item = Request>,
+        requests: impl IntoIterator<Item = Request<'k>>,
         redo: Redo,
         read: Read<T>,
         deadline: Instant,
@@ -268,7 +264,7 @@ impl Backend for Memcached {
 
     fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
         self.limits.admit(&value)?;
-        self.ask(set(key, &value, ttl), Redo::Once, done, deadline).map(drop)
+        self.ask(set(key, value, ttl), Redo::Once, done, deadline).map(drop)
     }
 
     /// With `replace` the operation that gives another answer when it is done twice: the second would find
@@ -279,7 +275,7 @@ impl Backend for Memcached {
         if self.ask(exists(key), Redo::Once, done, deadline)? {
             return Ok(false);
         }
-        self.ask(add(key, &value, ttl), Redo::Never, done, deadline)
+        self.ask(add(key, value, ttl), Redo::Never, done, deadline)
     }
 
     /// Once only, like `add`.
@@ -294,7 +290,7 @@ impl Backend for Memcached {
         self.limits.admit(&new)?;
         match self.ask(get_version(key), Redo::Once, versioned, deadline)? {
             Some((value, version)) if value == old => {
-                self.ask(replace(key, &new, ttl, version), Redo::Never, done, deadline)
+                self.ask(replace(key, new, ttl, version), Redo::Never, done, deadline)
             }
             _ => Ok(false),
         }
@@ -390,7 +386,8 @@ mod tests {
     #[test]
     fn batches_go_by_server_and_come_back_in_order() {
         let three = memcached("memcached://cache1,cache2,cache3");
-        let batches = three.batches((0..100_u32).map(|n| get(n.to_string().as_bytes())));
+        let keys: Vec<_> = (0..100_u32).map(|n| n.to_string()).collect();
+        let batches = three.batches(keys.iter().map(|key| get(key.as_bytes())));
         assert_eq!(batches.len(), 3);
         let answers = batches.iter().flat_map(|batch| batch.places.iter().map(|place| (*place, *place)));
         assert_eq!(in_order(answers.collect()), (0..100).collect::<Vec<_>>());

@@ -1,15 +1,15 @@
-//! The [meta protocol](https://docs.memcached.org/protocols/meta/): requests, answers, and what the answers mean.
+//! The [meta protocol](https://docs.memcached.org/protocols/meta/): what is asked, and what the answers mean.
 //!
-//! The memcache crate's clients have one timeout for all calls, so none could keep a call's deadline. Its wire layer sets
-//! socket timeouts by four system calls per request, and allocates for each flag of an answer.
+//! Commands are encoded and answers parsed by the memcache crate, without its clients and connections: they have one
+//! timeout for all calls, so none could keep a call's deadline, and set it by four system calls per request.
 
 use std::borrow::Cow;
-use std::fmt::Arguments;
-use std::io::Write as _;
-use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use memcache::exp::{
+    Error as Cause, MetaCommand, MetaCommandResult, MetaOp, MetaResponse, ReturnCode, parse_meta_result,
+};
 
 use super::unexpected;
 use crate::backend::inbox::{Cursor, Stop, number};
@@ -28,72 +28,69 @@ const MAX_TTL: u64 = 365 * 86_400;
 /// Up to here a lifetime is sent as such; the server takes larger numbers to be moments.
 const MAX_RELATIVE: u64 = 30 * 86_400;
 
-/// A request as it is sent.
-pub(super) struct Request {
-    pub(super) bytes: Vec<u8>,
-    key: Range<usize>,
+/// Room for a command with its key.
+const USUAL_LEN: usize = 64;
+
+/// A command, and the key that its answer has to be for.
+pub(super) struct Request<'k> {
+    pub(super) key: Cow<'k, [u8]>,
+    command: MetaCommand,
 }
 
-impl Request {
-    /// Every request asks for its key in the answer.
-    fn new(command: &str, key: &[u8], value: Option<&[u8]>, flags: Arguments<'_>) -> Self {
+impl<'k> Request<'k> {
+    /// Every command asks for its key in the answer.
+    fn new(op: MetaOp, key: &'k [u8]) -> Self {
         let key = wire_key(key);
-        let mut bytes = Vec::with_capacity(key.len() + value.map_or(0, <[u8]>::len) + 48);
-        bytes.extend_from_slice(command.as_bytes());
-        let start = bytes.len();
-        bytes.extend_from_slice(&key);
-        let key = start..bytes.len();
-        // Writing to a vector can't fail.
-        let _ = match value {
-            Some(value) => write!(bytes, " {} k{flags}\r\n", value.len()),
-            None => write!(bytes, " k{flags}\r\n"),
-        };
-        if let Some(value) = value {
-            bytes.extend_from_slice(value);
-            bytes.extend_from_slice(b"\r\n");
-        }
-        Self { bytes, key }
+        Self { command: MetaCommand::new(op, &*key).flag("k"), key }
     }
 
-    pub(super) fn key(&self) -> &[u8] {
-        &self.bytes[self.key.clone()]
+    fn flag(mut self, flag: impl Into<Vec<u8>>) -> Self {
+        self.command = self.command.flag(flag);
+        self
     }
 }
 
-pub(super) fn get(key: &[u8]) -> Request {
-    Request::new("mg ", key, None, format_args!(" v"))
+pub(super) fn get(key: &[u8]) -> Request<'_> {
+    exists(key).flag("v")
 }
 
 /// Asks for the value's version too, by which the server knows whether it is still there.
-pub(super) fn get_version(key: &[u8]) -> Request {
-    Request::new("mg ", key, None, format_args!(" v c"))
+pub(super) fn get_version(key: &[u8]) -> Request<'_> {
+    get(key).flag("c")
 }
 
-pub(super) fn exists(key: &[u8]) -> Request {
-    Request::new("mg ", key, None, format_args!(""))
+pub(super) fn exists(key: &[u8]) -> Request<'_> {
+    Request::new(MetaOp::Get, key)
 }
 
-pub(super) fn set(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Request {
-    store(key, value, ttl, format_args!(""))
-}
-
-pub(super) fn add(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Request {
-    store(key, value, ttl, format_args!(" ME"))
-}
-
-pub(super) fn replace(key: &[u8], new: &[u8], ttl: Option<Duration>, version: u64) -> Request {
-    store(key, new, ttl, format_args!(" C{version}"))
-}
-
-pub(super) fn delete(key: &[u8]) -> Request {
-    Request::new("md ", key, None, format_args!(""))
-}
-
-fn store(key: &[u8], value: &[u8], ttl: Option<Duration>, mode: Arguments<'_>) -> Request {
-    match ttl.map(|ttl| expiry(ttl, SystemTime::now())) {
-        Some(expiry) => Request::new("ms ", key, Some(value), format_args!(" T{expiry}{mode}")),
-        None => Request::new("ms ", key, Some(value), mode),
+pub(super) fn set(key: &[u8], value: Bytes, ttl: Option<Duration>) -> Request<'_> {
+    let mut request = Request::new(MetaOp::Set, key);
+    request.command = request.command.value(value);
+    match ttl {
+        Some(ttl) => request.flag(format!("T{}", expiry(ttl, SystemTime::now()))),
+        None => request,
     }
+}
+
+pub(super) fn add(key: &[u8], value: Bytes, ttl: Option<Duration>) -> Request<'_> {
+    set(key, value, ttl).flag("ME")
+}
+
+pub(super) fn replace(key: &[u8], new: Bytes, ttl: Option<Duration>, version: u64) -> Request<'_> {
+    set(key, new, ttl).flag(format!("C{version}"))
+}
+
+pub(super) fn delete(key: &[u8]) -> Request<'_> {
+    Request::new(MetaOp::Delete, key)
+}
+
+/// The bytes of requests that are sent together.
+pub(super) fn encoded(requests: &[Request<'_>]) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::with_capacity(USUAL_LEN * requests.len());
+    for request in requests {
+        request.command.encode_into(&mut bytes).map_err(|cause| refusal(&cause))?;
+    }
+    Ok(bytes)
 }
 
 pub(super) fn wire_key(key: &[u8]) -> Cow<'_, [u8]> {
@@ -116,75 +113,45 @@ fn expiry(ttl: Duration, now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(MAX_RELATIVE, |now| now.as_secs() + seconds)
 }
 
-/// What the server answered to a request.
-#[derive(Debug)]
-pub(super) struct Answer {
-    outcome: Outcome,
-    version: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Outcome {
-    Value(Bytes),
-    Done,
-    /// Nothing is there, or not what the request expects there.
-    Not,
-}
-
 /// The answer to the request of `key`. One to another key shows that the connection has lost step, and neither
 /// is used.
-pub(super) fn answer(cursor: &mut Cursor<'_>, key: &[u8]) -> Result<Answer, Stop> {
+pub(super) fn answer(cursor: &mut Cursor<'_>, key: &[u8]) -> Result<MetaCommandResult, Stop> {
     let line = cursor.line()?;
-    let mut words = line.split(|byte| *byte == b' ');
-    let code = words.next().unwrap_or_default();
-    let value = match code {
-        b"VA" => Some(length(words.next())?),
-        b"HD" | b"EN" | b"NF" | b"NS" | b"EX" => None,
-        _ => return Err(refusal(line).into()),
-    };
-    let (mut echo, mut version) = (None, None);
-    for word in words {
-        match word {
-            [b'k', key @ ..] => echo = Some(key),
-            [b'c', digits @ ..] => version = number(digits),
-            _ => {}
-        }
-    }
-    match echo {
+    let parsed = MetaResponse::parse_header(line).and_then(parse_meta_result);
+    let mut answer = parsed.map_err(|cause| refusal(&cause))?;
+    match &answer.key {
         Some(echo) if echo == key => {}
         // Older servers say nothing but `EN` on a miss.
-        None if code == b"EN" => {}
+        None if answer.rc == ReturnCode::En => {}
         _ => return Err(unexpected().into()),
     }
-    let outcome = match (value, code) {
-        (Some(len), _) => {
-            let value = cursor.value(len)?;
-            Outcome::Value(Bytes::copy_from_slice(cursor.at(value)))
-        }
-        (None, b"HD") => Outcome::Done,
-        (None, _) => Outcome::Not,
-    };
-    Ok(Answer { outcome, version })
+    if answer.rc == ReturnCode::Va {
+        let value = cursor.value(length(line)?)?;
+        answer.value = Some(cursor.at(value).to_vec());
+    }
+    Ok(answer)
 }
 
-fn length(word: Option<&[u8]>) -> Result<usize, Stop> {
-    let length = word.and_then(number).and_then(|length| usize::try_from(length).ok());
-    length.ok_or_else(|| unexpected().into())
+/// How long the value after a `VA` line is. The crate checks it and keeps it to itself.
+fn length(line: &[u8]) -> Result<usize, Error> {
+    let length = line.split(|byte| *byte == b' ').nth(1).and_then(number);
+    length.and_then(|length| usize::try_from(length).ok()).ok_or_else(unexpected)
 }
 
 /// What a line says that is no outcome of a command.
-fn refusal(line: &[u8]) -> Error {
-    let message = String::from_utf8_lossy(line).into_owned();
-    let kind = match message.split(' ').next().unwrap_or_default() {
-        "SERVER_ERROR" if message.contains("too large") => ErrorKind::TooLarge,
-        "CLIENT_ERROR" if message.contains("unauthenticated") => ErrorKind::Denied,
-        "SERVER_ERROR" | "CLIENT_ERROR" => ErrorKind::Server,
-        _ => {
-            // How servers without the meta commands, and other servers, answer one.
-            let message = format!("{:?}; the meta commands of Memcached 1.6 are needed", abridged(&message));
-            return Error::new(ErrorKind::Protocol, message);
-        }
+fn refusal(cause: &Cause) -> Error {
+    let kind = match cause {
+        Cause::Server(message) if message.contains("too large") => ErrorKind::TooLarge,
+        Cause::Rejected(message) if message.contains("unauthenticated") => ErrorKind::Denied,
+        // How servers without the meta commands, and other servers, answer one.
+        Cause::Rejected(message) if message == "ERROR" => ErrorKind::Protocol,
+        Cause::Server(_) | Cause::Rejected(_) => ErrorKind::Server,
+        _ => ErrorKind::Protocol,
     };
+    let mut message = cause.to_string();
+    if kind == ErrorKind::Protocol {
+        message = format!("{}; the meta commands of Memcached 1.6 are needed", abridged(&message));
+    }
     Error::new(kind, message)
 }
 
@@ -193,27 +160,29 @@ fn abridged(text: &str) -> &str {
 }
 
 /// What an answer means to the one who asked.
-pub(super) type Read<T> = fn(Answer) -> Result<T, Error>;
+pub(super) type Read<T> = fn(MetaCommandResult) -> Result<T, Error>;
 
-pub(super) fn value(answer: Answer) -> Result<Option<Bytes>, Error> {
-    match answer.outcome {
-        Outcome::Value(value) => Ok(Some(value)),
-        Outcome::Not => Ok(None),
-        Outcome::Done => Err(unexpected()),
+pub(super) fn value(answer: MetaCommandResult) -> Result<Option<Bytes>, Error> {
+    match answer.rc {
+        ReturnCode::Va => Ok(answer.value.map(Bytes::from)),
+        ReturnCode::En => Ok(None),
+        _ => Err(unexpected()),
     }
 }
 
-pub(super) fn versioned(answer: Answer) -> Result<Option<(Bytes, u64)>, Error> {
-    let version = answer.version;
+pub(super) fn versioned(answer: MetaCommandResult) -> Result<Option<(Bytes, u64)>, Error> {
+    let version = answer.cas;
     let Some(value) = value(answer)? else { return Ok(None) };
     Ok(Some((value, version.ok_or_else(unexpected)?)))
 }
 
-pub(super) fn done(answer: Answer) -> Result<bool, Error> {
-    match answer.outcome {
-        Outcome::Done => Ok(true),
-        Outcome::Not => Ok(false),
-        Outcome::Value(_) => Err(unexpected()),
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
+pub(super) fn done(answer: MetaCommandResult) -> Result<bool, Error> {
+    match answer.rc {
+        ReturnCode::Hd => Ok(true),
+        // Nothing is there, or not what the command expects there.
+        ReturnCode::En | ReturnCode::Nf | ReturnCode::Ns | ReturnCode::Ex => Ok(false),
+        _ => Err(unexpected()),
     }
 }
 
@@ -256,17 +225,18 @@ mod tests {
 
     #[test]
     fn requests_are_what_the_protocol_says() {
-        let wire = |request: Request| {
-            assert_eq!(request.key(), b"a");
-            String::from_utf8(request.bytes).unwrap()
+        let wire = |request: Request<'_>| {
+            assert_eq!(&*request.key, b"a");
+            String::from_utf8(encoded(&[request]).unwrap()).unwrap()
         };
         assert_eq!(wire(get(b"a")), "mg a k v\r\n");
         assert_eq!(wire(exists(b"a")), "mg a k\r\n");
-        assert_eq!(wire(set(b"a", b"", None)), "ms a 0 k\r\n\r\n");
-        assert_eq!(wire(add(b"a", b"xy", Some(Duration::from_secs(9)))), "ms a 2 k T10 ME\r\nxy\r\n");
+        assert_eq!(wire(set(b"a", Bytes::new(), None)), "ms a 0 k\r\n\r\n");
+        assert_eq!(wire(add(b"a", "xy".into(), Some(Duration::from_secs(9)))), "ms a 2 k T10 ME\r\nxy\r\n");
         assert_eq!(wire(get_version(b"a")), "mg a k v c\r\n");
-        assert_eq!(wire(replace(b"a", b"xy", None, 7)), "ms a 2 k C7\r\nxy\r\n");
+        assert_eq!(wire(replace(b"a", "xy".into(), None, 7)), "ms a 2 k C7\r\nxy\r\n");
         assert_eq!(wire(delete(b"a")), "md a k\r\n");
+        assert_eq!(encoded(&[delete(b"a"), exists(b" ")]).unwrap().len(), "md a k\r\nmg  k\r\n".len() + 65);
     }
 
     /// The answer to a request of the key `a`, if it is there whole.
@@ -293,11 +263,23 @@ mod tests {
     #[test]
     fn answers_of_another_shape_or_for_another_key_are_refused() {
         for line in
-            [&b"HD kb\r\n"[..], b"EN kb\r\n", b"HD\r\n", b"VA 0 ka\r\n\r\n", b"VA -1 ka\r\n", b"VA\r\n"]
+            [&b"HD kb\r\n"[..], b"EN kb\r\n", b"HD\r\n", b"MN\r\n", b"ME ka\r\n", b"\r\n", b"VA 0 ka\r\n\r\n"]
         {
             assert_eq!(read(line, done), Err(ErrorKind::Protocol), "{}", line.escape_ascii());
         }
-        assert_eq!(read(b"HD ka\r\n", value), Err(ErrorKind::Protocol));
+        for line in [
+            &b"HD ka\r\n"[..],
+            b"VA 1 kb\r\nx\r\n",
+            b"VA 1\r\nx\r\n",
+            b"VA +1 ka\r\nx\r\n",
+            b"VA  1 ka\r\nx\r\n",
+            b"VA 1 ka\r\nxyz",
+            b"VA -1 ka\r\n",
+            b"VA 1073741825 ka\r\n",
+            b"VA\r\n",
+        ] {
+            assert_eq!(read(line, value), Err(ErrorKind::Protocol), "{}", line.escape_ascii());
+        }
         assert_eq!(read(b"VA 0 ka\r\n\r\n", versioned).unwrap_err(), ErrorKind::Protocol);
     }
 

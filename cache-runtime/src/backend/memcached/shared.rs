@@ -1,7 +1,6 @@
 //! The async side: as many connections per runtime and server as calls are under way, up to the pool's size.
 
 use std::future::poll_fn;
-use std::slice;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -29,7 +28,7 @@ impl AsyncPool {
     async fn run<T>(
         &self,
         server: &Server,
-        requests: &[Request],
+        requests: &[Request<'_>],
         redo: Redo,
         read: Read<T>,
     ) -> Result<Vec<T>, Error> {
@@ -47,16 +46,16 @@ impl AsyncPool {
     }
 }
 
-async fn send_many<T>(wire: &mut AsyncWire, requests: &[Request], read: Read<T>) -> Result<Vec<T>, Error> {
+async fn send_many<T>(
+    wire: &mut AsyncWire,
+    requests: &[Request<'_>],
+    read: Read<T>,
+) -> Result<Vec<T>, Error> {
     let mut values = Vec::with_capacity(requests.len());
     for requests in requests.chunks(CHUNK) {
-        let sent = match requests {
-            [request] => wire.send(&request.bytes).await,
-            requests => wire.send(&joined(requests)).await,
-        };
-        sent.map_err(failure)?;
+        wire.send(&encoded(requests)?).await.map_err(failure)?;
         for request in requests {
-            let answer = wire.receive(|cursor| answer(cursor, request.key())).await.map_err(failure)??;
+            let answer = wire.receive(|cursor| answer(cursor, &request.key)).await.map_err(failure)??;
             values.push(read(answer)?);
         }
     }
@@ -66,21 +65,21 @@ async fn send_many<T>(wire: &mut AsyncWire, requests: &[Request], read: Read<T>)
 impl Memcached {
     async fn ask_async<T>(
         &self,
-        request: Request,
+        request: Request<'_>,
         redo: Redo,
         read: Read<T>,
         deadline: Instant,
     ) -> Result<T, Error> {
-        let server = self.route(request.key());
+        let server = self.route(&request.key);
         let pools = self.pools()?;
         let asked = pools[server].run(&self.servers[server], slice::from_ref(&request), redo, read);
         let mut values = self.within(deadline, asked).await?.map_err(|error| error.at(&self.limits.place))?;
         values.pop().ok_or_else(unexpected)
     }
 
-    async fn ask_many_async<T>(
+    async fn ask_many_async<'k, T>(
         &self,
-        requests: impl IntoIterator<Item = Request>,
+        requests: impl IntoIterator<Item = Request<'k>>,
         redo: Redo,
         read: Read<T>,
         deadline: Instant,
@@ -144,7 +143,7 @@ impl AsyncBackend for Memcached {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             self.limits.admit(&value)?;
-            self.ask_async(set(key, &value, ttl), Redo::Once, done, deadline).await.map(drop)
+            self.ask_async(set(key, value, ttl), Redo::Once, done, deadline).await.map(drop)
         })
     }
 
@@ -161,7 +160,7 @@ impl AsyncBackend for Memcached {
             if self.ask_async(exists(key), Redo::Once, done, deadline).await? {
                 return Ok(false);
             }
-            self.ask_async(add(key, &value, ttl), Redo::Never, done, deadline).await
+            self.ask_async(add(key, value, ttl), Redo::Never, done, deadline).await
         })
     }
 
@@ -178,7 +177,7 @@ impl AsyncBackend for Memcached {
             self.limits.admit(&new)?;
             match self.ask_async(get_version(key), Redo::Once, versioned, deadline).await? {
                 Some((value, version)) if value == old => {
-                    self.ask_async(replace(key, &new, ttl, version), Redo::Never, done, deadline).await
+                    self.ask_async(replace(key, new, ttl, version), Redo::Never, done, deadline).await
                 }
                 _ => Ok(false),
             }
