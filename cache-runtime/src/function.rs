@@ -387,6 +387,19 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Ok(ret) => return ret,
             Err(ticket) => ticket,
         };
+        // In a box, so that the future of a hit on a server is small too.
+        Box::pin(self.missed_async(state, key, landed, ticket, body)).await
+    }
+
+    /// [`missed`](Self::missed) for async functions.
+    async fn missed_async(
+        &self,
+        state: &State,
+        key: Result<Key, Error>,
+        landed: u64,
+        ticket: Ticket,
+        body: Pin<&mut impl Future<Output = R>>,
+    ) -> R {
         let turn = state.turn_soon(key, ticket, Some(landed), self.format).await;
         self.take_async(state, turn, body).await
     }
@@ -409,7 +422,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             }
             Err(error) => {
                 state.undecodable(&error);
-                Err(found.ticket)
+                Err(found.ticket.resumed())
             }
         }
     }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::backend::{AsyncBackend, BoxFuture};
 use crate::background;
-use crate::clock::nanos;
+use crate::clock::{Clock, nanos};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 use crate::io::block_on;
@@ -43,6 +43,8 @@ pub(crate) struct Guard {
     place: String,
     /// The time that a call may spend.
     budget: Duration,
+    /// The machine's, also in tests: servers know no other.
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -72,7 +74,8 @@ impl Guarded {
         budget: Duration,
     ) -> ([Self; 2], Arc<Guard>) {
         let breakers = (0..blocking.servers().max(1)).map(|_| Breaker::default()).collect();
-        let guard = Arc::new(Guard { breakers, blocking: blocking.clone(), place, budget });
+        let guard =
+            Arc::new(Guard { breakers, blocking: blocking.clone(), place, budget, clock: Clock::system() });
         let sides = [blocking, asynchronous].map(|backend| Self { backend, guard: guard.clone() });
         (sides, guard)
     }
@@ -173,29 +176,31 @@ struct Watch<'a> {
     guard: &'a Arc<Guard>,
     server: usize,
     epoch: u64,
-    started: Instant,
+    /// On the guard's clock.
+    started: u64,
     has_ended: bool,
 }
 
 impl Watch<'_> {
     fn ended<T>(mut self, result: &Result<T, Error>) {
         self.has_ended = true;
-        let took = self.started.elapsed();
-        let is_quick = took <= self.guard.budget / 2;
+        let is_quick = self.guard.clock.is_before(self.started.saturating_add(nanos(self.guard.budget / 2)));
         match result {
             // One that had little time left says little of the server.
-            Err(error) if error.kind() == ErrorKind::Timeout && is_quick => self.waste(took),
+            Err(error) if error.kind() == ErrorKind::Timeout && is_quick => self.waste(),
             Err(error) if is_transport(error) => self.guard.open(self.server, self.epoch, error),
             // Nobody was asked.
             Err(error) if !is_answer(error) => {}
-            _ if !is_quick => self.waste(took),
+            _ if !is_quick => self.waste(),
             _ if self.guard.breakers[self.server].wasted.load(Ordering::Relaxed) == 0 => {}
             _ => self.guard.prove(self.server, self.epoch),
         }
     }
 
-    fn waste(&self, time: Duration) {
-        self.guard.waste(self.server, self.epoch, time);
+    #[cold]
+    fn waste(&self) {
+        let took = self.guard.clock.monotonic().saturating_sub(self.started);
+        self.guard.waste(self.server, self.epoch, took);
     }
 }
 
@@ -203,7 +208,7 @@ impl Drop for Watch<'_> {
     /// A future that its caller gave up has no answer to show for its time.
     fn drop(&mut self) {
         if !self.has_ended {
-            self.waste(self.started.elapsed());
+            self.waste();
         }
     }
 }
@@ -223,7 +228,9 @@ impl Guard {
         let epoch = self.breakers[server].epoch.load(Ordering::Acquire);
         match self.refusal_of(server) {
             Some(refusal) => Err(refusal),
-            None => Ok(Watch { guard: self, server, epoch, started: Instant::now(), has_ended: false }),
+            None => {
+                Ok(Watch { guard: self, server, epoch, started: self.clock.monotonic(), has_ended: false })
+            }
         }
     }
 
@@ -252,10 +259,9 @@ impl Guard {
     }
 
     /// Time went by without a quick answer.
-    #[cold]
-    fn waste(self: &Arc<Self>, server: usize, epoch: u64, time: Duration) {
-        let wasted = self.breakers[server].wasted.fetch_add(nanos(time), Ordering::Relaxed);
-        if wasted.saturating_add(nanos(time)) >= nanos(self.budget) {
+    fn waste(self: &Arc<Self>, server: usize, epoch: u64, nanoseconds: u64) {
+        let wasted = self.breakers[server].wasted.fetch_add(nanoseconds, Ordering::Relaxed);
+        if wasted.saturating_add(nanoseconds) >= nanos(self.budget) {
             let message = format!("answers take too long for a budget of {:?} a call", self.budget);
             self.open(server, epoch, &Error::new(ErrorKind::Timeout, message));
         }

@@ -11,7 +11,6 @@
 
 mod lead;
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -43,8 +42,9 @@ pub(crate) struct Remote {
     namespace: String,
     /// `{prefix}{namespace}:{version}:`, in front of every key.
     head: String,
-    /// By the address of what makes the format: a generic function has one for each instantiation.
-    forms: RwLock<HashMap<usize, Result<Arc<Form>, Error>>>,
+    /// With the address of what makes the format: a generic function has one for each instantiation. They are so few
+    /// that looking through them takes less time than hashing.
+    forms: RwLock<Vec<(usize, Made)>>,
     generation_key: String,
     /// The generation, and the removals that the server has not taken yet.
     owed: Arc<Owed>,
@@ -53,6 +53,8 @@ pub(crate) struct Remote {
     leases: Leases,
     judge: Judge,
 }
+
+type Made = Result<Arc<Form>, Error>;
 
 /// What the entries of one value type have in common.
 struct Form {
@@ -88,6 +90,8 @@ pub(crate) struct Ticket {
     clears: u64,
     form: Arc<Form>,
     left: Duration,
+    /// Whether `left` doesn't know yet what the look-up took: a fresh hit mostly has no use for it.
+    is_untimed: bool,
     seen: Option<Seen>,
     /// The right to run the body for the whole cluster.
     lease: Option<Arc<Lease>>,
@@ -101,6 +105,14 @@ struct Seen {
 }
 
 impl Ticket {
+    /// Notes that the call goes on, because what it found is no value.
+    pub(crate) fn resume(&mut self) {
+        if let Some(seen) = self.seen.as_ref().filter(|_| self.is_untimed) {
+            self.left = self.left.saturating_sub(seen.at.elapsed());
+        }
+        self.is_untimed = false;
+    }
+
     /// Notes that the run gave nothing to share.
     pub(crate) fn end_empty(&self) {
         if let Some(lease) = &self.lease {
@@ -146,7 +158,9 @@ impl Remote {
 
     /// The form of a value type, made at its first use.
     fn form(&self, make: MakeFormat) -> Result<Arc<Form>, Error> {
-        let known = |forms: &HashMap<usize, Result<Arc<Form>, Error>>| forms.get(&(make as usize)).cloned();
+        let known = |forms: &[(usize, Made)]| {
+            forms.iter().find(|(known, _)| *known == make as usize).map(|(_, form)| form.clone())
+        };
         if let Some(form) = known(&self.forms.read().unwrap_or_else(PoisonError::into_inner)) {
             return form;
         }
@@ -156,7 +170,10 @@ impl Remote {
             Arc::new(Form { codec, shape: shape.fingerprint, head })
         });
         let mut forms = self.forms.write().unwrap_or_else(PoisonError::into_inner);
-        forms.entry(make as usize).or_insert(made).clone()
+        known(&forms).unwrap_or_else(|| {
+            forms.push((make as usize, made.clone()));
+            made
+        })
     }
 
     /// What is in front of every entry's key.
@@ -167,7 +184,7 @@ impl Remote {
     /// The value types that the codec can't serve.
     pub(crate) fn misuse(&self) -> Vec<Error> {
         let forms = self.forms.read().unwrap_or_else(PoisonError::into_inner);
-        forms.values().filter_map(|form| form.as_ref().err().cloned()).collect()
+        forms.iter().filter_map(|(_, form)| form.as_ref().err().cloned()).collect()
     }
 
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
@@ -193,7 +210,15 @@ impl Remote {
         let text = key.text(&form.head);
         let kept = || Ok(self.outage(&text).unanswered(&text, clock).map(Opened::from));
         if let Some(refusal) = self.connected.refusal(text.as_bytes()) {
-            let ticket = Ticket { token: Err(refusal), clears, form, left: budget, seen: None, lease: None };
+            let ticket = Ticket {
+                token: Err(refusal),
+                clears,
+                form,
+                left: budget,
+                is_untimed: false,
+                seen: None,
+                lease: None,
+            };
             return Ok(Look { entry: kept(), ticket });
         }
         let started = Instant::now();
@@ -211,8 +236,10 @@ impl Remote {
                 Err(error) => (kept(), Err(error), None),
             }
         };
-        let left = budget.saturating_sub(started.elapsed());
-        Ok(Look { entry, ticket: Ticket { token, clears, form, left, seen, lease: None } })
+        let is_fresh = matches!(&entry, Ok(Some(opened)) if opened.verdict == Verdict::Fresh);
+        let is_untimed = is_fresh && seen.is_some();
+        let left = if is_untimed { budget } else { budget.saturating_sub(started.elapsed()) };
+        Ok(Look { entry, ticket: Ticket { token, clears, form, left, is_untimed, seen, lease: None } })
     }
 
     /// The entry in `bytes`, which the server says are all there is; else a result that it just didn't take.
@@ -238,7 +265,7 @@ impl Remote {
         let (form, clears, started) = (self.form(format)?, self.clears(), Instant::now());
         let token = self.token(clock, io, started + self.budget()).await;
         let left = self.budget().saturating_sub(started.elapsed());
-        Ok(Ticket { token, clears, form, left, seen: None, lease: None })
+        Ok(Ticket { token, clears, form, left, is_untimed: false, seen: None, lease: None })
     }
 
     /// Stores a value under the generation of its ticket. What the server doesn't take stays in this process for a

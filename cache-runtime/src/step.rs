@@ -58,6 +58,14 @@ pub(crate) enum Ticket {
 }
 
 impl Ticket {
+    /// The same for a call that goes on, because what it found doesn't unpack.
+    pub(crate) fn resumed(mut self) -> Self {
+        if let Self::Remote(ticket) = &mut self {
+            ticket.resume();
+        }
+        self
+    }
+
     pub(crate) fn stores(&self) -> bool {
         !matches!(self, Self::Nothing)
     }
