@@ -2,7 +2,8 @@
 //!
 //! The index answers; it is a lock-free hash table, so hits of many threads don't meet. moka decides what stays, by how
 //! often entries are used (TinyLFU). A hit through moka records itself in a channel, which takes ten times as long as the
-//! rest of a hit; so moka holds hashes only, and is told of an entry's first hits and of some of the later ones.
+//! rest of a hit; so moka holds hashes only, and is told of an entry's first hits and of some of the later ones, and of
+//! none while there is room for all.
 //!
 //! The index must hold nothing that moka doesn't. So each entry has a stamp of its own and is in the index before moka
 //! learns of it; whenever moka lets go of a stamp, from whatever thread, that entry is taken out of the index, if it is
@@ -15,7 +16,7 @@
 //! Knows no functions, no formats and no clock: who asks says what time it is, and judges what it gets.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use foldhash::fast::RandomState;
@@ -41,6 +42,8 @@ const LAG_STORES: u64 = 64;
 /// the keys that keeps 43.2 % hits, with 60 it would be 42.9 %, with 15 42.0 %; all told are 43.2 %.
 const TOLD_FIRST: u8 = 120;
 const TOLD_LATER: u32 = 64;
+/// A store with this part of its limit left is not crowded.
+const ROOM_SHARE: u64 = 8;
 /// Removed entries are freed some dozens at a time, because it takes a barrier over all threads; one that weighs more
 /// than this part of the store is freed at once.
 const LIGHT_SHARE: u64 = 1_024;
@@ -63,6 +66,8 @@ pub(crate) struct Store {
     /// For how many nanoseconds after its deadline an entry is still there: whoever reads it judges it.
     grace: u64,
     generation: AtomicU64,
+    /// Whether something may soon have to go, so that moka has to know what is used.
+    is_crowded: AtomicBool,
 }
 
 /// What is stored under a key.
@@ -142,6 +147,7 @@ impl Store {
             share,
             grace,
             generation: AtomicU64::new(0),
+            is_crowded: AtomicBool::new(false),
         }
     }
 
@@ -153,7 +159,7 @@ impl Store {
         let index = self.index.pin();
         let entry = index.get(&hash).filter(|entry| same(&entry.key, key))?;
         let result = read(&entry.slot)?;
-        if entry.is_to_be_told() {
+        if self.is_crowded.load(Ordering::Relaxed) && entry.is_to_be_told() {
             self.tell(hash);
         }
         Some(result)
@@ -264,6 +270,10 @@ impl Store {
     fn catch_up(&self, changes: &mut Changes, weight: u64) -> bool {
         changes.late += 1;
         changes.late_weight = changes.late_weight.saturating_add(weight);
+        let weighs = self.stays.weighted_size().saturating_add(changes.late_weight);
+        if weighs > self.limit - self.limit / ROOM_SHARE {
+            self.is_crowded.store(true, Ordering::Relaxed);
+        }
         let is_due = changes.late >= LAG_STORES || changes.late_weight > self.limit / LAG_SHARE;
         if is_due {
             (changes.late, changes.late_weight) = (0, 0);
@@ -324,6 +334,7 @@ impl Store {
         self.stays.invalidate_all();
         // What is gone must not take the room of what comes.
         self.stays.run_pending_tasks();
+        self.is_crowded.store(false, Ordering::Relaxed);
         drop(changes);
         guard.flush();
     }
