@@ -15,7 +15,7 @@ use quote::{ToTokens, format_ident, quote};
 use syn::{Attribute, FnArg, GenericParam, Safety, Signature, parse_quote};
 
 use crate::func::{Flow, Func, Param};
-use crate::validate::{Companions, Plan};
+use crate::validate::{Companions, Plan, Target};
 
 /// The generated items.
 pub(crate) fn expand(plan: &Plan) -> TokenStream {
@@ -103,7 +103,15 @@ fn function(plan: &Plan) -> TokenStream {
         (None, true, false) => quote!(#cached.call_or_renew(__key, #body)),
         (None, true, true) => quote!(#cached.call_or_renew_async(__key, #body)),
     };
-    let call = if func.is_async() { quote!(#call.await) } else { call };
+    let call = match (func.is_async(), renews, &plan.target) {
+        (false, ..) => call,
+        // A hit in memory is taken before the key and the body become a part of any future: that costs more than the hit.
+        (true, false, Target::Memory { .. }) => quote!(match #cached.hit_now(&__key) {
+            #rt::Some(__hit) => __hit,
+            #rt::None => #call.await,
+        }),
+        (true, ..) => quote!(#call.await),
+    };
     let run = match func.flow {
         Flow::Blocking | Flow::Async => call,
         Flow::Future => quote!(async move { #call }),

@@ -186,9 +186,6 @@ impl<O: Outcome<R>, R> Function<O, R> {
     #[inline]
     pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
         let state = self.state();
-        if let Some(ret) = self.hit(&state, &key) {
-            return ret;
-        }
         // In a box, so that the future of a hit is small: it is moved before it is polled.
         Box::pin(self.look_or_run_async(&state, key, pin!(body))).await
     }
@@ -316,6 +313,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
             stored.is_some()
         });
         stored.map(O::revive)
+    }
+
+    /// The answer of a hit that needs no waiting, for async functions.
+    #[inline]
+    pub fn hit_now(&self, key: &Result<Key, Error>) -> Option<R> {
+        self.hit_here(key).ok()
     }
 
     /// [`hit`](Self::hit), compiled once for all functions of a return type.
