@@ -103,15 +103,15 @@ fn function(plan: &Plan) -> TokenStream {
         (None, true, false) => quote!(#cached.call_or_renew(__key, #body)),
         (None, true, true) => quote!(#cached.call_or_renew_async(__key, #body)),
     };
-    let call = match (func.is_async(), renews, &plan.target) {
-        (false, ..) => call,
-        // A hit in memory is taken before the key and the body become a part of any future: that costs more than the hit.
-        (true, false, Target::Memory { .. }) => quote!(match #cached.hit_now(&__key) {
-            #rt::Some(__hit) => __hit,
-            #rt::None => #call.await,
-        }),
-        (true, ..) => quote!(#call.await),
-    };
+    // A hit in memory is taken before the key and the body become a part of any future: that costs more than the hit.
+    // Without a home the site stands in the call, and must not stand here again.
+    let hit = (func.is_async() && home.is_some() && !renews && matches!(plan.target, Target::Memory { .. }))
+        .then(|| {
+            quote!(if let #rt::Some(__hit) = #cached.hit_now(&__key) {
+                return __hit;
+            })
+        });
+    let call = if func.is_async() { quote!(#hit #call.await) } else { call };
     let run = match func.flow {
         Flow::Blocking | Flow::Async => call,
         Flow::Future => quote!(async move { #call }),
