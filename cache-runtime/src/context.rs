@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::backend::AsyncBackend;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -52,6 +54,14 @@ impl Connected {
         let (sides, guard) = Guarded::pair(self.blocking, self.asynchronous, place, self.timeout);
         let [blocking, asynchronous] = sides.map(Arc::new);
         Self { blocking, asynchronous, guard: Some(guard), ..self }
+    }
+
+    /// As [`AsyncBackend::get`].
+    pub(crate) async fn get(&self, key: &[u8], deadline: Instant, io: Io) -> Result<Option<Bytes>, Error> {
+        match &self.guard {
+            Some(guard) => guard.get(key, deadline, io).await,
+            None => self.of(io).get(key, deadline).await,
+        }
     }
 
     /// How many servers keys are spread over; at least one.

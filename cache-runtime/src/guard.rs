@@ -19,7 +19,7 @@ use crate::background;
 use crate::clock::{Clock, nanos};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
-use crate::io::block_on;
+use crate::io::{Io, block_on};
 
 /// The pause before the first probe; each one that fails doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -30,15 +30,16 @@ const PROBE: &str = "cache-runtime:probe";
 
 /// A backend whose operations pass through breakers. The blocking and the async side of a backend share them.
 pub(crate) struct Guarded {
-    backend: Arc<dyn AsyncBackend>,
+    io: Io,
     guard: Arc<Guard>,
 }
 
 /// The breakers of a backend, one for each of its servers.
 pub(crate) struct Guard {
     breakers: Box<[Breaker]>,
-    /// For probes.
+    /// For blocking callers, and for probes.
     blocking: Arc<dyn AsyncBackend>,
+    asynchronous: Arc<dyn AsyncBackend>,
     /// Where the backend is, in errors and in the log.
     place: String,
     /// The time that a call may spend.
@@ -75,8 +76,8 @@ impl Guarded {
     ) -> ([Self; 2], Arc<Guard>) {
         let breakers = (0..blocking.servers().max(1)).map(|_| Breaker::default()).collect();
         let guard =
-            Arc::new(Guard { breakers, blocking: blocking.clone(), place, budget, clock: Clock::system() });
-        let sides = [blocking, asynchronous].map(|backend| Self { backend, guard: guard.clone() });
+            Arc::new(Guard { breakers, blocking, asynchronous, place, budget, clock: Clock::system() });
+        let sides = [Io::Blocking, Io::Async].map(|io| Self { io, guard: guard.clone() });
         (sides, guard)
     }
 
@@ -87,16 +88,10 @@ impl Guarded {
         operation: impl FnOnce(&'a dyn AsyncBackend) -> Reply<'a, T>,
     ) -> Reply<'a, T> {
         // Begins before the operation is made: some do their work there.
-        let watch = match self.guard.admit(self.guard.server_of(key)) {
-            Ok(watch) => watch,
-            Err(refusal) => return Box::pin(ready(Err(refusal))),
-        };
-        let operation = operation(&*self.backend);
-        Box::pin(async move {
-            let result = operation.await;
-            watch.ended(&result);
-            result
-        })
+        match self.guard.admit(self.guard.server_of(key)) {
+            Ok(watch) => Box::pin(watch.over(operation(self.guard.of(self.io)))),
+            Err(refusal) => Box::pin(ready(Err(refusal))),
+        }
     }
 }
 
@@ -159,7 +154,7 @@ impl AsyncBackend for Guarded {
     }
 
     fn max_value_len(&self) -> usize {
-        self.backend.max_value_len()
+        self.guard.of(self.io).max_value_len()
     }
 
     fn servers(&self) -> usize {
@@ -182,6 +177,12 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    async fn over<T>(self, operation: Reply<'_, T>) -> Result<T, Error> {
+        let result = operation.await;
+        self.ended(&result);
+        result
+    }
+
     fn ended<T>(mut self, result: &Result<T, Error>) {
         self.has_ended = true;
         let is_quick = self.guard.clock.is_before(self.started.saturating_add(nanos(self.guard.budget / 2)));
@@ -224,6 +225,24 @@ fn is_answer(error: &Error) -> bool {
 }
 
 impl Guard {
+    /// As [`AsyncBackend::get`], without a box around it: hits are made of it.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        key: &[u8],
+        deadline: Instant,
+        io: Io,
+    ) -> Result<Option<Bytes>, Error> {
+        let watch = self.admit(self.server_of(key))?;
+        watch.over(self.of(io).get(key, deadline)).await
+    }
+
+    fn of(&self, io: Io) -> &dyn AsyncBackend {
+        match io {
+            Io::Blocking => &*self.blocking,
+            Io::Async => &*self.asynchronous,
+        }
+    }
+
     fn admit(self: &Arc<Self>, server: usize) -> Result<Watch<'_>, Error> {
         let epoch = self.breakers[server].epoch.load(Ordering::Acquire);
         match self.refusal_of(server) {

@@ -392,7 +392,7 @@ impl Remote {
         deadline: Instant,
     ) -> Result<(Option<Bytes>, Token), Error> {
         match self.owed.generation.known(clock) {
-            Ok(token) => Ok((self.connected.of(io).get(text.as_bytes(), deadline).await?, token)),
+            Ok(token) => Ok((self.connected.get(text.as_bytes(), deadline, io).await?, token)),
             Err(epoch) => self.read_both(text, epoch, clock, io, deadline).await,
         }
     }
