@@ -231,7 +231,7 @@ pub use bytes::Bytes;
 /// `jitter = 0.1` takes by chance up to a tenth from each lifetime, so that what was stored together doesn't end
 /// together. It lengthens none.
 ///
-/// A renewal runs in the background, as a thread or a tokio task, if the arguments can be kept: a free function without
+/// A renewal runs in the background, as a thread or (with the feature `tokio`) a task, if the arguments can be kept: a free function without
 /// generics whose arguments are `Clone + Send` values, or plain references to such (`&str` and `&[T]` too), and whose
 /// future is `Send`. Otherwise the caller that starts it runs the body, and gets the new value, while all others are
 /// served the old one. A type that hides what it borrows (`Row` for `Row<'_>`) must show it for that.

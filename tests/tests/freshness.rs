@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "servers")]
+use cache_runtime::Stats;
 use cache_runtime::testing::Scope;
-use cache_runtime::{Config, Stats, cached};
+use cache_runtime::{Config, cached};
 
 /// What bodies and the test see of each other. Cloned with the arguments, so that renewals may keep it.
 #[derive(Clone, Default)]
@@ -53,6 +55,7 @@ impl World {
         number
     }
 
+    #[cfg(feature = "servers")]
     async fn run_async(&self) -> u64 {
         let number = self.0.runs.fetch_add(1, Ordering::SeqCst) + 1;
         loop {
@@ -80,6 +83,7 @@ fn until(condition: impl Fn() -> bool) {
     }
 }
 
+#[cfg(feature = "servers")]
 async fn until_async(condition: impl Fn() -> bool) {
     let start = std::time::Instant::now();
     while !condition() {
@@ -321,6 +325,8 @@ macro_rules! blocking {
 blocking!(memory, "memory", (Config::new(), ()));
 blocking!(bytes, "bytes", (Config::new().url("bytes", "memory://"), ()));
 
+// Tasks are for the feature `tokio`, which comes with the servers. Without it the elected caller runs the body.
+#[cfg(feature = "servers")]
 macro_rules! tasks {
     ($module:ident, $backend:literal, $servers:expr) => {
         mod $module {
@@ -434,8 +440,6 @@ macro_rules! tasks {
     };
 }
 
-tasks!(memory_async, "memory", (Config::new(), ()));
-
 #[cfg(feature = "servers")]
 mod servers {
     use super::*;
@@ -453,6 +457,7 @@ mod servers {
 
     blocking!(redis_blocking, "redis", redis());
     blocking!(memcached_blocking, "memcached", memcached());
+    tasks!(memory_async, "memory", (Config::new(), ()));
     tasks!(redis_async, "redis", redis());
     tasks!(memcached_async, "memcached", memcached());
 }
