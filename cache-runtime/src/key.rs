@@ -81,7 +81,7 @@ pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n,
 
 /// Collects arguments, in their order. The first that doesn't serialise decides: there is no key then.
 ///
-/// What it holds is what it becomes, so that a key is not copied: see [`Buffer`] for what a copy costs.
+/// What it holds is what it becomes, so that a key is not copied: see `Buffer` for what a copy costs.
 pub struct Args(Result<Key, Error>);
 
 impl Args {
