@@ -6,10 +6,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 
 /// Firewalls and balancers forget quiet connections without telling either end, most after minutes.
@@ -31,12 +32,6 @@ impl Redo {
     pub(crate) fn applies(self, error: &Error) -> bool {
         self == Self::Once && error.kind() == ErrorKind::Unavailable
     }
-}
-
-/// The lock, whatever happened to its last holder: what these locks guard is whole at every step,
-/// and a cache must not stay broken after a panic.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time left until `deadline`, as an I/O error when there is none.

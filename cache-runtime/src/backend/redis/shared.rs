@@ -8,8 +8,8 @@ use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo};
 use tokio::time::timeout_at;
 
 use super::*;
-use crate::backend::pool::lock;
 use crate::backend::{AsyncBackend, BoxFuture};
+use crate::context::lock;
 
 /// Requests that may wait to be written; more wait in their own tasks, which costs a wake-up each.
 const QUEUE: usize = 1024;
