@@ -107,7 +107,7 @@ fn function(plan: &Plan) -> TokenStream {
     // Without a home the site stands in the call, and must not stand here again.
     let hit = (func.is_async() && home.is_some() && !renews && matches!(plan.target, Target::Memory { .. }))
         .then(|| {
-            quote!(if let #rt::Some(__hit) = #cached.hit_now(&__key) {
+            quote!(if let #rt::Some(__hit) = #cached.hit(&__key) {
                 return __hit;
             })
         });

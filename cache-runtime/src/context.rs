@@ -141,11 +141,15 @@ impl Context {
         Self::scoped().unwrap_or_else(|| Self::global().clone())
     }
 
-    /// The testing scope that this thread is in. Without any scope in the process this is one
-    /// relaxed load.
+    /// Whether any thread of the process has been in a scope: a relaxed load, and mostly all that scopes cost.
     #[inline]
+    pub(crate) fn has_scopes() -> bool {
+        SCOPES_USED.load(Ordering::Relaxed)
+    }
+
+    /// The testing scope that this thread is in.
     pub(crate) fn scoped() -> Option<Arc<Self>> {
-        if !SCOPES_USED.load(Ordering::Relaxed) {
+        if !Self::has_scopes() {
             return None;
         }
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()

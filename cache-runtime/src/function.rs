@@ -36,13 +36,21 @@ impl Site {
     /// The state in the current context.
     #[inline]
     fn state(&'static self) -> StateRef {
+        match self.state.get() {
+            Some(state) if !Context::has_scopes() => StateRef::Global(state),
+            _ => self.find_state(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_state(&'static self) -> StateRef {
         match Context::scoped() {
             None => StateRef::Global(self.state.get_or_init(|| self.state_in(Context::global()))),
             Some(scope) => StateRef::Scoped(self.state_in(&scope)),
         }
     }
 
-    #[cold]
     fn state_in(&'static self, context: &Context) -> Arc<State> {
         context.function(std::ptr::from_ref(self).addr(), || State::new(context, &self.spec))
     }
@@ -141,6 +149,8 @@ impl<F> Ttl<F> {
 
 type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
 
+type Copied<S> = fn(&Value) -> Option<S>;
+
 /// A body that is to be run. Behind a pointer, so that all that a miss takes is compiled once for all functions of a
 /// return type; next to a miss an allocation is nothing.
 type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
@@ -154,7 +164,7 @@ pub struct Function<O: Outcome<R>, R> {
     policy: Policy<O::Value, O::Stored>,
     format: MakeFormat,
     pack: Pack<O::Stored>,
-    copy: fn(&Value) -> Option<O::Stored>,
+    copy: Copied<O::Stored>,
     unpack: fn(Packed) -> Result<O::Stored, Error>,
 }
 
@@ -176,9 +186,10 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Answers from the cache, or runs `body` and stores its result.
     #[inline]
     pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
-        match self.hit_here(&key) {
-            Ok(ret) => ret,
-            Err(state) => self.look_or_run(state, key, Box::new(body)),
+        match Self::hit_here(self.site, self.copy, &key) {
+            Some(ret) => ret,
+            // A hit needs two fields of `self`; a copy made here keeps the others from being written for it.
+            None => self.clone().look_or_run(key, Box::new(body)),
         }
     }
 
@@ -304,32 +315,26 @@ impl<O: Outcome<R>, R> Function<O, R> {
         self.site.state()
     }
 
-    /// The return value that a hit gives, where nothing has to be decided.
+    /// The answer of a hit about which nothing has to be decided, and that needs no waiting.
     #[inline]
-    pub(crate) fn hit(&self, state: &State, key: &Result<Key, Error>) -> Option<R> {
-        let (mut stored, copy) = (None, self.copy);
-        state.hit(key, &mut |value| {
-            stored = copy(value);
-            stored.is_some()
-        });
-        stored.map(O::revive)
-    }
-
-    /// The answer of a hit that needs no waiting, for async functions.
-    #[inline]
-    pub fn hit_now(&self, key: &Result<Key, Error>) -> Option<R> {
-        self.hit_here(key).ok()
+    pub fn hit(&self, key: &Result<Key, Error>) -> Option<R> {
+        Self::hit_here(self.site, self.copy, key)
     }
 
     /// [`hit`](Self::hit), compiled once for all functions of a return type.
     #[inline(never)]
-    fn hit_here(&self, key: &Result<Key, Error>) -> Result<R, StateRef> {
-        let state = self.state();
-        self.hit(&state, key).ok_or(state)
+    fn hit_here(site: &'static Site, copy: Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
+        let mut ret = None;
+        site.state().hit(key, |value| {
+            ret = copy(value).map(O::revive);
+            ret.is_some()
+        });
+        ret
     }
 
     #[inline(never)]
-    fn look_or_run(&self, state: StateRef, key: Result<Key, Error>, body: Body<'_, R>) -> R {
+    fn look_or_run(self, key: Result<Key, Error>, body: Body<'_, R>) -> R {
+        let state = self.state();
         let landed = state.landed();
         let looked = self.look(&state, &key);
         self.answer_or_run(&state, key, looked, landed, body)

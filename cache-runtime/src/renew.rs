@@ -96,10 +96,10 @@ impl<O: Outcome<R>, R> Function<O, R> {
         behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
         body: impl FnOnce(A) -> R,
     ) -> R {
-        let state = self.state();
-        if let Some(ret) = self.hit(&state, &key) {
+        if let Some(ret) = self.hit(&key) {
             return ret;
         }
+        let state = self.state();
         let landed = state.landed();
         let looked = self.look(&state, &key);
         let run = block_on(elected(&state, &key, &looked, landed, Io::Blocking));
@@ -121,10 +121,10 @@ impl<O: Outcome<R>, R> Function<O, R> {
         behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
         body: impl FnOnce(A) -> F,
     ) -> R {
-        let state = self.state();
-        if let Some(ret) = self.hit(&state, &key) {
+        if let Some(ret) = self.hit(&key) {
             return ret;
         }
+        let state = self.state();
         let landed = state.landed();
         let looked = self.look_async(&state, &key).await;
         let run = elected(&state, &key, &looked, landed, Io::Async).await;

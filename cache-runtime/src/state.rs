@@ -166,19 +166,15 @@ impl State {
     // Looking
 
     /// Has the value under `key` served by `serve`, if it is in this process and there is nothing to decide about it: it is
-    /// fresh, and not to be renewed early. That is a hit, and all that most hits need. Returns what `serve` said.
-    ///
-    /// Compiled once, and not with each function: so `serve` is not generic.
-    pub(crate) fn hit(&self, key: &Result<Key, Error>, serve: &mut dyn FnMut(&Value) -> bool) -> bool {
-        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else {
-            return false;
-        };
-        let Some(lane) = lane::current() else { return false };
-        let hit = store.read(key.words(), |slot| {
+    /// fresh, and not to be renewed early. If `serve` returns `true`, that is a hit, and all that most hits need.
+    #[inline]
+    pub(crate) fn hit(&self, key: &Result<Key, Error>, serve: impl FnOnce(&Value) -> bool) {
+        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return };
+        let Some(lane) = lane::current() else { return };
+        store.read(key.words(), |slot| {
             let is_hit = self.clock.is_before(slot.deadline) && serve(&*slot.value);
             is_hit.then(|| self.counters.hits.one(slot.cost, lane))
         });
-        hit.is_some()
     }
 
     /// Looks where no waiting is needed; gives back the key where it is.
