@@ -83,45 +83,44 @@ impl Home {
 /// The function as its callers know it.
 fn function(plan: &Plan) -> TokenStream {
     let Plan { func, .. } = plan;
-    let (key, home) = (key::expr(plan), Home::of(plan));
+    let (key, home) = (key::of_arguments(plan), Home::of(plan));
     let cached = home.as_ref().map_or_else(|| in_place(plan), |home| cached(plan, home));
     let (attrs, vis) = (attrs::of_function(func, home.is_some()), &func.vis);
     let sig = signature(func, home.is_some());
     let body = home.as_ref().map_or_else(|| body_in_place(func), |home| call_uncached(plan, home));
-    let rt = rt(plan);
     // A future that may not hold the arguments is made here; what it does still waits for a miss.
     let (made, body) = match func.is_detached {
         true => (Some(quote!(let __body = #body;)), quote!(__body)),
         false => (None, body),
     };
     let renews = plan.freshness.renews();
-    let behind = home.as_ref().filter(|_| renews).and_then(|home| renew::call_behind(plan, home, &cached));
+    let behind = home.as_ref().filter(|_| renews).and_then(|home| renew::call_behind(plan, home));
     let call = match (behind, renews, func.is_async()) {
         (Some(behind), ..) => behind,
-        (None, false, false) => quote!(#cached.call(__key, #body)),
-        (None, false, true) => quote!(#cached.call_async(__key, #body)),
-        (None, true, false) => quote!(#cached.call_or_renew(__key, #body)),
-        (None, true, true) => quote!(#cached.call_or_renew_async(__key, #body)),
+        (None, false, false) => quote!(call(__key, #body)),
+        (None, false, true) => quote!(call_async(__key, #body)),
+        (None, true, false) => quote!(call_or_renew(__key, #body)),
+        (None, true, true) => quote!(call_or_renew_async(__key, #body)),
     };
-    // A hit in memory is taken before the key and the body become a part of any future: that costs more than the hit.
-    // Without a home the site stands in the call, and must not stand here again.
-    let hit = (func.is_async() && home.is_some() && !renews && matches!(plan.target, Target::Memory { .. }))
-        .then(|| {
-            quote!(if let #rt::Some(__hit) = #cached.hit(&__key) {
-                return __hit;
-            })
-        });
-    let call = if func.is_async() { quote!(#hit #call.await) } else { call };
+    let rt = rt(plan);
+    // Taken before anything is made for a miss: that costs more than the hit.
+    let hit = matches!(plan.target, Target::Memory { .. }).then(|| {
+        quote!(if let #rt::Some(__hit) = __cached.hit(&__key) {
+            return __hit;
+        })
+    });
+    let made = quote!(#key #made);
+    let call = quote!(let __cached = #cached; #hit __cached.#call);
     let run = match func.flow {
-        Flow::Blocking | Flow::Async => call,
-        Flow::Future => quote!(async move { #call }),
-        Flow::BoxedFuture => quote!(#rt::Box::pin(async move { #call })),
+        Flow::Blocking => quote!(#made #call),
+        // In a block of its own, so that the future holds what is called, and not the key.
+        Flow::Async => quote!(let __call = { #made #call }; __call.await),
+        Flow::Future => quote!(#made async move { let __call = { #call }; __call.await }),
+        Flow::BoxedFuture => quote!(#made #rt::Box::pin(async move { let __call = { #call }; __call.await })),
     };
     quote! {
         #(#attrs)*
         #vis #sig {
-            let __key = #key;
-            #made
             #run
         }
     }
@@ -248,7 +247,7 @@ fn cached_path(plan: &Plan, home: &Home) -> TokenStream {
 /// The companions, save `uncached`.
 fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
     let Plan { func, krate, .. } = plan;
-    let (rt, key, stored) = (rt(plan), key::expr(plan), outcome::stored(plan));
+    let (rt, key, stored) = (rt(plan), key::of_arguments(plan), outcome::stored(plan));
     let (cached, all_of_it) = (cached(plan, home), all(plan, home));
     let (generics, bounds, body) =
         (&func.sig.generics, &func.sig.generics.where_clause, call_uncached(plan, home));
@@ -276,7 +275,8 @@ fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
             format!("What the cache holds for a call of {link}; never runs the body.{FAILS}"),
             quote!(#asyncness),
             quote!(#generics(#reads) -> #rt::Result<#rt::Option<#stored>, #krate::Error> #bounds {
-                #cached.#peek(#key)#wait
+                #key
+                #cached.#peek(__key)#wait
             }),
         ),
         (
@@ -284,7 +284,8 @@ fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
             format!("Stores the result of a call of {link} without running the body.{FAILS}"),
             quote!(#asyncness),
             quote!(#generics(#reads #value: #stored) -> #rt::Result<(), #krate::Error> #bounds {
-                #cached.#insert(#key, #value)#wait
+                #key
+                #cached.#insert(__key, #value)#wait
             }),
         ),
         (
@@ -292,7 +293,8 @@ fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
             format!("Removes the entry of a call, so that the next {link} runs the body.{FAILS}"),
             quote!(#asyncness),
             quote!(#generics(#reads) -> #rt::Result<(), #krate::Error> #bounds {
-                #cached.#invalidate(#key)#wait
+                #key
+                #cached.#invalidate(__key)#wait
             }),
         ),
         (
@@ -300,7 +302,7 @@ fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
             format!("Runs the body of {link} now and stores its result."),
             quote!(#asyncness #unsafety),
             quote!(#generics(#all) -> #output #bounds {
-                let __key = #key;
+                #key
                 #cached.#refresh(__key, #body)#wait
             }),
         ),
@@ -327,7 +329,8 @@ fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
             format!("The text key of a call of {link} on Redis and Memcached."),
             quote!(),
             quote!(#generics(#reads) -> #rt::String #bounds {
-                #cached.key(#key)
+                #key
+                #cached.key(__key)
             }),
         ),
     ];

@@ -146,33 +146,39 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Bytes behind their length.
+    /// Bytes behind a tag and their length.
     #[inline]
-    fn counted(&mut self, bytes: &[u8]) {
-        let mut rest = bytes.len();
-        loop {
-            let [low, ..] = rest.to_le_bytes();
-            rest >>= 7;
-            if rest == 0 {
-                self.out.push(low);
-                break;
+    fn counted(&mut self, tag: u8, bytes: &[u8]) {
+        match u8::try_from(bytes.len()) {
+            // In one write.
+            Ok(len @ ..0x80) => self.out.append(u64::from(len) << 8 | u64::from(tag), 2),
+            _ => {
+                self.out.push(tag);
+                length(self.out, bytes.len());
             }
-            self.out.push(low | 0x80);
         }
         self.out.extend_from_slice(bytes);
     }
 
-    #[inline]
-    fn named(&mut self, tag: u8, name: &str) {
-        self.out.push(tag);
-        self.counted(name.as_bytes());
-    }
-
     /// The enum's name too: an untagged enum may hold two enums whose first variants share index and name.
     fn variant(&mut self, tag: u8, name: &str, index: u32, variant: &str) {
-        self.named(tag, name);
+        self.counted(tag, name.as_bytes());
         self.out.extend_from_slice(&index.to_le_bytes());
-        self.counted(variant.as_bytes());
+        length(self.out, variant.len());
+        self.out.extend_from_slice(variant.as_bytes());
+    }
+}
+
+/// Not a method: an encoder that is lent to nobody lives in registers, and its buffer is where the key is wanted.
+#[inline(never)]
+fn length(out: &mut Buffer, mut rest: usize) {
+    loop {
+        let [low, ..] = rest.to_le_bytes();
+        rest >>= 7;
+        if rest == 0 {
+            return out.push(low);
+        }
+        out.push(low | 0x80);
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::context::Context;
 use crate::error::Error;
 use crate::io::{Io, block_on};
-use crate::key::Key;
+use crate::key::{Args, Key};
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
 use crate::step::{Found, Looked, Run, Ticket, Turn};
@@ -183,22 +183,37 @@ impl<O: Outcome<R>, R> Function<O, R> {
         Self { site, policy, format: M::format, pack: M::pack, copy: M::copy, unpack: M::unpack }
     }
 
-    /// Answers from the cache, or runs `body` and stores its result.
+    /// The answer of a hit about which nothing has to be decided, and that needs no waiting. Compiled once for all
+    /// functions of a return type.
     #[inline]
-    pub fn call(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
-        match Self::hit_here(self.site, self.copy, &key) {
-            Some(ret) => ret,
-            // A hit needs two fields of `self`; a copy made here keeps the others from being written for it.
-            None => self.clone().look_or_run(key, Box::new(body)),
-        }
+    pub fn hit(&self, key: &Args) -> Option<R> {
+        Self::hit_at(self.site, self.copy, &key.0)
     }
 
-    /// [`call`](Self::call) for async functions.
+    #[inline(never)]
+    fn hit_at(site: &'static Site, copy: Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
+        let mut ret = None;
+        site.state().hit(key, |value| {
+            ret = copy(value).map(O::revive);
+            ret.is_some()
+        });
+        ret
+    }
+
+    /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.
     #[inline]
-    pub async fn call_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
-        let state = self.state();
-        // In a box, so that the future of a hit is small: it is moved before it is polled.
-        Box::pin(self.look_or_run_async(&state, key, pin!(body))).await
+    pub fn call(&self, key: Args, body: impl FnOnce() -> R) -> R {
+        // A hit needs two fields of `self`; a copy made here keeps the others from being written for it.
+        self.clone().look_or_run(key.0, Box::new(body))
+    }
+
+    /// [`call`](Self::call) for async functions. In a box, so that the caller's future is small.
+    #[inline]
+    pub fn call_async(self, key: Args, body: impl Future<Output = R>) -> Pin<Box<impl Future<Output = R>>> {
+        Box::pin(async move {
+            let state = self.state();
+            self.look_or_run_async(&state, key.0, pin!(body)).await
+        })
     }
 
     async fn look_or_run_async(
@@ -214,8 +229,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
 
     /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
     #[inline]
-    pub fn refresh(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
-        self.run_now(key, Box::new(body))
+    pub fn refresh(&self, key: Args, body: impl FnOnce() -> R) -> R {
+        self.run_now(key.0, Box::new(body))
     }
 
     #[inline(never)]
@@ -227,8 +242,9 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// [`refresh`](Self::refresh) for async functions.
-    pub async fn refresh_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
+    pub async fn refresh_async(&self, key: Args, body: impl Future<Output = R>) -> R {
         let state = self.state();
+        let Args(key) = key;
         let ticket = state.ticket_soon(&key, self.format).await;
         let turn = state.turn_soon(key, ticket, None, self.format).await;
         self.take_async(&state, turn, pin!(body)).await
@@ -238,53 +254,53 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ///
     /// # Errors
     /// The key or the backend failed.
-    pub fn peek(&self, key: Result<Key, Error>) -> Result<Option<O::Stored>, Error> {
-        block_on(self.peek_with(key, Io::Blocking))
+    pub fn peek(&self, key: Args) -> Result<Option<O::Stored>, Error> {
+        block_on(self.peek_with(key.0, Io::Blocking))
     }
 
     /// [`peek`](Self::peek) for async functions.
     ///
     /// # Errors
     /// The key or the backend failed.
-    pub async fn peek_async(&self, key: Result<Key, Error>) -> Result<Option<O::Stored>, Error> {
-        self.peek_with(key, Io::Async).await
+    pub async fn peek_async(&self, key: Args) -> Result<Option<O::Stored>, Error> {
+        self.peek_with(key.0, Io::Async).await
     }
 
     /// Stores `value` under `key`.
     ///
     /// # Errors
     /// The key, the value or the backend failed.
-    pub fn insert(&self, key: Result<Key, Error>, value: O::Stored) -> Result<(), Error> {
-        block_on(self.insert_with(key, value, Io::Blocking))
+    pub fn insert(&self, key: Args, value: O::Stored) -> Result<(), Error> {
+        block_on(self.insert_with(key.0, value, Io::Blocking))
     }
 
     /// [`insert`](Self::insert) for async functions.
     ///
     /// # Errors
     /// The key, the value or the backend failed.
-    pub async fn insert_async(&self, key: Result<Key, Error>, value: O::Stored) -> Result<(), Error> {
-        self.insert_with(key, value, Io::Async).await
+    pub async fn insert_async(&self, key: Args, value: O::Stored) -> Result<(), Error> {
+        self.insert_with(key.0, value, Io::Async).await
     }
 
     /// Removes the entry under `key`.
     ///
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
-    pub fn invalidate(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        self.state().delete_now(&key?, self.format)
+    pub fn invalidate(&self, key: Args) -> Result<(), Error> {
+        self.state().delete_now(&key.0?, self.format)
     }
 
     /// [`invalidate`](Self::invalidate) for async functions.
     ///
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
-    pub async fn invalidate_async(&self, key: Result<Key, Error>) -> Result<(), Error> {
-        self.state().delete_soon(&key?, self.format).await
+    pub async fn invalidate_async(&self, key: Args) -> Result<(), Error> {
+        self.state().delete_soon(&key.0?, self.format).await
     }
 
     /// The text key on a server.
-    pub fn key(&self, key: Result<Key, Error>) -> String {
-        self.state().text_key(key.as_ref().ok(), self.format)
+    pub fn key(&self, key: Args) -> String {
+        self.state().text_key(key.0.as_ref().ok(), self.format)
     }
 
     /// As [`Site::clear`].
@@ -313,23 +329,6 @@ impl<O: Outcome<R>, R> Function<O, R> {
     #[inline]
     pub(crate) fn state(&self) -> StateRef {
         self.site.state()
-    }
-
-    /// The answer of a hit about which nothing has to be decided, and that needs no waiting.
-    #[inline]
-    pub fn hit(&self, key: &Result<Key, Error>) -> Option<R> {
-        Self::hit_here(self.site, self.copy, key)
-    }
-
-    /// [`hit`](Self::hit), compiled once for all functions of a return type.
-    #[inline(never)]
-    fn hit_here(site: &'static Site, copy: Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
-        let mut ret = None;
-        site.state().hit(key, |value| {
-            ret = copy(value).map(O::revive);
-            ret.is_some()
-        });
-        ret
     }
 
     #[inline(never)]

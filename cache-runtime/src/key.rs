@@ -21,7 +21,7 @@ const MAX_TEXT: usize = 250;
 
 /// What identifies a call of one function.
 #[derive(Clone)]
-pub struct Key {
+pub(crate) struct Key {
     bytes: Buffer,
     is_text: bool,
 }
@@ -81,8 +81,8 @@ pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n,
 
 /// Collects arguments, in their order. The first that doesn't serialise decides: there is no key then.
 ///
-/// What it holds is what it becomes, so that a key is not copied: see `Buffer` for what a copy costs.
-pub struct Args(Result<Key, Error>);
+/// It is what calls take, and holds what becomes of it, so that a key is not copied: see `Buffer` for what a copy costs.
+pub struct Args(pub(crate) Result<Key, Error>);
 
 impl Args {
     /// None so far.
@@ -122,15 +122,6 @@ impl Args {
             bytes.extend_from_slice(name.as_bytes());
         }
     }
-
-    /// The key of all that was added.
-    ///
-    /// # Errors
-    /// An argument doesn't serialise.
-    #[inline]
-    pub fn key(self) -> Result<Key, Error> {
-        self.0
-    }
 }
 
 /// Whether `T`, a function or a closure within one, has siblings that differ in type arguments only.
@@ -157,16 +148,16 @@ fn type_number<T: ?Sized>() -> u64 {
 
 /// Collects the text of a template. Between two fields stands a character that no escaped field has (the macro sees to
 /// it), so a text splits into its fields in one way only.
-#[derive(Default)]
-pub struct Template {
+pub struct Template<'k> {
+    /// Where the key is to be.
+    key: &'k mut Args,
     text: String,
-    error: Option<Error>,
 }
 
-impl Template {
+impl<'k> Template<'k> {
     /// Nothing so far.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(key: &'k mut Args) -> Self {
+        Self { key, text: String::new() }
     }
 
     /// As [`Args::instance`].
@@ -200,7 +191,8 @@ impl Template {
         let mut bytes = Buffer::new();
         match canonical::encode(value, &mut bytes) {
             Ok(()) => self.encoded(type_name::<T>(), &bytes),
-            Err(error) => _ = self.error.get_or_insert(error),
+            Err(error) if self.key.0.is_ok() => self.key.0 = Err(error),
+            Err(_) => {}
         }
     }
 
@@ -220,14 +212,10 @@ impl Template {
         }
     }
 
-    /// The key of all that was added.
-    ///
-    /// # Errors
-    /// A field doesn't serialise.
-    pub fn key(self) -> Result<Key, Error> {
-        match self.error {
-            None => Ok(Key { bytes: Buffer::from_slice(self.text.as_bytes()), is_text: true }),
-            Some(error) => Err(error),
+    /// Makes the key of all that was added.
+    pub fn end(self) {
+        if let Ok(key) = &mut self.key.0 {
+            *key = Key { bytes: Buffer::from_slice(self.text.as_bytes()), is_text: true };
         }
     }
 
@@ -276,11 +264,13 @@ mod tests {
     use super::*;
 
     fn template<A: Serialize, B: Serialize>(a: &A, b: &B) -> String {
-        let mut template = Template::new();
+        let mut key = Args::new();
+        let mut template = Template::new(&mut key);
         template.field(a);
         template.literal(":");
         template.field(b);
-        template.key().unwrap().text("")
+        template.end();
+        key.0.unwrap().text("")
     }
 
     #[test]
@@ -318,8 +308,10 @@ mod tests {
     fn long_text_and_text_like_a_digest_become_digests() {
         let long = template(&"x".repeat(300), &"y");
         assert_eq!((long.len(), &long[..1]), (65, "#"));
-        let mut forged = Template::new();
+        let mut key = Args::new();
+        let mut forged = Template::new(&mut key);
         forged.literal(&long);
-        assert_ne!(forged.key().unwrap().text(""), long);
+        forged.end();
+        assert_ne!(key.0.unwrap().text(""), long);
     }
 }

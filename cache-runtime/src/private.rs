@@ -12,7 +12,7 @@ pub use crate::codec::Postcard;
 pub use crate::error::Error;
 pub use crate::function::{Function, Policy, Site, Ttl};
 pub use crate::held::{Held, Task, Unowned, Unsent, never};
-pub use crate::key::{Args, Key, Template};
+pub use crate::key::{Args, Template};
 pub use crate::outcome::{
     As, AsOf, IsOption, IsPlain, IsResult, Kind, Kinds, Off, On, Plain, Probe, Returns, Stored, Wraps,
     assert_err, assert_none, assert_written_out,

@@ -15,7 +15,7 @@ use crate::backend::BoxFuture;
 use crate::error::Error;
 use crate::function::Function;
 use crate::io::{Io, block_on};
-use crate::key::Key;
+use crate::key::{Args, Key};
 use crate::outcome::Outcome;
 use crate::policy::Verdict;
 use crate::spawn;
@@ -37,14 +37,14 @@ enum Failure<R> {
 
 impl<O: Outcome<R>, R> Function<O, R> {
     /// [`call`](Self::call) that renews what is about to end or has ended: the elected caller runs the body.
-    pub fn call_or_renew(&self, key: Result<Key, Error>, body: impl FnOnce() -> R) -> R {
+    pub fn call_or_renew(&self, key: Args, body: impl FnOnce() -> R) -> R {
         self.renewing(key, (), |_, run, ()| Some(run), |()| body())
     }
 
     /// The same, renewing in the background where `keep` can keep the arguments.
     pub fn call_or_renew_behind<A>(
         &self,
-        key: Result<Key, Error>,
+        key: Args,
         args: A,
         keep: impl FnOnce(&A) -> Option<Kept<R>>,
         body: impl FnOnce(A) -> R,
@@ -63,14 +63,14 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// [`call_or_renew`](Self::call_or_renew) for async functions.
-    pub async fn call_or_renew_async(&self, key: Result<Key, Error>, body: impl Future<Output = R>) -> R {
+    pub async fn call_or_renew_async(self, key: Args, body: impl Future<Output = R>) -> R {
         self.renewing_async(key, body, |_, run, _| Some(run), |body| body).await
     }
 
     /// [`call_or_renew_behind`](Self::call_or_renew_behind) for async functions.
     pub async fn call_or_renew_behind_async<A, F: Future<Output = R>>(
-        &self,
-        key: Result<Key, Error>,
+        self,
+        key: Args,
         args: A,
         keep: impl FnOnce(&A) -> Option<KeptFuture<R>>,
         body: impl FnOnce(A) -> F,
@@ -91,15 +91,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Serves or renews. `behind` takes the run to the background, or gives it back.
     fn renewing<A>(
         &self,
-        key: Result<Key, Error>,
+        key: Args,
         args: A,
         behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
         body: impl FnOnce(A) -> R,
     ) -> R {
-        if let Some(ret) = self.hit(&key) {
-            return ret;
-        }
-        let state = self.state();
+        let (Args(key), state) = (key, self.state());
         let landed = state.landed();
         let looked = self.look(&state, &key);
         let run = block_on(elected(&state, &key, &looked, landed, Io::Blocking));
@@ -116,15 +113,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// [`renewing`](Self::renewing) for async functions.
     async fn renewing_async<A, F: Future<Output = R>>(
         &self,
-        key: Result<Key, Error>,
+        key: Args,
         args: A,
         behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
         body: impl FnOnce(A) -> F,
     ) -> R {
-        if let Some(ret) = self.hit(&key) {
-            return ret;
-        }
-        let state = self.state();
+        let (Args(key), state) = (key, self.state());
         let landed = state.landed();
         let looked = self.look_async(&state, &key).await;
         let run = elected(&state, &key, &looked, landed, Io::Async).await;

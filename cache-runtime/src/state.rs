@@ -172,7 +172,7 @@ impl State {
         let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return };
         let Some(lane) = lane::current() else { return };
         store.read(key.words(), |slot| {
-            let is_hit = self.clock.is_before(slot.deadline) && serve(&*slot.value);
+            let is_hit = self.clock.is_before(slot.deadline) && serve(&slot.value);
             is_hit.then(|| self.counters.hits.one(slot.cost, lane))
         });
     }

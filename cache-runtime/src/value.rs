@@ -13,14 +13,81 @@ use crate::codec::{self, Codec};
 use crate::error::{Error, ErrorKind};
 use crate::shape::Shape;
 
-/// A value of a function's own type.
-pub(crate) type Value = dyn Any + Send + Sync;
+/// A value of a function's own type, cheap to clone.
+///
+/// A number lies in the entry itself, and is found without another look into memory. What type it has is not kept: a
+/// store belongs to one function, and keys tell the instantiations of a generic one apart.
+#[derive(Clone)]
+pub enum Value {
+    /// The bits of a number.
+    Number(u64),
+    /// Anything else.
+    Shared(Arc<dyn Any + Send + Sync>),
+}
+
+impl Value {
+    #[inline]
+    pub(crate) fn new<S: Clone + Send + Sync + 'static>(value: &S) -> Self {
+        number::bits(value).map_or_else(|| Self::Shared(Arc::new(value.clone())), Self::Number)
+    }
+
+    /// A copy of it, if it is an `S`.
+    #[inline]
+    pub(crate) fn copy<S: Clone + 'static>(&self) -> Option<S> {
+        match self {
+            Self::Number(bits) => number::of_bits(*bits),
+            Self::Shared(value) => value.downcast_ref().cloned(),
+        }
+    }
+}
+
+/// Numbers as bits, and back: for the types that are numbers, which the compiler finds out.
+mod number {
+    use std::any::Any;
+
+    macro_rules! numbers {
+        ($($ty:ty: $to_bits:expr, $of_bits:expr;)*) => {
+            #[inline]
+            pub(super) fn bits<S: 'static>(value: &S) -> Option<u64> {
+                let value: &dyn Any = value;
+                $(if let Some(number) = value.downcast_ref::<$ty>() {
+                    return Some($to_bits(*number));
+                })*
+                None
+            }
+
+            #[inline]
+            pub(super) fn of_bits<S: Clone + 'static>(bits: u64) -> Option<S> {
+                $(let number: $ty = $of_bits(bits);
+                if let Some(value) = (&number as &dyn Any).downcast_ref::<S>() {
+                    return Some(value.clone());
+                })*
+                None
+            }
+        };
+    }
+
+    numbers! {
+        u64: |n| n, |bits| bits;
+        i64: i64::cast_unsigned, u64::cast_signed;
+        u32: u64::from, |bits| low(bits);
+        i32: |n: i32| u64::from(n.cast_unsigned()), |bits| low(bits).cast_signed();
+        f64: f64::to_bits, f64::from_bits;
+        bool: u64::from, |bits| bits != 0;
+    }
+
+    /// What is in the lower half.
+    fn low(bits: u64) -> u32 {
+        let [a, b, c, d, ..] = bits.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+}
 
 /// A value as a store keeps it; cheap to clone.
 #[derive(Clone)]
 pub enum Packed {
     /// A value of the function's own type, and its size in bytes if it is for a store that wants it.
-    Typed(Arc<Value>, u64),
+    Typed(Value, u64),
     /// A codec's bytes.
     Encoded(Bytes),
 }
@@ -72,18 +139,18 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
     #[inline]
     fn pack(value: &S, weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error> {
         let size = weigh.map_or(0, |weigh| weigh(value));
-        Ok(Packed::Typed(Arc::new(value.clone()), size))
+        Ok(Packed::Typed(Value::new(value), size))
     }
 
     #[inline]
     fn copy(value: &Value) -> Option<S> {
-        value.downcast_ref::<S>().cloned()
+        value.copy()
     }
 
     #[inline]
     fn unpack(packed: Packed) -> Result<S, Error> {
         match &packed {
-            Packed::Typed(value, _) => <Self as Mode<S>>::copy(&**value),
+            Packed::Typed(value, _) => value.copy(),
             Packed::Encoded(_) => None,
         }
         .ok_or_else(mismatch)

@@ -1,6 +1,6 @@
-//! The key of a call, an expression of type `Result<Key, Error>`.
+//! The key of a call: statements that make the variable `__key`.
 //!
-//! Where there are companions, a hidden function beside them makes it, of borrowed arguments. The expressions of
+//! Where there are companions, a hidden function beside them fills it, from borrowed arguments. The expressions of
 //! `key = (…)` may need the arguments themselves, as `id % 2 == 0` does: these stand wherever the key is needed.
 
 use proc_macro2::TokenStream;
@@ -13,19 +13,28 @@ use crate::func::{Param, plain};
 use crate::key::Segment;
 use crate::validate::{Companions, KeySource, Plan, Target};
 
-/// The key of the arguments at hand.
-pub(super) fn expr(plan: &Plan) -> TokenStream {
-    let Some(home) = Home::of(plan).filter(|_| is_shared(plan)) else { return made(plan, false) };
-    let (scope, key, types) = (&home.scope, home.hidden("key"), turbofish(&plan.func));
-    let this = this(plan).map(|this| quote!(&#this,));
-    let idents = read(plan).map(|param| &param.ident);
-    quote!(#scope::#key #types(#this #(&#idents),*))
+/// The key of the arguments at hand. Filled where it stands, because a copy costs as much as half a hit.
+pub(super) fn of_arguments(plan: &Plan) -> TokenStream {
+    let rt = rt(plan);
+    let filled = match Home::of(plan).filter(|_| is_shared(plan)) {
+        None => {
+            let parts = parts(plan, false);
+            quote!({ let __key = &mut __key; #parts })
+        }
+        Some(home) => {
+            let (scope, key, types) = (&home.scope, home.hidden("key"), turbofish(&plan.func));
+            let this = this(plan).map(|this| quote!(&#this,));
+            let idents = read(plan).map(|param| &param.ident);
+            quote!(#scope::#key #types(#this &mut __key, #(&#idents),*);)
+        }
+    };
+    quote!(let mut __key = #rt::Args::new(); #filled)
 }
 
 /// The hidden function.
 pub(super) fn function(plan: &Plan, home: &Home) -> Option<TokenStream> {
-    let (rt, krate, generics) = (rt(plan), &plan.krate, &plan.func.sig.generics);
-    let (key, made, bounds) = (home.hidden("key"), made(plan, true), &generics.where_clause);
+    let (rt, generics) = (rt(plan), &plan.func.sig.generics);
+    let (key, parts, bounds) = (home.hidden("key"), parts(plan, true), &generics.where_clause);
     let this = this(plan).map(|this| quote!(&#this,));
     let params = read(plan).map(|Param { ident, ty, .. }| match plain(ty) {
         Type::ImplTrait(TypeImplTrait { bounds, .. }) if bounds.len() > 1 => quote!(#ident: &(#ty)),
@@ -33,8 +42,8 @@ pub(super) fn function(plan: &Plan, home: &Home) -> Option<TokenStream> {
     });
     is_shared(plan).then(|| {
         quote! {
-            fn #key #generics(#this #(#params),*) -> #rt::Result<#rt::Key, #krate::Error> #bounds {
-                #made
+            fn #key #generics(#this __key: &mut #rt::Args, #(#params),*) #bounds {
+                #parts
             }
         }
     })
@@ -49,33 +58,34 @@ fn this(plan: &Plan) -> Option<&syn::Token![self]> {
     plan.func.receiver.as_ref().filter(|_| plan.key.reads_self).map(|receiver| &receiver.self_token)
 }
 
-/// Collects the parts of the key; the arguments are at hand, or borrowed.
-fn made(plan: &Plan, is_borrowed: bool) -> TokenStream {
+/// Adds the parts of the key to a `__key` that is borrowed; the arguments are at hand, or borrowed too.
+fn parts(plan: &Plan, is_borrowed: bool) -> TokenStream {
     let (rt, instance) = (rt(plan), instance(plan, is_borrowed));
     let views = read(plan).filter_map(|param| view(param, is_borrowed));
-    let (collector, parts): (_, Vec<TokenStream>) = match &plan.key.source {
-        KeySource::Args => (quote!(Args), read(plan).map(|param| arg(param, is_borrowed)).collect()),
+    let views = quote!(#(#views)*);
+    match &plan.key.source {
+        KeySource::Args => {
+            let args = read(plan).map(|param| arg(param, is_borrowed));
+            quote!(#instance #views #(#args)*)
+        }
         KeySource::Exprs(exprs) => {
-            let arg = |expr: &syn::Expr| quote_spanned!(at(expr.span())=> __key.arg(&#expr););
-            (quote!(Args), exprs.iter().map(arg).collect())
+            let args = exprs.iter().map(|expr| quote_spanned!(at(expr.span())=> __key.arg(&#expr);));
+            quote!(#instance #views #(#args)*)
         }
         KeySource::Template(segments) => {
-            let part = |segment: &Segment| match segment {
+            let parts = segments.iter().map(|segment| match segment {
                 Segment::Text(text) => quote!(__key.literal(#text);),
                 Segment::Field(place) => quote_spanned!(at(place.root.span())=> __key.field(&#place);),
-            };
-            (quote!(Template), segments.iter().map(part).collect())
+            });
+            quote! {
+                let mut __key = #rt::Template::new(__key);
+                #instance
+                #views
+                #(#parts)*
+                __key.end();
+            }
         }
-    };
-    let views = quote!(#(#views)*);
-    let collected = quote! {
-        let mut __key = #rt::#collector::new();
-        #instance
-        #views
-        #(#parts)*
-        __key.key()
-    };
-    if is_borrowed { collected } else { quote!({ #collected }) }
+    }
 }
 
 /// What brings the names of a pattern into sight of the key.

@@ -13,7 +13,7 @@ use crate::func::{Flow, Func, Param, plain};
 use crate::validate::{Companions, Plan};
 
 /// The call, where arguments can be kept.
-pub(super) fn call_behind(plan: &Plan, home: &Home, cached: &TokenStream) -> Option<TokenStream> {
+pub(super) fn call_behind(plan: &Plan, home: &Home) -> Option<TokenStream> {
     let func = &plan.func;
     if !matches!(plan.companions, Companions::Struct(_)) || !can_keep(func) {
         return None;
@@ -55,7 +55,7 @@ pub(super) fn call_behind(plan: &Plan, home: &Home, cached: &TokenStream) -> Opt
         #(#copies)*
         #kept
     });
-    Some(quote!(#cached.#driver(__key, #args, #keep, |#args| #body)))
+    Some(quote!(#driver(__key, #args, #keep, |#args| #body)))
 }
 
 fn can_keep(func: &Func) -> bool {

@@ -3,7 +3,6 @@
 mod store;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use super::{AsyncBackend, Backend, BoxFuture};
 use crate::clock::{Clock, nanos};
 use crate::error::{Error, ErrorKind};
 use crate::url::Url;
+use crate::value::Value;
 
 // Settings
 
@@ -60,7 +60,7 @@ impl Memory {
     fn new_of(&self, value: Bytes, ttl: Option<Duration>) -> New {
         let deadline = ttl.map_or(u64::MAX, |ttl| self.clock.monotonic().saturating_add(nanos(ttl)));
         let size = value.len() as u64;
-        let slot = Slot { value: Arc::new(value), deadline, cost: 0 };
+        let slot = Slot { value: Value::new(&value), deadline, cost: 0 };
         New { slot, generation: self.store.generation(), size }
     }
 }
@@ -81,7 +81,7 @@ impl Backend for Memory {
     fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
         in_time(deadline)?;
         let slot = self.store.get(key, self.clock.monotonic());
-        Ok(slot.and_then(|slot| slot.value.downcast_ref::<Bytes>().cloned()))
+        Ok(slot.and_then(|slot| slot.value.copy()))
     }
 
     fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
@@ -103,7 +103,7 @@ impl Backend for Memory {
         deadline: Instant,
     ) -> Result<bool, Error> {
         in_time(deadline)?;
-        let is_old = |slot: &Slot| slot.value.downcast_ref::<Bytes>().is_some_and(|value| value == old);
+        let is_old = |slot: &Slot| slot.value.copy::<Bytes>().is_some_and(|value| value == old);
         self.store.replace(key, is_old, self.new_of(new, ttl), self.clock.monotonic())
     }
 

@@ -59,13 +59,27 @@ impl Buffer {
         if self.len + bytes.len() > WORDS * WORD || !self.heap.is_empty() {
             return self.append_to_heap(bytes);
         }
+        let (index, shift) = (self.len / WORD, self.len % WORD * 8);
+        self.len += bytes.len();
+        // What is written of a word is kept at hand, not read again: see the module.
+        let mut begun = self.words.get(index).map_or(0, |word| u64::from_le_bytes(*word));
+        let mut room = self.words.iter_mut().skip(index);
+        let mut write = |word: u64| {
+            if let Some(place) = room.next() {
+                *place = (begun | word << shift).to_le_bytes();
+            }
+            begun = word >> 1 >> (63 - shift);
+        };
         let (words, rest) = bytes.as_chunks::<WORD>();
-        for word in words {
-            self.append(u64::from_le_bytes(*word), WORD);
-        }
+        words.iter().for_each(|word| write(u64::from_le_bytes(*word)));
         if !rest.is_empty() {
-            let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-            self.append(word, rest.len());
+            write(match bytes.last_chunk::<WORD>() {
+                Some(last) => u64::from_le_bytes(*last) >> (8 * (WORD - rest.len())),
+                None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            });
+        }
+        if shift > 0 {
+            write(0);
         }
     }
 

@@ -68,14 +68,13 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
 
     #[inline]
     fn serialize_str(self, value: &str) -> Done {
-        self.named(tag::STR, value);
+        self.counted(tag::STR, value.as_bytes());
         Ok(())
     }
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Done {
-        self.out.push(tag::BYTES);
-        self.counted(value);
+        self.counted(tag::BYTES, value);
         Ok(())
     }
 
@@ -96,7 +95,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 
     fn serialize_unit_struct(self, name: &'static str) -> Done {
-        self.named(tag::UNIT_STRUCT, name);
+        self.counted(tag::UNIT_STRUCT, name.as_bytes());
         Ok(())
     }
 
@@ -107,7 +106,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
 
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Done {
-        self.named(tag::NEWTYPE_STRUCT, name);
+        self.counted(tag::NEWTYPE_STRUCT, name.as_bytes());
         self.value(value)
     }
 
@@ -135,8 +134,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         let keeps_order = self.order == Order::Shown && !is_hash_set(self.type_name);
         let elements = match if keeps_order { octets::collect(elements) } else { Err(elements) } {
             Ok(bytes) => {
-                self.out.push(tag::OCTETS);
-                self.counted(&bytes);
+                self.counted(tag::OCTETS, &bytes);
                 return Ok(());
             }
             Err(elements) => elements,
@@ -155,7 +153,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 
     fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
-        self.named(tag::TUPLE_STRUCT, name);
+        self.counted(tag::TUPLE_STRUCT, name.as_bytes());
         self.open()
     }
 
@@ -176,7 +174,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
-        self.named(tag::STRUCT, name);
+        self.counted(tag::STRUCT, name.as_bytes());
         self.open()
     }
 
@@ -214,12 +212,12 @@ impl Compound<'_, '_> {
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Done {
-        self.encoder.named(tag::FIELD, name);
+        self.encoder.counted(tag::FIELD, name.as_bytes());
         self.encoder.value(value)
     }
 
     fn skipped(&mut self, name: &str) -> Done {
-        self.encoder.named(tag::SKIP, name);
+        self.encoder.counted(tag::SKIP, name.as_bytes());
         Ok(())
     }
 

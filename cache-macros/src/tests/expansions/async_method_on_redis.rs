@@ -7,10 +7,14 @@
 
 impl Users {
     async fn user(&self, id: u64) -> Result<User, Error> {
-        let __key = Self::__user_key(&self, &id);
-        Self::__user_cached()
-            .call_async(__key, async move { Self::user_uncached(self, id).await })
-            .await
+        let __call = {
+            let mut __key = ::cache_runtime::private::Args::new();
+            Self::__user_key(&self, &mut __key, &id);
+            let __cached = Self::__user_cached();
+            __cached
+                .call_async(__key, async move { Self::user_uncached(self, id).await })
+        };
+        __call.await
     }
     /// Runs the body; the cache is neither read nor written.
     #[allow(
@@ -100,19 +104,13 @@ impl Users {
     #[doc(hidden)]
     #[inline]
     #[allow(dead_code, clippy::all, clippy::pedantic)]
-    fn __user_key(
-        &self,
-        id: &u64,
-    ) -> ::cache_runtime::private::Result<
-        ::cache_runtime::private::Key,
-        ::cache_runtime::Error,
-    > {
-        let mut __key = ::cache_runtime::private::Template::new();
+    fn __user_key(&self, __key: &mut ::cache_runtime::private::Args, id: &u64) {
+        let mut __key = ::cache_runtime::private::Template::new(__key);
         __key.instance(&Self::__user_cached, false);
         __key.field(&self.tenant);
         __key.literal(":");
         __key.field(&id);
-        __key.key()
+        __key.end();
     }
     /**What the cache holds for a call of [`user`](Self::user); never runs the body.
 
@@ -127,7 +125,9 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         ::cache_runtime::private::Option<User>,
         ::cache_runtime::Error,
     > {
-        Self::__user_cached().peek_async(Self::__user_key(&self, &id)).await
+        let mut __key = ::cache_runtime::private::Args::new();
+        Self::__user_key(&self, &mut __key, &id);
+        Self::__user_cached().peek_async(__key).await
     }
     /**Stores the result of a call of [`user`](Self::user) without running the body.
 
@@ -140,7 +140,9 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         id: u64,
         value: User,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        Self::__user_cached().insert_async(Self::__user_key(&self, &id), value).await
+        let mut __key = ::cache_runtime::private::Args::new();
+        Self::__user_key(&self, &mut __key, &id);
+        Self::__user_cached().insert_async(__key, value).await
     }
     /**Removes the entry of a call, so that the next [`user`](Self::user) runs the body.
 
@@ -152,13 +154,16 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         &self,
         id: u64,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        Self::__user_cached().invalidate_async(Self::__user_key(&self, &id)).await
+        let mut __key = ::cache_runtime::private::Args::new();
+        Self::__user_key(&self, &mut __key, &id);
+        Self::__user_cached().invalidate_async(__key).await
     }
     ///Runs the body of [`user`](Self::user) now and stores its result.
     #[inline]
     #[allow(dead_code, clippy::all, clippy::pedantic)]
     async fn user_refresh(&self, id: u64) -> Result<User, Error> {
-        let __key = Self::__user_key(&self, &id);
+        let mut __key = ::cache_runtime::private::Args::new();
+        Self::__user_key(&self, &mut __key, &id);
         Self::__user_cached()
             .refresh_async(__key, async move { Self::user_uncached(self, id).await })
             .await
@@ -185,6 +190,8 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     #[inline]
     #[allow(dead_code, clippy::all, clippy::pedantic)]
     fn user_key(&self, id: u64) -> ::cache_runtime::private::String {
-        Self::__user_cached().key(Self::__user_key(&self, &id))
+        let mut __key = ::cache_runtime::private::Args::new();
+        Self::__user_key(&self, &mut __key, &id);
+        Self::__user_cached().key(__key)
     }
 }

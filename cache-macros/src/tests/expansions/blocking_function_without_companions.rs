@@ -6,14 +6,14 @@
 //     }
 
 pub fn user(id: u64, name: &str) -> Option<User> {
-    let __key = {
-        let mut __key = ::cache_runtime::private::Args::new();
+    let mut __key = ::cache_runtime::private::Args::new();
+    {
+        let __key = &mut __key;
         __key.instance(&|| {}, true);
         __key.arg(&id);
         __key.arg(&name);
-        __key.key()
-    };
-    {
+    }
+    let __cached = {
         struct __Site;
         static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
             ::cache_runtime::private::Spec::new(::core::any::type_name::<__Site>, "user"),
@@ -69,6 +69,9 @@ pub fn user(id: u64, name: &str) -> Option<User> {
                 ..::cache_runtime::private::Policy::NONE
             },
         )
+    };
+    if let ::cache_runtime::private::Some(__hit) = __cached.hit(&__key) {
+        return __hit;
     }
-        .call(__key, move || -> Option<User> { { find(id)?.called(name) } })
+    __cached.call(__key, move || -> Option<User> { { find(id)?.called(name) } })
 }

@@ -10,8 +10,13 @@
 /// Loads a user.
 #[tracing::instrument]
 pub fn user(id: u64) -> io::Result<User> {
-    let __key = user::__key(&id);
-    user::__cached().call(__key, move || user::uncached(id))
+    let mut __key = ::cache_runtime::private::Args::new();
+    user::__key(&mut __key, &id);
+    let __cached = user::__cached();
+    if let ::cache_runtime::private::Some(__hit) = __cached.hit(&__key) {
+        return __hit;
+    }
+    __cached.call(__key, move || user::uncached(id))
 }
 ///Companions of the cached function [`user`](fn@user).
 #[allow(non_camel_case_types)]
@@ -86,15 +91,8 @@ impl user {
     }
     #[doc(hidden)]
     #[inline]
-    fn __key(
-        id: &u64,
-    ) -> ::cache_runtime::private::Result<
-        ::cache_runtime::private::Key,
-        ::cache_runtime::Error,
-    > {
-        let mut __key = ::cache_runtime::private::Args::new();
+    fn __key(__key: &mut ::cache_runtime::private::Args, id: &u64) {
         __key.arg(&*id);
-        __key.key()
     }
     /**What the cache holds for a call of [`user`](fn@user); never runs the body.
 
@@ -107,7 +105,9 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         ::cache_runtime::private::Option<io::Result<User>>,
         ::cache_runtime::Error,
     > {
-        user::__cached().peek(user::__key(&id))
+        let mut __key = ::cache_runtime::private::Args::new();
+        user::__key(&mut __key, &id);
+        user::__cached().peek(__key)
     }
     /**Stores the result of a call of [`user`](fn@user) without running the body.
 
@@ -118,7 +118,9 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
         id: u64,
         value: io::Result<User>,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        user::__cached().insert(user::__key(&id), value)
+        let mut __key = ::cache_runtime::private::Args::new();
+        user::__key(&mut __key, &id);
+        user::__cached().insert(__key, value)
     }
     /**Removes the entry of a call, so that the next [`user`](fn@user) runs the body.
 
@@ -128,12 +130,15 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     pub fn invalidate(
         id: u64,
     ) -> ::cache_runtime::private::Result<(), ::cache_runtime::Error> {
-        user::__cached().invalidate(user::__key(&id))
+        let mut __key = ::cache_runtime::private::Args::new();
+        user::__key(&mut __key, &id);
+        user::__cached().invalidate(__key)
     }
     ///Runs the body of [`user`](fn@user) now and stores its result.
     #[inline]
     pub fn refresh(id: u64) -> io::Result<User> {
-        let __key = user::__key(&id);
+        let mut __key = ::cache_runtime::private::Args::new();
+        user::__key(&mut __key, &id);
         user::__cached().refresh(__key, move || user::uncached(id))
     }
     /**Ends the life of every entry of [`user`](fn@user): at once in this process, within a second in others.
@@ -152,6 +157,8 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     ///The text key of a call of [`user`](fn@user) on Redis and Memcached.
     #[inline]
     pub fn key(id: u64) -> ::cache_runtime::private::String {
-        user::__cached().key(user::__key(&id))
+        let mut __key = ::cache_runtime::private::Args::new();
+        user::__key(&mut __key, &id);
+        user::__cached().key(__key)
     }
 }

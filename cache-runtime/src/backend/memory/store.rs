@@ -73,7 +73,7 @@ pub(crate) struct Store {
 /// What is stored under a key.
 #[derive(Clone)]
 pub(crate) struct Slot {
-    pub(crate) value: Arc<Value>,
+    pub(crate) value: Value,
     /// When it expires, in the clock's monotonic nanoseconds; `u64::MAX` is never.
     pub(crate) deadline: u64,
     /// The nanoseconds that the run behind it took.
@@ -89,18 +89,22 @@ pub(crate) struct New {
     pub(crate) size: u64,
 }
 
-/// In one allocation, save for the value.
+/// In one allocation, save for a long key and a value that is not a number.
 struct Entry {
     key: SmallVec<[u8; 32]>,
     slot: Slot,
-    stamp: u64,
+    stamp: Stamp,
     told: AtomicU8,
 }
+
+/// Tells an entry from those before it under its key. Half a word, so that an entry is not a word longer; begins anew
+/// after four billion stores, and two entries of one key are not that far apart while anybody knows of both.
+type Stamp = u32;
 
 /// What moka holds of an entry.
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    stamp: u64,
+    stamp: Stamp,
     weight: u32,
 }
 
@@ -108,7 +112,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Changes {
     /// The last entry's stamp.
-    stamp: u64,
+    stamp: Stamp,
     /// Stores since the last sweep.
     unswept: u64,
     /// Stores, and their weight, since moka has last done all that it had to do.
@@ -238,7 +242,7 @@ impl Store {
         if new.generation != self.generation() {
             return true;
         }
-        changes.stamp += 1;
+        changes.stamp = changes.stamp.wrapping_add(1);
         let stamp = changes.stamp;
         self.index.insert(
             hash,
