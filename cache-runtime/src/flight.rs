@@ -13,7 +13,8 @@
 //!   start anew.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 #[cfg(not(shuttle))]
@@ -24,6 +25,7 @@ use std::time::Instant;
 use event_listener::{Event, EventListener};
 #[cfg(shuttle)]
 use shuttle::sync::Mutex;
+use smallvec::SmallVec;
 
 use crate::background;
 #[cfg(not(shuttle))]
@@ -39,7 +41,9 @@ use self::model::lock;
 #[derive(Clone, Default)]
 pub(crate) struct Flights(Arc<Table>);
 
-type ByKey = HashMap<Box<[u8]>, Arc<Flight>>;
+type ByKey = HashMap<ShortKey, Arc<Flight>, foldhash::fast::RandomState>;
+/// Mostly short enough to need no allocation.
+type ShortKey = SmallVec<[u8; 32]>;
 
 /// Shared with leaders and waiters, who may outlive the call that made them: a renewal goes on in the background.
 #[derive(Default)]
@@ -52,7 +56,7 @@ struct Table {
 /// One run, from its leader's arrival until all who waited have its result.
 struct Flight {
     number: u64,
-    key: Box<[u8]>,
+    key: ShortKey,
     /// Changed under the lock of `by_key` only; a lock of its own because a detached flight is in no map.
     progress: Mutex<Progress>,
     changed: Event,
@@ -135,7 +139,7 @@ impl Flights {
 
     fn start(&self, by_key: &mut ByKey, key: &[u8]) -> Leader {
         let flight = Arc::new(Flight::new(key));
-        by_key.insert(key.into(), flight.clone());
+        by_key.insert(SmallVec::from_slice(key), flight.clone());
         Leader { table: self.0.clone(), flight }
     }
 
@@ -171,7 +175,7 @@ impl Flight {
         let progress = Progress { phase: Phase::Running, waiters: 0, is_detached: false, began: None };
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            key: key.into(),
+            key: SmallVec::from_slice(key),
             progress: Mutex::new(progress),
             changed: Event::new(),
         }
@@ -191,8 +195,10 @@ pub(crate) fn is_inside_a_run() -> bool {
 
 /// Removes a flight, unless its key belongs to another by now.
 fn remove(by_key: &mut ByKey, flight: &Arc<Flight>) {
-    if by_key.get(&flight.key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
-        by_key.remove(&flight.key);
+    if let Entry::Occupied(current) = by_key.entry(SmallVec::from_slice(&flight.key))
+        && Arc::ptr_eq(current.get(), flight)
+    {
+        current.remove();
     }
 }
 

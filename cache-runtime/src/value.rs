@@ -81,6 +81,36 @@ mod number {
         let [a, b, c, d, ..] = bits.to_le_bytes();
         u32::from_le_bytes([a, b, c, d])
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::{bits, of_bits};
+
+        fn comes_back<S: Clone + PartialEq + std::fmt::Debug + 'static>(values: &[S]) {
+            for value in values {
+                assert_eq!(bits(value).and_then(of_bits::<S>).as_ref(), Some(value));
+            }
+        }
+
+        #[test]
+        fn numbers_come_back_as_they_were() {
+            comes_back(&[0_u64, 1, u64::MAX]);
+            comes_back(&[0_i64, -1, i64::MIN, i64::MAX]);
+            comes_back(&[0_u32, 1, u32::MAX]);
+            comes_back(&[0_i32, -1, i32::MIN, i32::MAX]);
+            comes_back(&[0.0, -0.5, f64::MIN_POSITIVE, f64::INFINITY]);
+            comes_back(&[true, false]);
+            assert_eq!(bits(&-0.0).and_then(of_bits::<f64>).map(f64::to_bits), Some((-0.0_f64).to_bits()));
+        }
+
+        #[test]
+        fn nothing_else_is_a_number() {
+            assert_eq!(bits(&"text"), None);
+            assert_eq!(bits(&Some(7_u64)), None);
+            assert_eq!(of_bits::<Option<u64>>(7), None);
+            assert_eq!(of_bits::<u16>(7), None);
+        }
+    }
 }
 
 /// A value as a store keeps it; cheap to clone.

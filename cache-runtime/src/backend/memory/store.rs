@@ -246,7 +246,7 @@ impl Store {
         let stamp = changes.stamp;
         self.index.insert(
             hash,
-            Entry { key: key.into(), slot: new.slot, stamp, told: AtomicU8::new(0) },
+            Entry { key: SmallVec::from_slice(key), slot: new.slot, stamp, told: AtomicU8::new(0) },
             guard,
         );
         if known.is_none() {

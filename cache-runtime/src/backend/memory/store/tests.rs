@@ -6,8 +6,8 @@ fn new(deadline: u64, size: u64) -> New {
     of_value(Arc::new(()), deadline, size)
 }
 
-fn of_value(value: Arc<Value>, deadline: u64, size: u64) -> New {
-    New { slot: Slot { value, deadline, cost: 0 }, generation: 0, size }
+fn of_value(value: Arc<impl Send + Sync + 'static>, deadline: u64, size: u64) -> New {
+    New { slot: Slot { value: Value::Shared(value), deadline, cost: 0 }, generation: 0, size }
 }
 
 fn of(bound: Bound) -> Store {
@@ -133,7 +133,6 @@ fn values_are_dropped_without_the_lock() {
 #[test]
 fn racing_changes_leave_nothing_behind() {
     let store = of(Bound { capacity: Some(20), max_bytes: None });
-    let number = |slot: &Slot| slot.value.downcast_ref::<u64>().copied();
     std::thread::scope(|scope| {
         for thread in 0..4_u64 {
             let store = &store;
@@ -145,15 +144,15 @@ fn racing_changes_leave_nothing_behind() {
                     let generation = store.generation();
                     match random >> 60 {
                         0..6 => {
-                            let value = Arc::new(key);
-                            let new = New { generation, ..of_value(value, round % 50, 0) };
+                            let slot = Slot { value: Value::new(&key), deadline: round % 50, cost: 0 };
+                            let new = New { slot, generation, size: 0 };
                             store.set(&key.to_le_bytes(), new, round % 50).unwrap();
                         }
                         6..9 => _ = store.delete(&key.to_le_bytes(), 0),
                         9 if round % 100 == 0 => store.clear(),
                         _ => {
-                            let found = store.get(&key.to_le_bytes(), 0).and_then(|slot| number(&slot));
-                            assert!(found.is_none_or(|found| found == key));
+                            let found = store.get(&key.to_le_bytes(), 0).and_then(|slot| slot.value.copy());
+                            assert!(found.is_none_or(|found: u64| found == key));
                         }
                     }
                 }
