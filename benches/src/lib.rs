@@ -5,11 +5,17 @@
 //! sample that shared the processor with a foreign process is taken again; a round in which that never succeeds is
 //! dropped, and the result says how many were.
 //!
-//! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured. [`load`] and
-//! [`raw`] are for the servers' benchmarks: many callers, and the least that a client can do.
+//! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured. `lineup` says
+//! who is compared in memory; [`subjects`], [`bare`] and `others` are what it calls. [`load`] and [`raw`] are for the servers'
+//! benchmarks: many callers, and the least that a client can do.
 
+pub mod bare;
+#[cfg(feature = "others")]
+pub mod lineup;
 pub mod load;
 pub mod machine;
+#[cfg(feature = "others")]
+pub mod others;
 pub mod raw;
 pub mod report;
 pub mod subjects;
@@ -41,6 +47,16 @@ impl<'a> Case<'a> {
             }
         })
     }
+
+    /// As it stands in tables.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Does so many operations, unmeasured.
+    pub fn warm(&mut self, operations: u64) {
+        (self.run)(operations);
+    }
 }
 
 /// How a group is measured.
@@ -68,32 +84,37 @@ impl Settings {
     /// For work that waits for servers, the processes `servers`.
     pub fn waiting(servers: &[u32]) -> Self {
         let watch = Watch::Machine { own: servers.to_vec() };
-        Self { rounds: 21, sample: Duration::from_millis(250), watch }
+        Self { rounds: 11, sample: Duration::from_millis(150), watch }
     }
 }
 
 /// What is expected of the first case of a group.
 #[derive(Debug, Clone)]
-pub struct Goal {
-    against: String,
-    bound: Bound,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Bound {
-    Time(f64),
-    Speed(f64),
+pub enum Goal {
+    /// An operation takes at most so many times as long as in the case of this name.
+    Time(String, f64),
+    /// At least so many times as many operations a second as in the case of this name.
+    Speed(String, f64),
+    /// At most so much more, in the unit of the group, than in the case of this name.
+    More(String, f64),
+    /// At least so much, in the unit of the group.
+    AtLeast(f64),
 }
 
 impl Goal {
-    /// An operation takes at most `ratio` times as long as in the case `against`.
+    /// See [`Goal::Time`].
     pub fn time(against: &str, ratio: f64) -> Self {
-        Self { against: against.into(), bound: Bound::Time(ratio) }
+        Self::Time(against.into(), ratio)
     }
 
-    /// At least `ratio` times as many operations a second as in the case `against`.
+    /// See [`Goal::Speed`].
     pub fn speed(against: &str, ratio: f64) -> Self {
-        Self { against: against.into(), bound: Bound::Speed(ratio) }
+        Self::Speed(against.into(), ratio)
+    }
+
+    /// See [`Goal::More`].
+    pub fn more(against: &str, amount: f64) -> Self {
+        Self::More(against.into(), amount)
     }
 }
 
@@ -105,7 +126,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// Begins a part. The command line may name a text that groups must contain in their title, and `--quick`.
+    /// Begins a part. The command line may name a text that groups must contain in their title, and `--quick`: few
+    /// rounds, whatever else the machine does meanwhile.
     pub fn new(name: &str) -> Self {
         let mut part = Self { report: Report::new(name), only: None, quick: false };
         for argument in std::env::args().skip(1) {
@@ -128,15 +150,20 @@ impl Part {
             return;
         }
         let rounds = if self.quick { settings.rounds.min(5) } else { settings.rounds };
+        let watch = if self.quick { &Watch::Nothing } else { &settings.watch };
         let operations: Vec<u64> = cases.iter_mut().map(|case| calibrate(case, settings.sample)).collect();
         let mut taken: Vec<Vec<f64>> = Vec::new();
         let (mut dropped, mut first) = (0, 0);
         while taken.len() < rounds && dropped < 3 * rounds {
             first = (first + 1) % cases.len();
-            match round(&mut cases, &operations, first, &settings.watch) {
+            match round(&mut cases, &operations, first, watch) {
                 Some(times) => taken.push(times),
                 None => dropped += 1,
             }
+        }
+        if taken.is_empty() {
+            eprintln!("warning: {title}: no round was free of foreign load, so there are no figures");
+            return;
         }
         if taken.len() < rounds {
             eprintln!("warning: {title}: only {} of {rounds} rounds were free of foreign load", taken.len());
@@ -157,17 +184,40 @@ impl Part {
         self.quick
     }
 
+    /// Notes by how much `counter` rises with an operation of each case, over so many of them.
+    pub fn count(
+        &mut self,
+        title: &str,
+        unit: &str,
+        goals: &[Goal],
+        cases: &mut [Case<'_>],
+        operations: u64,
+        counter: impl Fn() -> i64,
+    ) {
+        let figures = cases.iter_mut().map(|case| {
+            let before = counter();
+            (case.run)(operations);
+            let counted = counter() - before;
+            (case.name.clone(), counted as f64 / operations as f64)
+        });
+        let figures = figures.collect();
+        self.note(title, unit, goals, figures);
+    }
+
     /// Notes figures that aren't times; the first is the one that `goals` are for.
-    pub fn note(&mut self, title: &str, unit: &str, figures: Vec<(String, f64)>) {
+    pub fn note(&mut self, title: &str, unit: &str, goals: &[Goal], figures: Vec<(String, f64)>) {
         if self.wants(title) {
             let figures = figures.into_iter().map(|(name, value)| Figure::exact(name, value)).collect();
-            self.report.add(Group::of_figures(title, unit, figures));
+            self.report.add(Group::of_figures(title, unit, figures, goals));
         }
     }
 
     /// Prints what became of the goals and writes the results; those of a part of the groups are not kept.
     pub fn finish(self) {
         self.report.print_goals();
+        if self.quick {
+            println!("quick: few rounds, and nobody looked for foreign load");
+        }
         if self.only.is_none() && !self.quick {
             self.report.write();
         }

@@ -12,13 +12,18 @@ pub fn key(caller: u64, index: u64) -> u64 {
     (index * 7 + caller * 13) % KEYS
 }
 
+/// How many of `operations` are for caller `caller` of `count`.
+fn share(operations: u64, count: u64, caller: u64) -> u64 {
+    operations / count + u64::from(caller < operations % count)
+}
+
 /// A thread for each of `callers`, which does its part of `operations`.
 pub fn threads<C: Send>(callers: &mut [C], operations: u64, call: impl Fn(&mut C, u64) + Sync) {
     let (count, call) = (callers.len() as u64, &call);
     thread::scope(|scope| {
         for (caller, number) in callers.iter_mut().zip(0..) {
             scope.spawn(move || {
-                (0..operations.div_ceil(count)).for_each(|index| call(caller, key(number, index)))
+                (0..share(operations, count, number)).for_each(|index| call(caller, key(number, index)))
             });
         }
     });
@@ -37,7 +42,7 @@ pub fn tasks<F>(
         let run = |number| {
             let call = call.clone();
             async move {
-                for index in 0..operations.div_ceil(count) {
+                for index in 0..share(operations, count, number) {
                     call(key(number, index)).await;
                 }
             }

@@ -52,6 +52,8 @@ pub enum Watch {
         /// Servers that belong to the work.
         own: Vec<u32>,
     },
+    /// It is not.
+    Nothing,
 }
 
 /// The state of the counters when a sample began.
@@ -73,6 +75,7 @@ impl Watch {
             Self::Machine { own } => {
                 busy_time() - process_time() - own.iter().map(|pid| time_of(*pid)).sum::<f64>()
             }
+            Self::Nothing => 0.0,
         }
     }
 }
@@ -84,6 +87,7 @@ impl Watched<'_> {
         match self.watch {
             Watch::Busy(threads) => counted >= f64::from(*threads) * elapsed * (1.0 - TOLERANCE),
             Watch::Machine { .. } => counted <= (elapsed * TOLERANCE).max(2.0 * TICK),
+            Watch::Nothing => true,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bound, Goal, machine};
+use crate::{Goal, machine};
 
 /// All that one run of a part found.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub struct Figure {
 pub struct Outcome {
     /// In words.
     pub goal: String,
-    /// The ratio.
+    /// The ratio, or the amount.
     pub measured: f64,
     /// Whether it suffices.
     pub is_met: bool,
@@ -94,7 +94,7 @@ impl Report {
         for group in &self.groups {
             for outcome in &group.goals {
                 let verdict = if outcome.is_met { "met   " } else { "MISSED" };
-                println!("  {verdict} {:<44} {:>6.2}  {}", group.title, outcome.measured, outcome.goal);
+                println!("  {verdict} {:<68} {:>8.2}  {}", group.title, outcome.measured, outcome.goal);
             }
         }
     }
@@ -133,16 +133,17 @@ impl Group {
                 first_to_this: quantile(ratios(index), 0.5),
             })
             .collect();
-        let goals = goals.iter().map(|goal| goal.judge(&figures)).collect();
+        let goals = goals.iter().map(|goal| goal.judge(&figures, unit)).collect();
         Self { title: title.into(), unit: unit.into(), rounds: rounds.len(), dropped, figures, goals }
     }
 
-    pub(crate) fn of_figures(title: &str, unit: &str, mut figures: Vec<Figure>) -> Self {
+    pub(crate) fn of_figures(title: &str, unit: &str, mut figures: Vec<Figure>, goals: &[Goal]) -> Self {
         let first = figures.first().map_or(f64::NAN, |figure| figure.value);
         for figure in &mut figures {
-            figure.first_to_this = first / figure.value;
+            figure.first_to_this = if figure.value == first { 1.0 } else { first / figure.value };
         }
-        Self { title: title.into(), unit: unit.into(), rounds: 0, dropped: 0, figures, goals: Vec::new() }
+        let goals = goals.iter().map(|goal| goal.judge(&figures, unit)).collect();
+        Self { title: title.into(), unit: unit.into(), rounds: 0, dropped: 0, figures, goals }
     }
 
     fn print(&self) {
@@ -170,22 +171,26 @@ impl Figure {
 }
 
 impl Goal {
-    fn judge(&self, figures: &[Figure]) -> Outcome {
-        let Self { against, bound } = self;
-        let peer = figures.iter().find(|figure| figure.name == *against);
-        let time = peer.map_or(f64::NAN, |peer| peer.first_to_this);
-        match bound {
-            Bound::Time(ratio) => Outcome {
-                goal: format!("<= {ratio} x the time of {against}"),
-                measured: time,
-                is_met: time <= *ratio,
-            },
-            Bound::Speed(ratio) => Outcome {
-                goal: format!(">= {ratio} x the operations of {against}"),
-                measured: 1.0 / time,
-                is_met: 1.0 / time >= *ratio,
-            },
-        }
+    fn judge(&self, figures: &[Figure], unit: &str) -> Outcome {
+        let figure = |name: &str| figures.iter().find(|figure| figure.name == *name);
+        let time = |against: &str| figure(against).map_or(f64::NAN, |peer| peer.first_to_this);
+        let first = figures.first().map_or(f64::NAN, |figure| figure.value);
+        let (goal, measured, is_met) = match self {
+            Self::Time(against, ratio) => {
+                let measured = time(against);
+                (format!("<= {ratio} x the time of {against}"), measured, measured <= *ratio)
+            }
+            Self::Speed(against, ratio) => {
+                let measured = 1.0 / time(against);
+                (format!(">= {ratio} x the operations of {against}"), measured, measured >= *ratio)
+            }
+            Self::More(against, amount) => {
+                let measured = first - figure(against).map_or(f64::NAN, |peer| peer.value);
+                (format!("<= {amount} {unit} more than {against}"), measured, measured <= *amount)
+            }
+            Self::AtLeast(amount) => (format!(">= {amount} {unit}"), first, first >= *amount),
+        };
+        Outcome { goal, measured, is_met }
     }
 }
 

@@ -17,6 +17,8 @@ macro_rules! subjects {
             #[allow(unused_imports)]
             use super::*;
 
+            pub fn body($($arg: $ty),*) -> $ret $body
+
             #[cache_runtime::cached(capacity = 200_000, ttl = 3600)]
             pub fn ours($($arg: $ty),*) -> $ret $body
 
@@ -31,6 +33,9 @@ macro_rules! subjects {
 
             #[cached::macros::concurrent_cached(max_size = 200_000, ttl_secs = 3600, key = $key, convert = $convert)]
             pub fn concurrent($($arg: $ty),*) -> $ret $body
+
+            #[cached::macros::cached(key = $key, convert = $convert)]
+            pub async fn plain_async($($arg: $ty),*) -> $ret $body
 
             #[cached::macros::cached(max_size = 200_000, ttl_secs = 3600, key = $key, convert = $convert)]
             pub async fn bounded_async($($arg: $ty),*) -> $ret $body
@@ -53,14 +58,30 @@ fn(name: &str) -> Arc<Vec<u8>> { Arc::new(vec![name.len() as u8; 4_096]) } }
 subjects! { structs, "A struct of 20 fields for a number.", { n } "u64",
 fn(n: u64) -> Record { Record::of(n) } }
 
-pub use memo::memoized;
-
-/// `memoize` takes owned arguments only, and makes functions without documentation.
+/// The same by `memoize`, which takes owned arguments only, and makes functions without documentation.
 #[allow(missing_docs, reason = "the attribute adds functions")]
-mod memo {
-    #[memoize::memoize(Capacity: 200_000, TimeToLive: std::time::Duration::from_secs(3600), SharedCache)]
-    pub fn memoized(n: u64) -> u64 {
-        n.wrapping_mul(7)
+pub mod memoized {
+    use super::*;
+    use std::time::Duration;
+
+    #[memoize::memoize(Capacity: 200_000, TimeToLive: Duration::from_secs(3600), SharedCache)]
+    pub fn numbers(n: u64) -> u64 {
+        super::numbers::body(n)
+    }
+
+    #[memoize::memoize(Capacity: 200_000, TimeToLive: Duration::from_secs(3600), SharedCache)]
+    pub fn strings(name: String, n: u32) -> String {
+        super::strings::body(&name, n)
+    }
+
+    #[memoize::memoize(Capacity: 200_000, TimeToLive: Duration::from_secs(3600), SharedCache)]
+    pub fn shared(name: String) -> Arc<Vec<u8>> {
+        super::shared::body(&name)
+    }
+
+    #[memoize::memoize(Capacity: 200_000, TimeToLive: Duration::from_secs(3600), SharedCache)]
+    pub fn structs(n: u64) -> Record {
+        super::structs::body(n)
     }
 }
 

@@ -1,7 +1,8 @@
-//! Memcached: this against `memcache`, classic and `exp`, and the raw meta protocol.
+//! Memcached: this against `memcache`, classic and `exp`, cachekit and the raw meta protocol.
 //!
 //! Our side is the cached function itself: key, digest, request, checksum, decoding, statistics, generation.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use cache_benches::load::{KEYS, large, runtime, small, tasks, threads};
@@ -9,10 +10,12 @@ use cache_benches::raw::Raw;
 use cache_benches::{Case, Goal, Part, Settings, machine};
 use cache_runtime::Config;
 use cache_tests::servers::MemcachedServer;
+use cachekit::backend::memcached::MemcachedBackend;
+use cachekit::{CacheKit, CachekitError};
 use memcache::exp::{AsyncMetaClient, MetaClient};
 
 macro_rules! functions {
-    ($module:ident, $value:ty, $body:path) => {
+    ($module:ident, $operation:literal, $value:ty, $body:path) => {
         mod $module {
             use super::*;
 
@@ -24,6 +27,11 @@ macro_rules! functions {
             #[cache_runtime::cached(backend = "memcached", ttl = 3600)]
             pub async fn ours_async(id: u64) -> $value {
                 $body(id)
+            }
+
+            #[cachekit::cachekit(client = cache, ttl = 3600, interop = $operation, namespace = "benches")]
+            pub async fn cachekit(cache: &CacheKit, id: u64) -> Result<$value, CachekitError> {
+                Ok($body(id))
             }
 
             pub fn key(id: u64) -> String {
@@ -44,21 +52,26 @@ macro_rules! functions {
                 let runtime = runtime(processors);
                 let mut raw = Raw::connect(server.addr());
                 let exp = MetaClient::connect(server.addr()).expect("the server is there");
-                let classic = memcache::connect(format!("memcache://{}?timeout=5", server.addr()))
-                    .expect("the server is there");
+                let classic =
+                    memcache::Client::with_pool_size(format!("memcache://{}?timeout=5", server.addr()), 64)
+                        .expect("the server is there");
+                let kit = runtime.block_on(connect_cachekit(server));
                 for id in 0..KEYS {
                     exp.set(key(id), $body(id)).send().expect("the server stores");
                     ours(id);
-                    runtime.block_on(ours_async(id));
+                    runtime.block_on(async {
+                        ours_async(id).await;
+                        cachekit(&kit, id).await.expect("the server answers");
+                    });
                 }
-                let size = stringify!($module);
+                let size = $operation.replace('-', " ");
                 part.compare(
                     &format!("Memcached, one blocking caller, {size}, {place}"),
                     settings,
                     &goals(true, vec![Goal::time("mg over TCP", 1.15)]),
                     vec![
                         Case::each("cache-runtime", |index| ours(index % KEYS)),
-                        Case::each("mg over TCP", |index| raw.mg(&key(index % KEYS))),
+                        Case::each("mg over TCP", |index| raw.mg(&key(index % KEYS)).expect("it is there")),
                         Case::each("memcache::exp", |index| {
                             exp.get(key(index % KEYS)).send().expect("the server answers")
                         }),
@@ -82,6 +95,11 @@ macro_rules! functions {
                         Case::new("memcache::exp", |operations| {
                             threads(&mut [(); 64], operations, |(), id| {
                                 exp.get(key(id)).send().expect("the server answers");
+                            });
+                        }),
+                        Case::new("memcache, 64 connections", |operations| {
+                            threads(&mut [(); 64], operations, |(), id| {
+                                classic.get::<Vec<u8>>(&key(id)).expect("the server answers");
                             });
                         }),
                     ],
@@ -109,6 +127,13 @@ macro_rules! functions {
                                     }
                                 });
                             }),
+                            Case::new("cachekit, no first layer", |operations| {
+                                let kit = kit.clone();
+                                tasks(&runtime, count, operations, move |id| {
+                                    let kit = kit.clone();
+                                    async move { drop(cachekit(&kit, id).await.expect("the server answers")) }
+                                });
+                            }),
                         ],
                     );
                 }
@@ -117,8 +142,50 @@ macro_rules! functions {
     };
 }
 
-functions!(value_100_bytes, String, small);
-functions!(value_4_kib, Vec<u8>, large);
+functions!(value_100_bytes, "100-bytes", String, small);
+functions!(value_4_kib, "4096-bytes", Vec<u8>, large);
+
+async fn connect_cachekit(server: &MemcachedServer) -> CacheKit {
+    let builder = MemcachedBackend::builder().url(format!("memcache://{}", server.addr())).pool_size(64);
+    let backend = builder.connect().await.expect("the server is there");
+    CacheKit::builder().backend(Arc::new(backend)).no_l1().build().expect("the settings are right")
+}
+
+/// What a miss costs beside the body and its two round trips.
+fn misses(part: &mut Part, settings: &Settings, server: &MemcachedServer) {
+    #[cache_runtime::cached(backend = "memcached", ttl = 3600)]
+    fn ours(id: u64) -> String {
+        small(id)
+    }
+    let exp = MetaClient::connect(server.addr()).expect("the server is there");
+    let mut raw = Raw::connect(server.addr());
+    let next = Cell::new(0);
+    let new = || {
+        next.set(next.get() + 1);
+        next.get()
+    };
+    let floor = "the body, mg and ms over TCP";
+    part.compare(
+        "Memcached, misses, 100 bytes, one CPU",
+        settings,
+        &[Goal::more(floor, 3_000.0)],
+        vec![
+            Case::each("cache-runtime", |_| ours(new())),
+            Case::each(floor, |_| {
+                let id = new();
+                let key = format!("miss:{id}");
+                assert!(raw.mg(&key).is_none());
+                raw.ms(&key, small(id).as_bytes());
+            }),
+            Case::each("memcache::exp, get and set", |_| {
+                let id = new();
+                let key = format!("miss:{id}");
+                exp.get(key.as_str()).send().expect("the server answers");
+                exp.set(key, small(id)).send().expect("the server stores");
+            }),
+        ],
+    );
+}
 
 fn main() {
     let mut part = Part::new("memcached");
@@ -131,6 +198,9 @@ fn main() {
         let place = if processors == 1 { "one CPU" } else { "unpinned" };
         value_100_bytes::compare(&mut part, &settings, place, processors, &server, true);
         value_4_kib::compare(&mut part, &settings, place, processors, &server, false);
+        if processors == 1 {
+            misses(&mut part, &settings, &server);
+        }
     }
     part.finish();
 }

@@ -2,21 +2,26 @@
 
 use std::cell::Cell;
 
-use cache_benches::{Case, Part, Settings};
+use cache_benches::{Case, Goal, Part, Settings, ready};
 
-#[cache_runtime::cached(capacity = 1_000, ttl = 3600)]
-fn ours(n: u64) -> u64 {
-    n.wrapping_mul(7)
+macro_rules! functions {
+    ($(#[$attribute:meta] $name:ident, $name_async:ident;)*) => {$(
+        #[$attribute]
+        fn $name(n: u64) -> u64 {
+            n.wrapping_mul(7)
+        }
+
+        #[$attribute]
+        async fn $name_async(n: u64) -> u64 {
+            n.wrapping_mul(7)
+        }
+    )*};
 }
 
-#[cached::macros::cached(max_size = 1_000, ttl_secs = 3600)]
-fn bounded(n: u64) -> u64 {
-    n.wrapping_mul(7)
-}
-
-#[cached::macros::concurrent_cached(max_size = 1_000, ttl_secs = 3600)]
-fn concurrent(n: u64) -> u64 {
-    n.wrapping_mul(7)
+functions! {
+    #[cache_runtime::cached(capacity = 1_000, ttl = 3600)] ours, ours_async;
+    #[cached::macros::cached(max_size = 1_000, ttl_secs = 3600)] bounded, bounded_async;
+    #[cached::macros::concurrent_cached(max_size = 1_000, ttl_secs = 3600)] concurrent, concurrent_async;
 }
 
 /// A store of 1,000 entries, full.
@@ -28,8 +33,10 @@ pub fn at_capacity(part: &mut Part) {
         next.set(next.get() + 1);
         next.get()
     };
+    let body = "the body alone";
     let cases = vec![
         Case::each("cache-runtime", |_| ours(new())),
+        Case::each(body, |_| ours::uncached(new())),
         Case::each("cached(max_size, ttl)", |_| bounded(new())),
         Case::each("concurrent_cached(max_size, ttl)", |_| concurrent(new())),
         Case::each("moka alone: get, insert", |_| {
@@ -45,5 +52,14 @@ pub fn at_capacity(part: &mut Part) {
             }
         }),
     ];
-    part.compare("miss and insert at capacity, u64 -> u64", &Settings::busy(1), &[], cases);
+    let goals = [Goal::more(body, 3_000.0)];
+    part.compare("miss and insert at capacity, u64 -> u64", &Settings::busy(1), &goals, cases);
+
+    let cases = vec![
+        Case::each("cache-runtime", |_| ready(ours_async(new()))),
+        Case::each(body, |_| ready(ours_async::uncached(new()))),
+        Case::each("cached(max_size, ttl), async", |_| ready(bounded_async(new()))),
+        Case::each("concurrent_cached(max_size, ttl), async", |_| ready(concurrent_async(new()))),
+    ];
+    part.compare("miss and insert at capacity, async, u64 -> u64", &Settings::busy(1), &goals, cases);
 }
