@@ -25,7 +25,7 @@ use self::meta::{
     versioned, wire_key,
 };
 #[cfg(feature = "tokio")]
-use self::shared::AsyncPool;
+use super::async_pool::AsyncPool;
 #[cfg(feature = "tokio")]
 use super::per_runtime::PerRuntime;
 

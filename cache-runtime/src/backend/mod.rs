@@ -12,6 +12,8 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 
 pub(crate) mod adapt;
+#[cfg(all(feature = "tokio", any(feature = "redis", feature = "memcached")))]
+mod async_pool;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 mod inbox;
 #[cfg(any(feature = "redis", feature = "memcached"))]

@@ -1,8 +1,8 @@
 //! Redis: its commands, what its answers and errors mean, and the connections they travel on.
 //!
-//! Blocking calls take turns on a few connections; the async calls of one runtime share a pipelined
-//! one. Both send the same commands and read the answers with the same functions. Of redis-rs this
-//! uses the encoder, the parser and the multiplexed connection; none of its types is public here.
+//! Blocking calls take turns on a few connections, and so do the async calls of each runtime. Both send the same
+//! commands and read the answers with the same functions. Of redis-rs this uses the encoder, the parser, addresses and
+//! errors; none of its types is public here.
 
 use std::convert::identity;
 use std::fmt;
@@ -24,19 +24,19 @@ mod reply;
 mod shared;
 
 #[cfg(feature = "tokio")]
-use self::shared::Shared;
+use super::async_pool::AsyncPool;
 #[cfg(feature = "tokio")]
 use super::per_runtime::PerRuntime;
 
 /// Redis, or a server that speaks its protocol, such as Valkey.
 ///
-/// Making one doesn't connect. Blocking callers share up to `pool` connections, the async callers of
-/// one tokio runtime share one.
+/// Making one doesn't connect. Blocking callers share up to `pool` connections, the async callers of one tokio runtime as
+/// many again.
 ///
 /// | URL parameter | meaning | default |
 /// |---|---|---|
 /// | `timeout` | the longest an operation may take, connecting included | `250ms` |
-/// | `pool` | connections for blocking callers | 64 |
+/// | `pool` | connections | 64 |
 /// | `max_value` | the longest value | `512MiB`, the server's own limit |
 /// | `db` | the database, as the path of a `redis://` URL says it too | 0 |
 ///
@@ -56,7 +56,7 @@ pub struct Redis {
     server: Server,
     pool: Pool<Connection>,
     #[cfg(feature = "tokio")]
-    shared: PerRuntime<Shared>,
+    shared: PerRuntime<AsyncPool>,
 }
 
 impl fmt::Debug for Redis {
@@ -405,8 +405,7 @@ fn welcome(answer: Result<Value, Error>) -> Result<(), Error> {
 fn kind(error: &RedisError) -> ErrorKind {
     match error.kind() {
         Cause::Io if error.is_timeout() => ErrorKind::Timeout,
-        // A name without addresses is a wrong setting to redis-rs, but names come and go.
-        Cause::Io | Cause::InvalidClientConfig => ErrorKind::Unavailable,
+        Cause::Io => ErrorKind::Unavailable,
         Cause::AuthenticationFailed | Cause::Server(ServerErrorKind::NoPerm) => ErrorKind::Denied,
         Cause::Server(_) => ErrorKind::Server,
         Cause::Extension => match error.code() {

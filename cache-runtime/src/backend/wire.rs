@@ -1,7 +1,7 @@
-//! A blocking connection on which a question and its answer end at the deadline of the call.
+//! Connections, blocking and async. Knows no protocol.
 //!
-//! Timeouts per read, as sockets have them, let an answer that trickles in, or a large one on a slow
-//! line, take any number of them. Knows no protocol.
+//! On a blocking one a question and its answer end at the deadline of the call. Timeouts per read, as sockets have them,
+//! let an answer that trickles in, or a large one on a slow line, take any number of them.
 
 use std::io::{
     self,
@@ -112,18 +112,30 @@ impl Wire {
 }
 
 /// A connection for async calls. Their deadline is a timer around them.
-#[cfg(all(feature = "tokio", feature = "memcached"))]
+#[cfg(feature = "tokio")]
 pub(crate) struct AsyncWire {
-    socket: tokio::net::TcpStream,
+    socket: Box<dyn AsyncSocket>,
     inbox: Inbox,
 }
 
-#[cfg(all(feature = "tokio", feature = "memcached"))]
+/// What an [`AsyncWire`] needs of its socket.
+#[cfg(feature = "tokio")]
+pub(crate) trait AsyncSocket: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+
+#[cfg(feature = "tokio")]
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> AsyncSocket for S {}
+
+#[cfg(feature = "tokio")]
 impl AsyncWire {
-    pub(crate) async fn connect(host: &str, port: u16) -> io::Result<Self> {
+    pub(crate) fn new(socket: impl AsyncSocket + 'static) -> Self {
+        Self { socket: Box::new(socket), inbox: Inbox::default() }
+    }
+
+    /// Connects by TCP.
+    pub(crate) async fn dial(host: &str, port: u16) -> io::Result<Self> {
         let socket = tokio::net::TcpStream::connect((host, port)).await?;
         socket.set_nodelay(true)?;
-        Ok(Self { socket, inbox: Inbox::default() })
+        Ok(Self::new(socket))
     }
 
     pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {

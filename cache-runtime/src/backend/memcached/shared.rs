@@ -1,48 +1,32 @@
-//! The async side: as many connections per runtime and server as calls are under way, up to the pool's size.
+//! The async side: a pool of connections for each runtime and server.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
 use super::*;
-use crate::backend::pool::{Idle, Member};
+use crate::backend::async_pool::Exchange;
 use crate::backend::wire::AsyncWire;
 use crate::backend::{AsyncBackend, BoxFuture};
 
-/// The connections of one runtime to one server. A future dropped on the way drops its connection,
-/// and with it the answer that may still come.
-pub(super) struct AsyncPool {
-    idle: Idle<AsyncWire>,
-    slots: Semaphore,
+/// Requests that go to one server together.
+struct Asked<'r, 'k, T> {
+    server: &'r Server,
+    requests: &'r [Request<'k>],
+    read: Read<T>,
 }
 
-impl AsyncPool {
-    fn new(size: usize) -> Self {
-        Self { idle: Idle::new(), slots: Semaphore::new(size) }
+impl<T: Send> Exchange for Asked<'_, '_, T> {
+    type Answer = Vec<T>;
+
+    async fn connect(&self) -> Result<AsyncWire, Error> {
+        AsyncWire::dial(&self.server.host, self.server.port).await.map_err(failure)
     }
 
-    /// As [`Pool::run`], for what `requests` ask of `server`.
-    async fn run<T>(
-        &self,
-        server: &Server,
-        requests: &[Request<'_>],
-        redo: Redo,
-        read: Read<T>,
-    ) -> Result<Vec<T>, Error> {
-        let _slot = self.slots.acquire().await;
-        if let Some(mut member) = self.idle.take() {
-            match send_many(&mut member.connection, requests, read).await {
-                Err(error) if redo.applies(&error) => self.idle.forget(&member),
-                result => return self.idle.settle(member, result),
-            }
-        }
-        let wire = AsyncWire::connect(&server.host, server.port).await.map_err(failure)?;
-        let mut member = Member::new(wire);
-        let result = send_many(&mut member.connection, requests, read).await;
-        self.idle.settle(member, result)
+    async fn ask(&self, wire: &mut AsyncWire) -> Result<Vec<T>, Error> {
+        send_many(wire, self.requests, self.read).await
     }
 }
 
@@ -63,21 +47,23 @@ async fn send_many<T>(
 }
 
 impl Memcached {
-    async fn ask_async<T>(
+    async fn ask_async<T: Send>(
         &self,
         request: Request<'_>,
         redo: Redo,
         read: Read<T>,
         deadline: Instant,
     ) -> Result<T, Error> {
-        let server = self.route(&request.key);
-        let pools = self.pools()?;
-        let asked = pools[server].run(&self.servers[server], slice::from_ref(&request), redo, read);
-        let mut values = self.within(deadline, asked).await?.map_err(|error| error.at(&self.limits.place))?;
+        let (index, pools) = (self.route(&request.key), self.pools()?);
+        let asked = Asked { server: &self.servers[index], requests: slice::from_ref(&request), read };
+        let mut values = self
+            .within(deadline, pools[index].run(redo, asked))
+            .await?
+            .map_err(|error| error.at(&self.limits.place))?;
         values.pop().ok_or_else(unexpected)
     }
 
-    async fn ask_many_async<'k, T>(
+    async fn ask_many_async<'k, T: Send>(
         &self,
         requests: impl IntoIterator<Item = Request<'k>>,
         redo: Redo,
@@ -85,8 +71,8 @@ impl Memcached {
         deadline: Instant,
     ) -> Result<Vec<T>, Error> {
         let (pools, batches) = (self.pools()?, self.batches(requests));
-        let asked = batches.iter().map(|Batch { server, requests, .. }| {
-            pools[*server].run(&self.servers[*server], requests, redo, read)
+        let asked = batches.iter().map(|Batch { server: index, requests, .. }| {
+            pools[*index].run(redo, Asked { server: &self.servers[*index], requests, read })
         });
         let answers = self.within(deadline, all(asked.collect())).await?;
         let mut values = Vec::new();
