@@ -254,9 +254,9 @@ impl Plain {
         let bytes = self.connected.of(self.io).get(text.as_bytes(), self.deadline()).await?;
         // Bytes that are no value of this type under this key are a miss.
         Ok(bytes.and_then(|bytes| {
-            let (header, payload) = entry::open(&binding(&text, shape), &bytes).ok()?;
+            let (header, payload) = entry::open(&binding(&text, shape), bytes).ok()?;
             let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
-            if is_fresh && !header.is_hollow() { codec::decode::<Bincode, T>(payload).ok() } else { None }
+            if is_fresh && !header.is_hollow() { codec::decode::<Bincode, T>(&payload).ok() } else { None }
         }))
     }
 

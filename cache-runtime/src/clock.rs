@@ -63,6 +63,14 @@ impl Clock {
         }
     }
 
+    /// What [`monotonic`](Self::monotonic) was at `instant`; a manual clock knows no other moment than now.
+    pub(crate) fn at(&self, instant: Instant) -> u64 {
+        match self {
+            Self::System { origin, .. } => nanos(instant.saturating_duration_since(*origin)),
+            Self::Manual(_) => self.monotonic(),
+        }
+    }
+
     /// Whether `deadline`, in the nanoseconds of [`monotonic`](Self::monotonic), is yet to come. As exact as that: the
     /// coarse clock decides only where it can't be wrong.
     #[inline]

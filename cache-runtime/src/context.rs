@@ -56,10 +56,16 @@ impl Connected {
         Self { blocking, asynchronous, guard: Some(guard), ..self }
     }
 
-    /// As [`AsyncBackend::get`].
-    pub(crate) async fn get(&self, key: &[u8], deadline: Instant, io: Io) -> Result<Option<Bytes>, Error> {
+    /// As [`AsyncBackend::get`], begun at `start`.
+    pub(crate) async fn get(
+        &self,
+        key: &[u8],
+        start: Instant,
+        deadline: Instant,
+        io: Io,
+    ) -> Result<Option<Bytes>, Error> {
         match &self.guard {
-            Some(guard) => guard.get(key, deadline, io).await,
+            Some(guard) => guard.get(key, start, deadline, io).await,
             None => self.of(io).get(key, deadline).await,
         }
     }

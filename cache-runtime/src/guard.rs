@@ -88,7 +88,7 @@ impl Guarded {
         operation: impl FnOnce(&'a dyn AsyncBackend) -> Reply<'a, T>,
     ) -> Reply<'a, T> {
         // Begins before the operation is made: some do their work there.
-        match self.guard.admit(self.guard.server_of(key)) {
+        match self.guard.admit(self.guard.server_of(key), self.guard.clock.monotonic()) {
             Ok(watch) => Box::pin(watch.over(operation(self.guard.of(self.io)))),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
@@ -225,14 +225,15 @@ fn is_answer(error: &Error) -> bool {
 }
 
 impl Guard {
-    /// As [`AsyncBackend::get`], without a box around it: hits are made of it.
+    /// As [`AsyncBackend::get`], begun at `start`, without a box around it: hits are made of it.
     pub(crate) async fn get(
         self: &Arc<Self>,
         key: &[u8],
+        start: Instant,
         deadline: Instant,
         io: Io,
     ) -> Result<Option<Bytes>, Error> {
-        let watch = self.admit(self.server_of(key))?;
+        let watch = self.admit(self.server_of(key), self.clock.at(start))?;
         watch.over(self.of(io).get(key, deadline)).await
     }
 
@@ -243,13 +244,11 @@ impl Guard {
         }
     }
 
-    fn admit(self: &Arc<Self>, server: usize) -> Result<Watch<'_>, Error> {
+    fn admit(self: &Arc<Self>, server: usize, started: u64) -> Result<Watch<'_>, Error> {
         let epoch = self.breakers[server].epoch.load(Ordering::Acquire);
         match self.refusal_of(server) {
             Some(refusal) => Err(refusal),
-            None => {
-                Ok(Watch { guard: self, server, epoch, started: self.clock.monotonic(), has_ended: false })
-            }
+            None => Ok(Watch { guard: self, server, epoch, started, has_ended: false }),
         }
     }
 

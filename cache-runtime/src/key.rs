@@ -1,7 +1,7 @@
 //! Keys: from arguments to the bytes that identify a call, and to the text used on servers.
 //!
 //! The bytes are [canonical](crate::canonical) and injective. On a server the text is
-//! `{prefix}{namespace}:{version}:{shape}:` and then either `#` with the hex digest of the bytes
+//! `{prefix}{namespace}:{version}:{shape}:` and then either `#` with the digest of the bytes in base64
 //! (BLAKE3, 256 bits: no collision to forge, nothing personal in a key), or the text of a
 //! `key = "…"` template, whose fields are escaped so that joins can't collide.
 
@@ -41,7 +41,7 @@ impl Key {
 
     /// The key on a server, behind `head`.
     pub(crate) fn text(&self, head: &str) -> String {
-        let mut text = String::with_capacity(head.len() + 65);
+        let mut text = String::with_capacity(head.len() + 1 + DIGEST);
         text.push_str(head);
         let template = self.is_text.then(|| std::str::from_utf8(&self.bytes).ok()).flatten();
         match template {
@@ -51,18 +51,34 @@ impl Key {
             }
             _ => {
                 text.push('#');
-                text.push_str(blake3::hash(&self.bytes).to_hex().as_str());
+                push_digest(&self.bytes, &mut text);
             }
         }
         text
     }
 }
 
+/// The length of a digest in keys.
+const DIGEST: usize = 43;
+
+/// Appends the digest of `bytes` in the base64 of URLs (RFC 4648, unpadded): shorter than hex, and legal in keys too.
+fn push_digest(bytes: &[u8], text: &mut String) {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (mut padded, mut digits) = ([0; 33], [0; DIGEST + 1]);
+    padded[..32].copy_from_slice(blake3::hash(bytes).as_bytes());
+    for ([a, b, c], four) in padded.as_chunks().0.iter().zip(digits.as_chunks_mut::<4>().0) {
+        let bits = u32::from_be_bytes([0, *a, *b, *c]);
+        *four = [18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]);
+    }
+    // Letters only, so always text. The last one stands for padding.
+    text.push_str(std::str::from_utf8(&digits[..DIGEST]).unwrap_or_default());
+}
+
 /// A function's namespace as it stands in keys: in letters that every backend takes, and so short that a digest fits
 /// behind it and `prefix`. `<A as Trait>::f` has spaces, and type names have no end.
 pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n, str> {
     // `:4294967295:`, the shape, `:#`, the digest.
-    const BEHIND: usize = 12 + 16 + 2 + 64;
+    const BEHIND: usize = 12 + 16 + 2 + DIGEST;
     let room = MAX_TEXT.saturating_sub(BEHIND + prefix.len()).max(64);
     let spaced = match namespace.contains(' ') {
         // No path has a `~`.
@@ -289,7 +305,7 @@ mod tests {
         assert_eq!(namespace_in_keys("<app::A as app::B>::user", ""), "<app::A~as~app::B>::user");
         let long =
             |name: &str| namespace_in_keys(&format!("{}::{name}", "app".repeat(90)), "p:").into_owned();
-        assert!(long("user").ends_with("app::user") && long("user").len() == 154, "{}", long("user"));
+        assert!(long("user").ends_with("app::user") && long("user").len() == 175, "{}", long("user"));
         let foreign = ["größe", "grösse", "gre", "gr e"].map(|name| namespace_in_keys(name, "").into_owned());
         assert!(foreign.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_graphic())), "{foreign:?}");
         assert_eq!(foreign.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
@@ -307,7 +323,7 @@ mod tests {
     #[test]
     fn long_text_and_text_like_a_digest_become_digests() {
         let long = template(&"x".repeat(300), &"y");
-        assert_eq!((long.len(), &long[..1]), (65, "#"));
+        assert_eq!((long.len(), &long[..1]), (1 + DIGEST, "#"));
         let mut key = Args::new();
         let mut forged = Template::new(&mut key);
         forged.literal(&long);

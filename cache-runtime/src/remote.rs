@@ -11,7 +11,8 @@
 
 mod lead;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::iter::successors;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use crate::lease::Lease;
 use crate::outage::{Outage, Outcome};
 use crate::owed::{Debt, Owed};
 use crate::policy::{Judge, Verdict};
-use crate::state::Spec;
+use crate::state::{SingleFlight, Spec};
 use crate::step::{self, Source, Write};
 use crate::value::{Format, MakeFormat, Packed};
 
@@ -42,16 +43,24 @@ pub(crate) struct Remote {
     namespace: String,
     /// `{prefix}{namespace}:{version}:`, in front of every key.
     head: String,
-    /// With the address of what makes the format: a generic function has one for each instantiation. They are so few
-    /// that looking through them takes less time than hashing.
-    forms: RwLock<Vec<(usize, Made)>>,
+    forms: Forms,
     generation_key: String,
     /// The generation, and the removals that the server has not taken yet.
     owed: Arc<Owed>,
     /// One for each server of the backend: each is away and back by itself.
     outages: Box<[Outage]>,
     leases: Leases,
+    /// Whether a run may be one for the whole cluster.
+    has_leases: bool,
     judge: Judge,
+}
+
+/// The form of each value type by the address of what makes its format, as a list: a generic function has one for each
+/// instantiation, any other has one. They only come, so that reading takes no lock.
+#[derive(Default)]
+struct Forms {
+    first: OnceLock<(usize, Made)>,
+    rest: OnceLock<Box<Self>>,
 }
 
 type Made = Result<Arc<Form>, Error>;
@@ -90,8 +99,9 @@ pub(crate) struct Ticket {
     clears: u64,
     form: Arc<Form>,
     left: Duration,
-    /// Whether `left` doesn't know yet what the look-up took: a fresh hit mostly has no use for it.
-    is_untimed: bool,
+    /// When the look-up began, if `left` doesn't know yet what it took: a fresh hit mostly has no use for that.
+    untimed_since: Option<Instant>,
+    /// For leases; noted where there may be some.
     seen: Option<Seen>,
     /// The right to run the body for the whole cluster.
     lease: Option<Arc<Lease>>,
@@ -107,10 +117,9 @@ struct Seen {
 impl Ticket {
     /// Notes that the call goes on, because what it found is no value.
     pub(crate) fn resume(&mut self) {
-        if let Some(seen) = self.seen.as_ref().filter(|_| self.is_untimed) {
-            self.left = self.left.saturating_sub(seen.at.elapsed());
+        if let Some(started) = self.untimed_since.take() {
+            self.left = self.left.saturating_sub(started.elapsed());
         }
-        self.is_untimed = false;
     }
 
     /// Notes that the run gave nothing to share.
@@ -149,31 +158,25 @@ impl Remote {
             namespace: namespace.to_owned(),
             generation_key,
             head,
-            forms: RwLock::default(),
+            forms: Forms::default(),
             outages,
             leases: Leases::default(),
+            has_leases: spec.single_flight == SingleFlight::Cluster,
             judge,
         })
     }
 
     /// The form of a value type, made at its first use.
     fn form(&self, make: MakeFormat) -> Result<Arc<Form>, Error> {
-        let known = |forms: &[(usize, Made)]| {
-            forms.iter().find(|(known, _)| *known == make as usize).map(|(_, form)| form.clone())
-        };
-        if let Some(form) = known(&self.forms.read().unwrap_or_else(PoisonError::into_inner)) {
-            return form;
+        if let Some((_, form)) = self.forms.iter().find(|(known, _)| *known == make as usize) {
+            return form.clone();
         }
-        // Made without the lock: tracing a type runs the user's `Deserialize`.
+        // Made outside of the list: tracing a type runs the user's `Deserialize`.
         let made = make().map_err(|error| error.at(&self.namespace)).map(|Format { codec, shape }| {
             let head = format!("{}{:016x}:", self.head, shape.fingerprint);
             Arc::new(Form { codec, shape: shape.fingerprint, head })
         });
-        let mut forms = self.forms.write().unwrap_or_else(PoisonError::into_inner);
-        known(&forms).unwrap_or_else(|| {
-            forms.push((make as usize, made.clone()));
-            made
-        })
+        self.forms.add(make as usize, made).clone()
     }
 
     /// What is in front of every entry's key.
@@ -183,8 +186,7 @@ impl Remote {
 
     /// The value types that the codec can't serve.
     pub(crate) fn misuse(&self) -> Vec<Error> {
-        let forms = self.forms.read().unwrap_or_else(PoisonError::into_inner);
-        forms.iter().filter_map(|(_, form)| form.as_ref().err().cloned()).collect()
+        self.forms.iter().filter_map(|(_, form)| form.as_ref().err().cloned()).collect()
     }
 
     pub(crate) fn default_ttl(&self) -> Option<Duration> {
@@ -215,7 +217,7 @@ impl Remote {
                 clears,
                 form,
                 left: budget,
-                is_untimed: false,
+                untimed_since: None,
                 seen: None,
                 lease: None,
             };
@@ -227,19 +229,20 @@ impl Remote {
             // What the server has is not to be served, so it isn't asked for that.
             (kept(), self.token(clock, io, deadline).await, None)
         } else {
-            match self.read(&text, clock, io, deadline).await {
-                Ok((bytes, token)) => (
-                    self.answered(&form, &text, bytes.as_ref(), token, clock),
-                    Ok(token),
-                    Some(Seen { at: started, bytes }),
-                ),
+            match self.read(&text, clock, io, started, deadline).await {
+                Ok((bytes, token)) => {
+                    let seen = self.has_leases.then(|| Seen { at: started, bytes: bytes.clone() });
+                    (self.answered(&form, &text, bytes, token, clock), Ok(token), seen)
+                }
                 Err(error) => (kept(), Err(error), None),
             }
         };
         let is_fresh = matches!(&entry, Ok(Some(opened)) if opened.verdict == Verdict::Fresh);
-        let is_untimed = is_fresh && seen.is_some();
-        let left = if is_untimed { budget } else { budget.saturating_sub(started.elapsed()) };
-        Ok(Look { entry, ticket: Ticket { token, clears, form, left, is_untimed, seen, lease: None } })
+        let (untimed_since, left) = match is_fresh && token.is_ok() {
+            true => (Some(started), budget),
+            false => (None, budget.saturating_sub(started.elapsed())),
+        };
+        Ok(Look { entry, ticket: Ticket { token, clears, form, left, untimed_since, seen, lease: None } })
     }
 
     /// The entry in `bytes`, which the server says are all there is; else a result that it just didn't take.
@@ -247,7 +250,7 @@ impl Remote {
         &self,
         form: &Form,
         text: &str,
-        bytes: Option<&Bytes>,
+        bytes: Option<Bytes>,
         token: Token,
         clock: &Clock,
     ) -> Result<Option<Opened>, Error> {
@@ -265,7 +268,7 @@ impl Remote {
         let (form, clears, started) = (self.form(format)?, self.clears(), Instant::now());
         let token = self.token(clock, io, started + self.budget()).await;
         let left = self.budget().saturating_sub(started.elapsed());
-        Ok(Ticket { token, clears, form, left, is_untimed: false, seen: None, lease: None })
+        Ok(Ticket { token, clears, form, left, untimed_since: None, seen: None, lease: None })
     }
 
     /// Stores a value under the generation of its ticket. What the server doesn't take stays in this process for a
@@ -389,10 +392,11 @@ impl Remote {
         text: &str,
         clock: &Clock,
         io: Io,
+        start: Instant,
         deadline: Instant,
     ) -> Result<(Option<Bytes>, Token), Error> {
         match self.owed.generation.known(clock) {
-            Ok(token) => Ok((self.connected.get(text.as_bytes(), deadline, io).await?, token)),
+            Ok(token) => Ok((self.connected.get(text.as_bytes(), start, deadline, io).await?, token)),
             Err(epoch) => self.read_both(text, epoch, clock, io, deadline).await,
         }
     }
@@ -459,20 +463,31 @@ impl From<Outcome> for Opened {
     }
 }
 
+impl Forms {
+    fn iter(&self) -> impl Iterator<Item = &(usize, Made)> {
+        successors(Some(self), |list| list.rest.get().map(Box::as_ref)).filter_map(|list| list.first.get())
+    }
+
+    /// Adds the form of `make`, unless another thread was faster.
+    fn add(&self, make: usize, made: Made) -> &Made {
+        let (known, form) = self.first.get_or_init(|| (make, made.clone()));
+        if *known == make { form } else { self.rest.get_or_init(Box::default).add(make, made) }
+    }
+}
+
 impl Form {
     /// The entry in `bytes`, if it may be served now.
     fn open(
         &self,
         text: &str,
-        bytes: &Bytes,
+        bytes: Bytes,
         token: Token,
         judge: &Judge,
         clock: &Clock,
     ) -> Result<Option<Opened>, Error> {
         let (header, payload) = entry::open(&self.binding(text), bytes)?;
         let is_current = header.groups.first() == Some(&token);
-        let payload = is_current.then(|| bytes.slice_ref(payload));
-        Ok(payload.and_then(|payload| Self::judged(&header, payload, judge, clock)))
+        Ok(if is_current { Self::judged(&header, payload, judge, clock) } else { None })
     }
 
     /// An entry of the current generation, if it may be served.

@@ -182,7 +182,7 @@ fn futures_given_up_count_as_slow_answers() {
 #[test]
 fn what_began_before_a_recovery_does_not_open_it_again() {
     let (backend, guarded) = guarded(1);
-    let before = guarded.guard.admit(0).unwrap();
+    let before = guarded.guard.admit(0, guarded.guard.clock.monotonic()).unwrap();
     backend.answers(refused);
     get(&guarded, "key").unwrap_err();
     backend.answers(|| Ok(None));

@@ -69,10 +69,9 @@ impl Ticket {
 
     /// The header and payload of `bytes` under the key `text`, if they are of the ticket's generation.
     fn opened(&self, text: &str, bytes: Option<&Bytes>) -> Option<(Header, Bytes)> {
-        let bytes = bytes?;
-        let (header, payload) = entry::open(&self.form.binding(text), bytes).ok()?;
+        let (header, payload) = entry::open(&self.form.binding(text), bytes?.clone()).ok()?;
         let is_current = header.groups.first() == self.token.as_ref().ok();
-        is_current.then(|| (header, bytes.slice_ref(payload)))
+        is_current.then_some((header, payload))
     }
 }
 
