@@ -26,6 +26,9 @@ use crate::error::{Error, ErrorKind};
 /// Keys of one trip: more don't make it cheaper, and the first passengers wait for the last one's value.
 const SEATS: usize = 128;
 
+/// How many passengers are made room for at once.
+const CROWD: usize = 64;
+
 /// How much more or less time than its trip a passenger may have.
 const SLACK: Duration = Duration::from_millis(5);
 
@@ -61,7 +64,7 @@ impl fmt::Debug for Batched {
 }
 
 /// The trip that may still be boarded, for each server.
-type Gates = Vec<Mutex<Weak<Trip>>>;
+type Gates = Vec<Weak<Trip>>;
 
 impl Batched {
     /// The same backend, with its reads made together.
@@ -73,12 +76,21 @@ impl Batched {
         Self { backend, gates: PerRuntime::new() }
     }
 
-    fn gates(&self) -> Result<Arc<Gates>, Error> {
-        self.gates.get(|| (0..self.backend.servers().max(1)).map(|_| Mutex::default()).collect())
-    }
-
-    fn server(&self, key: &[u8], servers: usize) -> usize {
-        if servers == 1 { 0 } else { self.backend.server_of(key).min(servers - 1) }
+    /// Boards the trip to the server of `key`, or opens one.
+    fn board(&self, key: &[u8], deadline: Instant, waker: &Waker) -> Result<Passenger, Error> {
+        let make = || (0..self.backend.servers().max(1)).map(|_| Weak::new()).collect();
+        self.gates.with(make, |gates| {
+            let gate = match gates.as_mut_slice() {
+                [only] => only,
+                gates => &mut gates[self.backend.server_of(key).min(gates.len() - 1)],
+            };
+            let boarded = gate.upgrade().and_then(|trip| trip.board(key, deadline, waker));
+            boarded.unwrap_or_else(|| {
+                let first = Trip::open(self.backend.clone(), key, deadline, waker);
+                *gate = Arc::downgrade(&first.trip);
+                first
+            })
+        })
     }
 }
 
@@ -154,16 +166,7 @@ impl Future for Fetch<'_> {
         if let Some(passenger) = &self.passenger {
             return passenger.poll(context);
         }
-        let Fetch { batched, key, deadline, .. } = *self;
-        let gates = batched.gates()?;
-        let mut gate = lock(&gates[batched.server(key, gates.len())]);
-        let boarded = gate.upgrade().and_then(|trip| trip.board(key, deadline, context.waker()));
-        let passenger = boarded.unwrap_or_else(|| {
-            let first = Trip::open(batched.backend.clone(), key, deadline, context.waker());
-            *gate = Arc::downgrade(&first.trip);
-            first
-        });
-        self.passenger = Some(passenger);
+        self.passenger = Some(self.batched.board(self.key, self.deadline, context.waker())?);
         Poll::Pending
     }
 }
@@ -203,6 +206,12 @@ impl Keys {
     fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Makes room for so many keys of about that length.
+    fn reserve(&mut self, count: usize, len: usize) {
+        self.bytes.reserve(count * len);
+        self.ends.reserve(count);
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
@@ -248,6 +257,11 @@ impl Trip {
         let State { phase: Phase::Boarding(keys), passengers, .. } = &mut *state else { return None };
         if passengers.len() == SEATS {
             return None;
+        }
+        if passengers.len() == 1 {
+            // Where there are two there are mostly many.
+            passengers.reserve(CROWD);
+            keys.reserve(CROWD, key.len());
         }
         keys.push(key);
         passengers.push(Some(waker.clone()));

@@ -15,6 +15,13 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 /// wait for one cost more than one each.
 const POOL: usize = 64;
 
+/// When an operation has started, and when it has to end. It reads the clock once.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) start: Instant,
+    pub(crate) end: Instant,
+}
+
 pub(crate) struct Limits {
     /// The URL, redacted: the place that errors speak of.
     pub(crate) place: String,
@@ -35,14 +42,14 @@ impl Limits {
         })
     }
 
-    /// When an operation that starts now has to end: at the caller's deadline or after the URL's
-    /// timeout, whichever comes first.
-    pub(crate) fn deadline(&self, caller: Instant) -> Result<Instant, Error> {
-        let now = Instant::now();
-        if caller <= now {
+    /// The time of an operation that starts now: it has to end at the caller's deadline or after the URL's timeout,
+    /// whichever comes first.
+    pub(crate) fn span(&self, caller: Instant) -> Result<Span, Error> {
+        let start = Instant::now();
+        if caller <= start {
             return Err(self.timed_out());
         }
-        Ok(now.checked_add(self.timeout).map_or(caller, |own| own.min(caller)))
+        Ok(Span { start, end: start.checked_add(self.timeout).map_or(caller, |own| own.min(caller)) })
     }
 
     pub(crate) fn timed_out(&self) -> Error {
@@ -80,16 +87,16 @@ mod tests {
     fn the_earlier_of_deadline_and_timeout_counts() {
         let limits = limits("redis://h?timeout=1s").unwrap();
         let soon = Instant::now() + Duration::from_millis(500);
-        assert_eq!(limits.deadline(soon).unwrap(), soon);
-        assert!(limits.deadline(soon + Duration::from_secs(60)).unwrap() < soon + Duration::from_secs(1));
-        assert_eq!(limits.deadline(Instant::now()).unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(limits.span(soon).unwrap().end, soon);
+        assert!(limits.span(soon + Duration::from_secs(60)).unwrap().end < soon + Duration::from_secs(1));
+        assert_eq!(limits.span(Instant::now()).err().map(|error| error.kind()), Some(ErrorKind::Timeout));
     }
 
     #[test]
     fn an_endless_timeout_leaves_the_deadline() {
         let limits = Limits::take(&mut Url::parse("redis://h").unwrap(), Duration::MAX, 1024).unwrap();
         let soon = Instant::now() + Duration::from_secs(1);
-        assert_eq!(limits.deadline(soon).unwrap(), soon);
+        assert_eq!(limits.span(soon).unwrap().end, soon);
     }
 
     #[test]

@@ -4,13 +4,15 @@
 use std::fmt;
 use std::io;
 use std::slice;
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Backend;
-use super::limits::{Limits, TIMEOUT};
+use super::limits::{Limits, Span, TIMEOUT};
 use super::pool::{Pool, Redo, dial};
 use super::wire::Wire;
 use crate::error::{Error, ErrorKind};
@@ -57,7 +59,7 @@ pub struct Memcached {
     limits: Limits,
     servers: Vec<Server>,
     #[cfg(feature = "tokio")]
-    shared: PerRuntime<Vec<AsyncPool>>,
+    shared: PerRuntime<Arc<[AsyncPool]>>,
 }
 
 impl fmt::Debug for Memcached {
@@ -193,10 +195,10 @@ impl Server {
     fn run<T>(
         &self,
         redo: Redo,
-        deadline: Instant,
+        span: Span,
         call: impl FnMut(&mut Wire) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.pool.run(redo, deadline, || self.connect(deadline), call)
+        self.pool.run(redo, span, || self.connect(span.end), call)
     }
 }
 
@@ -226,10 +228,10 @@ fn send_many<T>(
 
 impl Memcached {
     fn ask<T>(&self, request: Request<'_>, redo: Redo, read: Read<T>, deadline: Instant) -> Result<T, Error> {
-        let deadline = self.limits.deadline(deadline)?;
+        let span = self.limits.span(deadline)?;
         let server = &self.servers[self.route(&request.key)];
-        let answer = server.run(redo, deadline, |wire| {
-            send(wire, slice::from_ref(&request), deadline)?;
+        let answer = server.run(redo, span, |wire| {
+            send(wire, slice::from_ref(&request), span.end)?;
             receive(wire, &request, read)
         });
         answer.map_err(|error| error.at(&self.limits.place))
@@ -242,11 +244,11 @@ impl Memcached {
         read: Read<T>,
         deadline: Instant,
     ) -> Result<Vec<T>, Error> {
-        let deadline = self.limits.deadline(deadline)?;
+        let span = self.limits.span(deadline)?;
         let mut all = Vec::new();
         for batch in self.batches(requests) {
             let sent = self.servers[batch.server]
-                .run(redo, deadline, |wire| send_many(wire, &batch.requests, read, deadline));
+                .run(redo, span, |wire| send_many(wire, &batch.requests, read, span.end));
             all.extend(batch.placed(sent.map_err(|error| error.at(&self.limits.place))?));
         }
         Ok(in_order(all))

@@ -9,7 +9,7 @@ use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 
 /// Runtimes are so few that looking through them takes less time than hashing one.
-type Values<T> = Mutex<Vec<(Id, Arc<T>)>>;
+type Values<T> = Mutex<Vec<(Id, T)>>;
 
 /// A `T` for each runtime that lives and asked for it.
 pub(crate) struct PerRuntime<T> {
@@ -18,26 +18,39 @@ pub(crate) struct PerRuntime<T> {
     alive: watch::Sender<()>,
 }
 
-impl<T: Send + Sync + 'static> PerRuntime<T> {
+impl<T: Send + 'static> PerRuntime<T> {
     pub(crate) fn new() -> Self {
         Self { values: Arc::default(), alive: watch::Sender::new(()) }
     }
 
-    /// The value of the runtime that this is called on, made if there is none yet.
-    pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<Arc<T>, Error> {
+    /// A copy of the value of the runtime that this is called on, made if there is none yet.
+    pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<T, Error>
+    where
+        T: Clone,
+    {
+        self.with(make, |value| value.clone())
+    }
+
+    /// Passes that value to `work`, which nobody else does meanwhile.
+    pub(crate) fn with<R>(
+        &self,
+        make: impl FnOnce() -> T,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Error> {
         let runtime = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::Unavailable, "an async call outside a tokio runtime").with_source(error)
         })?;
         let id = runtime.id();
         let mut values = lock(&self.values);
-        if let Some((_, value)) = values.iter().find(|(known, _)| *known == id) {
-            return Ok(value.clone());
+        if let Some((_, value)) = values.iter_mut().find(|(known, _)| *known == id) {
+            return Ok(work(value));
         }
-        let value = Arc::new(make());
-        values.push((id, value.clone()));
+        let mut value = make();
+        let result = work(&mut value);
+        values.push((id, value));
         drop(values);
         self.forget_with(&runtime);
-        Ok(value)
+        Ok(result)
     }
 
     /// A runtime drops its tasks when it ends, so a task that waits for ever tells of that end. The
@@ -82,7 +95,7 @@ mod tests {
 
     #[test]
     fn each_runtime_has_its_own() {
-        let values = PerRuntime::<()>::new();
+        let values = PerRuntime::<Arc<()>>::new();
         let (one, two) = (runtime(), runtime());
         let first = one.block_on(async { values.get(Default::default) }).unwrap();
         let other = two.block_on(async { values.get(Default::default) }).unwrap();
@@ -92,7 +105,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_runtimes_that_are_gone() {
-        let values = PerRuntime::<()>::new();
+        let values = PerRuntime::<Arc<()>>::new();
         for _ in 0..1000 {
             runtime().block_on(async { values.get(Default::default) }).unwrap();
         }
@@ -102,7 +115,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_in_a_runtime_that_lives_longer() {
         let runtime = runtime();
-        let values = PerRuntime::<()>::new();
+        let values = PerRuntime::<Arc<()>>::new();
         let value = Arc::downgrade(&runtime.block_on(async { values.get(Default::default) }).unwrap());
         drop(values);
         assert!(value.upgrade().is_none());
@@ -115,7 +128,7 @@ mod tests {
 
     #[test]
     fn without_a_runtime_it_is_an_error() {
-        let error = PerRuntime::<()>::new().get(Default::default).unwrap_err();
+        let error = PerRuntime::<Arc<()>>::new().get(Default::default).unwrap_err();
         assert!(error.to_string().contains("outside a tokio runtime"), "{error}");
     }
 }

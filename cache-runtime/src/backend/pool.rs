@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::limits::Span;
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 
@@ -78,13 +79,14 @@ fn addresses(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketA
 pub(crate) struct Member<C> {
     pub(crate) connection: C,
     opened: Instant,
-    parked: Instant,
+    /// When the last call began.
+    used: Instant,
 }
 
 impl<C> Member<C> {
     pub(crate) fn new(connection: C) -> Self {
         let now = Instant::now();
-        Self { connection, opened: now, parked: now }
+        Self { connection, opened: now, used: now }
     }
 }
 
@@ -97,23 +99,30 @@ impl<C> Idle<C> {
         Self(Mutex::new(Vec::new()))
     }
 
-    pub(crate) fn take(&self) -> Option<Member<C>> {
+    /// For a call that begins `now`.
+    pub(crate) fn take(&self, now: Instant) -> Option<Member<C>> {
         let mut idle = lock(&self.0);
-        let member = idle.pop().filter(|member| member.parked.elapsed() < MAX_IDLE);
+        let member = idle.pop().filter(|member| now.saturating_duration_since(member.used) < MAX_IDLE);
         if member.is_none() {
-            // The others were parked even longer ago.
+            // The others were used even longer ago.
             idle.clear();
         }
         member
     }
 
-    /// Keeps the connection if all went well on it. After any failure, even one of time, an answer
-    /// may still be on its way, and the next caller would take it for its own.
-    pub(crate) fn settle<T>(&self, mut member: Member<C>, result: Result<T, Error>) -> Result<T, Error> {
+    /// Keeps the connection if all went well on it in the call that began at `start`. After any failure, even one of
+    /// time, an answer may still be on its way, and the next caller would take it for its own.
+    pub(crate) fn settle<T>(
+        &self,
+        mut member: Member<C>,
+        start: Instant,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
         if result.is_ok() {
-            member.parked = Instant::now();
+            member.used = start;
             let mut idle = lock(&self.0);
-            if idle.first().is_some_and(|oldest| oldest.parked.elapsed() >= MAX_IDLE) {
+            let is_old = |oldest: &Member<C>| start.saturating_duration_since(oldest.used) >= MAX_IDLE;
+            if idle.first().is_some_and(is_old) {
                 idle.remove(0);
             }
             idle.push(member);
@@ -151,20 +160,20 @@ impl<C> Pool<C> {
     pub(crate) fn run<T>(
         &self,
         redo: Redo,
-        deadline: Instant,
+        Span { start, end }: Span,
         connect: impl FnOnce() -> Result<C, Error>,
         mut call: impl FnMut(&mut C) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let _slot = self.slot(deadline)?;
-        if let Some(mut member) = self.idle.take() {
+        let _slot = self.slot(end)?;
+        if let Some(mut member) = self.idle.take(start) {
             match call(&mut member.connection) {
                 Err(error) if redo.applies(&error) => self.idle.forget(&member),
-                result => return self.idle.settle(member, result),
+                result => return self.idle.settle(member, start, result),
             }
         }
         let mut member = Member::new(connect()?);
         let result = call(&mut member.connection);
-        self.idle.settle(member, result)
+        self.idle.settle(member, start, result)
     }
 
     /// Waits until fewer than `max` calls are under way.
@@ -217,8 +226,9 @@ mod tests {
         }
 
         fn run<T>(&self, redo: Redo, call: impl FnMut(&mut usize) -> Result<T, Error>) -> Result<T, Error> {
-            let deadline = Instant::now() + Duration::from_millis(50);
-            self.pool.run(redo, deadline, || Ok(self.opened.fetch_add(1, Ordering::Relaxed)), call)
+            let start = Instant::now();
+            let span = Span { start, end: start + Duration::from_millis(50) };
+            self.pool.run(redo, span, || Ok(self.opened.fetch_add(1, Ordering::Relaxed)), call)
         }
 
         /// Leaves the connections 0 and 1 idle.
@@ -264,15 +274,15 @@ mod tests {
 
     #[test]
     fn those_as_old_as_a_closed_one_are_closed_too() {
-        let idle = Idle::new();
+        let (idle, now) = (Idle::new(), Instant::now());
         let (old, middle) = (Member::new("old"), Member::new("middle"));
         thread::sleep(Duration::from_millis(2));
         let young = Member::new("young");
-        idle.settle(young, Ok(())).unwrap();
-        idle.settle(old, Ok(())).unwrap();
+        idle.settle(young, now, Ok(())).unwrap();
+        idle.settle(old, now, Ok(())).unwrap();
         idle.forget(&middle);
-        assert_eq!(idle.take().map(|member| member.connection), Some("young"));
-        assert!(idle.take().is_none());
+        assert_eq!(idle.take(now).map(|member| member.connection), Some("young"));
+        assert!(idle.take(now).is_none());
     }
 
     #[test]

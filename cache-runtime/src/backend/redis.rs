@@ -7,6 +7,8 @@
 use std::convert::identity;
 use std::fmt;
 use std::io;
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::redis::{Cmd, ConnectionAddr, ErrorKind as Cause, RedisError, ServerErrorKind, Value, cmd};
@@ -56,7 +58,7 @@ pub struct Redis {
     server: Server,
     pool: Pool<Connection>,
     #[cfg(feature = "tokio")]
-    shared: PerRuntime<AsyncPool>,
+    shared: PerRuntime<Arc<AsyncPool>>,
 }
 
 impl fmt::Debug for Redis {
@@ -170,11 +172,16 @@ fn login(url: &Url, db: u32) -> Result<Vec<Cmd>, Error> {
 // ---- Commands and answers ----------------------------------------------------------------------
 
 fn get(key: &[u8]) -> Cmd {
-    cmd("GET").arg(key).take()
+    let mut command = Cmd::with_capacity(2, 3 + key.len());
+    command.arg("GET").arg(key);
+    command
 }
 
 fn get_many(keys: &[&[u8]]) -> Cmd {
-    cmd("MGET").arg(keys).take()
+    let len = keys.iter().map(|key| key.len()).sum::<usize>();
+    let mut command = Cmd::with_capacity(1 + keys.len(), 4 + len);
+    command.arg("MGET").arg(keys);
+    command
 }
 
 fn set(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Cmd {
@@ -307,11 +314,11 @@ impl Redis {
         read: impl Fn(Value) -> Result<T, Error>,
         deadline: Instant,
     ) -> Result<T, Error> {
-        let deadline = self.server.limits.deadline(deadline)?;
+        let span = self.server.limits.span(deadline)?;
         let request = command.get_packed_command();
-        let connect = || self.server.connect(deadline);
-        let call = |connection: &mut Connection| judge(connection.ask(&request, deadline)?, &read);
-        let answer = self.pool.run(redo, deadline, connect, call);
+        let connect = || self.server.connect(span.end);
+        let call = |connection: &mut Connection| judge(connection.ask(&request, span.end)?, &read);
+        let answer = self.pool.run(redo, span, connect, call);
         answer.and_then(identity).map_err(|error| error.at(&self.server.limits.place))
     }
 }

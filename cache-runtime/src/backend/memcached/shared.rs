@@ -1,10 +1,7 @@
 //! The async side: a pool of connections for each runtime and server.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
-
-use tokio::time::timeout_at;
 
 use super::*;
 use crate::backend::async_pool::Exchange;
@@ -54,12 +51,10 @@ impl Memcached {
         read: Read<T>,
         deadline: Instant,
     ) -> Result<T, Error> {
+        let span = self.limits.span(deadline)?;
         let (index, pools) = (self.route(&request.key), self.pools()?);
         let asked = Asked { server: &self.servers[index], requests: slice::from_ref(&request), read };
-        let mut values = self
-            .within(deadline, pools[index].run(redo, asked))
-            .await?
-            .map_err(|error| error.at(&self.limits.place))?;
+        let mut values = self.ended(pools[index].run(redo, span, asked).await)?;
         values.pop().ok_or_else(unexpected)
     }
 
@@ -70,25 +65,25 @@ impl Memcached {
         read: Read<T>,
         deadline: Instant,
     ) -> Result<Vec<T>, Error> {
+        let span = self.limits.span(deadline)?;
         let (pools, batches) = (self.pools()?, self.batches(requests));
         let asked = batches.iter().map(|Batch { server: index, requests, .. }| {
-            pools[*index].run(redo, Asked { server: &self.servers[*index], requests, read })
+            pools[*index].run(redo, span, Asked { server: &self.servers[*index], requests, read })
         });
-        let answers = self.within(deadline, all(asked.collect())).await?;
         let mut values = Vec::new();
-        for (batch, answer) in batches.iter().zip(answers) {
-            values.extend(batch.placed(answer.map_err(|error| error.at(&self.limits.place))?));
+        for (batch, answer) in batches.iter().zip(all(asked.collect()).await) {
+            values.extend(batch.placed(self.ended(answer)?));
         }
         Ok(in_order(values))
     }
 
-    fn pools(&self) -> Result<Arc<Vec<AsyncPool>>, Error> {
+    fn pools(&self) -> Result<Arc<[AsyncPool]>, Error> {
         self.shared.get(|| self.servers.iter().map(|_| AsyncPool::new(self.limits.pool)).collect())
     }
 
-    async fn within<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Result<T, Error> {
-        let deadline = self.limits.deadline(deadline)?;
-        timeout_at(deadline.into(), work).await.map_err(|_| self.limits.timed_out())
+    fn ended<T>(&self, answer: Option<Result<T, Error>>) -> Result<T, Error> {
+        let answer = answer.unwrap_or_else(|| Err(self.limits.timed_out()));
+        answer.map_err(|error| error.at(&self.limits.place))
     }
 }
 

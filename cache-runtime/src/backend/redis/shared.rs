@@ -1,7 +1,5 @@
 //! The async side: a pool of connections for each runtime.
 
-use tokio::time::timeout_at;
-
 use super::*;
 use crate::backend::async_pool::Exchange;
 use crate::backend::wire::AsyncWire;
@@ -55,11 +53,10 @@ impl Redis {
         deadline: Instant,
     ) -> Result<T, Error> {
         let limits = &self.server.limits;
-        let deadline = limits.deadline(deadline)?;
-        let pool = self.shared.get(|| AsyncPool::new(limits.pool))?;
+        let span = limits.span(deadline)?;
+        let pool = self.shared.get(|| Arc::new(AsyncPool::new(limits.pool)))?;
         let asked = Asked { server: &self.server, request: command.get_packed_command(), read };
-        let answer = timeout_at(deadline.into(), pool.run(redo, asked)).await;
-        let answer = answer.unwrap_or_else(|_| Err(limits.timed_out()));
+        let answer = pool.run(redo, span, asked).await.unwrap_or_else(|| Err(limits.timed_out()));
         answer.and_then(identity).map_err(|error| error.at(&limits.place))
     }
 }
