@@ -163,7 +163,7 @@ impl Future for Fetch<'_> {
     type Output = Result<Option<Bytes>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(passenger) = &self.passenger {
+        if let Some(passenger) = &mut self.passenger {
             return passenger.poll(context);
         }
         self.passenger = Some(self.batched.board(self.key, self.deadline, context.waker())?);
@@ -244,7 +244,7 @@ impl Trip {
         let passengers = vec![Some(waker.clone())];
         let state = Mutex::new(State { phase: Phase::Boarding(keys), passengers, woken: false });
         waker.wake_by_ref();
-        Passenger { trip: Arc::new(Self { backend, deadline, state }), seat: 0 }
+        Passenger { trip: Arc::new(Self { backend, deadline, state }), seat: 0, has_arrived: false }
     }
 
     /// A seat in the trip, if it hasn't left and fits `deadline`.
@@ -267,7 +267,7 @@ impl Trip {
         passengers.push(Some(waker.clone()));
         let seat = passengers.len() - 1;
         drop(state);
-        Some(Passenger { trip: self, seat })
+        Some(Passenger { trip: self, seat, has_arrived: false })
     }
 }
 
@@ -298,11 +298,18 @@ impl State {
 struct Passenger {
     trip: Arc<Trip>,
     seat: usize,
+    has_arrived: bool,
 }
 
 impl Passenger {
     /// The value, if the trip has arrived. Drives it if nobody else does.
-    fn poll(&self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        let polled = self.drive(context);
+        self.has_arrived = polled.is_ready();
+        polled
+    }
+
+    fn drive(&self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let mut state = lock(&self.trip.state);
         if let Some(waker) = &mut state.passengers[self.seat] {
             waker.clone_from(context.waker());
@@ -361,6 +368,9 @@ impl Passenger {
 /// Leaves the trip to the others; without any, ends it.
 impl Drop for Passenger {
     fn drop(&mut self) {
+        if self.has_arrived {
+            return;
+        }
         let mut state = lock(&self.trip.state);
         if matches!(state.phase, Phase::Arrived(_)) {
             return;

@@ -96,7 +96,11 @@ impl Header {
         let created_ms = u64::from_le_bytes(take(rest)?);
         let fresh_until_ms = Some(u64::from_le_bytes(take(rest)?)).filter(|&until| until != u64::MAX);
         let cost_us = u32::from_le_bytes(take(rest)?);
-        let groups = (0..groups).map(|_| take(rest)).collect::<Option<_>>()?;
+        let groups = match groups {
+            // As in most entries.
+            1 => SmallVec::from([take(rest)?]),
+            _ => (0..groups).map(|_| take(rest)).collect::<Option<_>>()?,
+        };
         (found == codec).then_some((Self { flags, created_ms, fresh_until_ms, cost_us, groups }, bytes))
     }
 }

@@ -101,8 +101,8 @@ pub(crate) struct Ticket {
     left: Duration,
     /// When the look-up began, if `left` doesn't know yet what it took: a fresh hit mostly has no use for that.
     untimed_since: Option<Instant>,
-    /// For leases; noted where there may be some.
-    seen: Option<Seen>,
+    /// For leases; noted where there may be some, in a box because tickets are moved with every hit.
+    seen: Option<Box<Seen>>,
     /// The right to run the body for the whole cluster.
     lease: Option<Arc<Lease>>,
 }
@@ -231,7 +231,7 @@ impl Remote {
         } else {
             match self.read(&text, clock, io, started, deadline).await {
                 Ok((bytes, token)) => {
-                    let seen = self.has_leases.then(|| Seen { at: started, bytes: bytes.clone() });
+                    let seen = self.has_leases.then(|| Box::new(Seen { at: started, bytes: bytes.clone() }));
                     (self.answered(&form, &text, bytes, token, clock), Ok(token), seen)
                 }
                 Err(error) => (kept(), Err(error), None),
