@@ -23,15 +23,8 @@ impl<T: Send + 'static> PerRuntime<T> {
         Self { values: Arc::default(), alive: watch::Sender::new(()) }
     }
 
-    /// A copy of the value of the runtime that this is called on, made if there is none yet.
-    pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Result<T, Error>
-    where
-        T: Clone,
-    {
-        self.with(make, |value| value.clone())
-    }
-
-    /// Passes that value to `work`, which nobody else does meanwhile.
+    /// Passes the value of the runtime that this is called on, made if there is none yet, to `work`, which nobody else
+    /// does meanwhile.
     pub(crate) fn with<R>(
         &self,
         make: impl FnOnce() -> T,
@@ -93,21 +86,25 @@ mod tests {
         Builder::new_current_thread().build().unwrap()
     }
 
+    fn get(values: &PerRuntime<Arc<()>>) -> Result<Arc<()>, Error> {
+        values.with(Arc::default, |value| value.clone())
+    }
+
     #[test]
     fn each_runtime_has_its_own() {
         let values = PerRuntime::<Arc<()>>::new();
         let (one, two) = (runtime(), runtime());
-        let first = one.block_on(async { values.get(Default::default) }).unwrap();
-        let other = two.block_on(async { values.get(Default::default) }).unwrap();
+        let first = one.block_on(async { get(&values) }).unwrap();
+        let other = two.block_on(async { get(&values) }).unwrap();
         assert!(!Arc::ptr_eq(&first, &other));
-        assert!(Arc::ptr_eq(&first, &one.block_on(async { values.get(Default::default) }).unwrap()));
+        assert!(Arc::ptr_eq(&first, &one.block_on(async { get(&values) }).unwrap()));
     }
 
     #[test]
     fn nothing_is_kept_of_runtimes_that_are_gone() {
         let values = PerRuntime::<Arc<()>>::new();
         for _ in 0..1000 {
-            runtime().block_on(async { values.get(Default::default) }).unwrap();
+            runtime().block_on(async { get(&values) }).unwrap();
         }
         assert!(lock(&values.values).is_empty());
     }
@@ -116,7 +113,7 @@ mod tests {
     fn nothing_is_kept_in_a_runtime_that_lives_longer() {
         let runtime = runtime();
         let values = PerRuntime::<Arc<()>>::new();
-        let value = Arc::downgrade(&runtime.block_on(async { values.get(Default::default) }).unwrap());
+        let value = Arc::downgrade(&runtime.block_on(async { get(&values) }).unwrap());
         drop(values);
         assert!(value.upgrade().is_none());
         runtime.block_on(async {
@@ -128,7 +125,7 @@ mod tests {
 
     #[test]
     fn without_a_runtime_it_is_an_error() {
-        let error = PerRuntime::<Arc<()>>::new().get(Default::default).unwrap_err();
+        let error = get(&PerRuntime::new()).unwrap_err();
         assert!(error.to_string().contains("outside a tokio runtime"), "{error}");
     }
 }

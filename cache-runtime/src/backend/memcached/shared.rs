@@ -78,7 +78,8 @@ impl Memcached {
     }
 
     fn pools(&self) -> Result<Arc<[AsyncPool]>, Error> {
-        self.shared.get(|| self.servers.iter().map(|_| AsyncPool::new(self.limits.pool)).collect())
+        let make = || self.servers.iter().map(|_| AsyncPool::new(self.limits.pool)).collect();
+        self.shared.with(make, |pools| pools.clone())
     }
 
     fn ended<T>(&self, answer: Option<Result<T, Error>>) -> Result<T, Error> {

@@ -54,7 +54,7 @@ impl Redis {
     ) -> Result<T, Error> {
         let limits = &self.server.limits;
         let span = limits.span(deadline)?;
-        let pool = self.shared.get(|| Arc::new(AsyncPool::new(limits.pool)))?;
+        let pool = self.shared.with(|| Arc::new(AsyncPool::new(limits.pool)), |pool| pool.clone())?;
         let asked = Asked { server: &self.server, request: command.get_packed_command(), read };
         let answer = pool.run(redo, span, asked).await.unwrap_or_else(|| Err(limits.timed_out()));
         answer.and_then(identity).map_err(|error| error.at(&limits.place))
