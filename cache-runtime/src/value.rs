@@ -70,7 +70,7 @@ mod number {
     numbers! {
         u64: |n| n, |bits| bits;
         i64: i64::cast_unsigned, u64::cast_signed;
-        u32: u64::from, |bits| low(bits);
+        u32: u64::from, low;
         i32: |n: i32| u64::from(n.cast_unsigned()), |bits| low(bits).cast_signed();
         f64: f64::to_bits, f64::from_bits;
         bool: u64::from, |bits| bits != 0;
