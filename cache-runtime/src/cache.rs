@@ -5,6 +5,7 @@
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -96,7 +97,7 @@ impl Cache {
     /// # Errors
     /// The backend failed, or values of this type can't be stored.
     pub fn get<T: Value>(&self, key: &str) -> Result<Option<T>, Error> {
-        block_on(self.0.get(key))
+        block_on(pin!(self.0.get(key)))
     }
 
     /// Stores `value` under `key` for `ttl`; with `None` it doesn't expire.
@@ -104,7 +105,7 @@ impl Cache {
     /// # Errors
     /// The backend failed, or the value can't be encoded so that it decodes to itself.
     pub fn set<T: Value>(&self, key: &str, value: &T, ttl: impl Into<Option<Duration>>) -> Result<(), Error> {
-        block_on(self.0.set(key, value, ttl.into()))
+        block_on(pin!(self.0.set(key, value, ttl.into())))
     }
 
     /// Removes what is under `key`; returns whether anything was.
@@ -112,7 +113,7 @@ impl Cache {
     /// # Errors
     /// The backend failed.
     pub fn delete(&self, key: &str) -> Result<bool, Error> {
-        block_on(self.0.delete(key))
+        block_on(pin!(self.0.delete(key)))
     }
 
     /// What is under `key`, else what `make` gives, stored for `ttl`. A backend that fails is as if
@@ -137,11 +138,11 @@ impl Cache {
         ttl: impl Into<Option<Duration>>,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        if let Some(found) = block_on(self.0.found(key)) {
+        if let Some(found) = block_on(pin!(self.0.found(key))) {
             return Ok(found);
         }
         let made = make()?;
-        block_on(self.0.kept(key, &made, ttl.into()));
+        block_on(pin!(self.0.kept(key, &made, ttl.into())));
         Ok(made)
     }
 }

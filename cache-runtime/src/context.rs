@@ -87,7 +87,8 @@ impl Connected {
 
     /// Asks the server for something, so that mistakes show.
     pub(crate) fn probe(&self) -> Result<(), Error> {
-        block_on(self.blocking.get(b"cache-runtime:probe", Instant::now() + self.timeout)).map(drop)
+        let deadline = Instant::now() + self.timeout;
+        block_on(self.blocking.get(b"cache-runtime:probe", deadline).as_mut()).map(drop)
     }
 }
 

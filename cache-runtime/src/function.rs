@@ -60,7 +60,7 @@ impl Site {
     /// # Errors
     /// The backend failed: entries may still be served.
     pub fn clear(&'static self) -> Result<(), Error> {
-        block_on(self.state().clear(Io::Blocking))
+        self.state().clear(Io::Blocking).now()
     }
 
     /// [`clear`](Self::clear) for async functions.
@@ -236,8 +236,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
     #[inline(never)]
     fn run_now(&self, key: Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
-        let ticket = state.ticket_now(&key, self.format);
-        let turn = state.turn_now(key, ticket, None, self.format);
+        let ticket = state.ticket(&key, self.format, Io::Blocking).now();
+        let turn = state.turn(key, ticket, None, self.format, Io::Blocking).now();
         self.take(&state, turn, body)
     }
 
@@ -245,8 +245,8 @@ impl<O: Outcome<R>, R> Function<O, R> {
     pub async fn refresh_async(&self, key: Args, body: impl Future<Output = R>) -> R {
         let state = self.state();
         let Args(key) = key;
-        let ticket = state.ticket_soon(&key, self.format).await;
-        let turn = state.turn_soon(key, ticket, None, self.format).await;
+        let ticket = state.ticket(&key, self.format, Io::Async).await;
+        let turn = state.turn(key, ticket, None, self.format, Io::Async).await;
         self.take_async(&state, turn, pin!(body)).await
     }
 
@@ -255,7 +255,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key or the backend failed.
     pub fn peek(&self, key: Args) -> Result<Option<O::Stored>, Error> {
-        block_on(self.peek_with(key.0, Io::Blocking))
+        block_on(pin!(self.peek_with(key.0, Io::Blocking)))
     }
 
     /// [`peek`](Self::peek) for async functions.
@@ -271,7 +271,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key, the value or the backend failed.
     pub fn insert(&self, key: Args, value: O::Stored) -> Result<(), Error> {
-        block_on(self.insert_with(key.0, value, Io::Blocking))
+        block_on(pin!(self.insert_with(key.0, value, Io::Blocking)))
     }
 
     /// [`insert`](Self::insert) for async functions.
@@ -287,7 +287,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub fn invalidate(&self, key: Args) -> Result<(), Error> {
-        self.state().delete_now(&key.0?, self.format)
+        self.state().delete(&key.0?, self.format, Io::Blocking).now()
     }
 
     /// [`invalidate`](Self::invalidate) for async functions.
@@ -295,7 +295,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub async fn invalidate_async(&self, key: Args) -> Result<(), Error> {
-        self.state().delete_soon(&key.0?, self.format).await
+        self.state().delete(&key.0?, self.format, Io::Async).await
     }
 
     /// The text key on a server.
@@ -340,13 +340,15 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     pub(crate) fn look(&self, state: &State, key: &Result<Key, Error>) -> Looked {
-        state.look_here(key).unwrap_or_else(|key| state.look_now(key, self.format))
+        state.look_here(key).unwrap_or_else(|(remote, key)| {
+            state.looked(state.ask(remote, key, self.format, Io::Blocking).now())
+        })
     }
 
     pub(crate) async fn look_async(&self, state: &State, key: &Result<Key, Error>) -> Looked {
         match state.look_here(key) {
             Ok(looked) => looked,
-            Err(key) => state.look_soon(key, self.format).await,
+            Err((remote, key)) => state.looked(state.ask(remote, key, self.format, Io::Async).await),
         }
     }
 
@@ -376,7 +378,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         ticket: Ticket,
         body: Body<'_, R>,
     ) -> R {
-        let turn = state.turn_now(key, ticket, Some(landed), self.format);
+        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Blocking).now();
         self.take(state, turn, body)
     }
 
@@ -407,7 +409,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         ticket: Ticket,
         body: Pin<&mut impl Future<Output = R>>,
     ) -> R {
-        let turn = state.turn_soon(key, ticket, Some(landed), self.format).await;
+        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
         self.take_async(state, turn, body).await
     }
 
@@ -452,7 +454,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// Stores what a run gave.
     pub(crate) fn keep(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
         let result = self.result(state, &run, &stored);
-        state.finish_now(run, result, cost);
+        state.finish(run, result, cost, Io::Blocking).now();
         O::revive(stored)
     }
 
@@ -477,7 +479,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// [`keep`](Self::keep) for async functions.
     pub(crate) async fn keep_async(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
         let result = self.result(state, &run, &stored);
-        state.finish_soon(run, result, cost).await;
+        state.finish(run, result, cost, Io::Async).await;
         O::revive(stored)
     }
 

@@ -356,7 +356,7 @@ impl Guard {
     /// How long the server takes to say anything.
     fn ask(&self, key: &[u8], time: Duration) -> Result<Duration, Error> {
         let started = Instant::now();
-        let result = block_on(self.blocking.get(key, started + time));
+        let result = block_on(self.blocking.get(key, started + time).as_mut());
         match result {
             Err(error) if !is_answer(&error) => Err(error),
             _ => Ok(started.elapsed()),

@@ -4,6 +4,7 @@
 //! [`AsyncBackend`](crate::AsyncBackend). For a blocking caller the backend's futures are ready when
 //! first polled, so [`block_on`] polls once and is done.
 
+use std::future::{Ready, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use event_listener::Event;
 
+use crate::backend::BoxFuture;
 use crate::background;
 
 /// Which kind of caller waits.
@@ -23,12 +25,47 @@ pub(crate) enum Io {
 }
 
 /// Runs `future` on this thread.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    // Behind a pointer: its code is large, and would else be here twice for each future there is.
-    let mut future: Pin<&mut dyn Future<Output = F::Output>> = pin!(future);
+///
+/// It comes behind a pointer, because the code of a future is compiled again in every module that knows its type.
+pub(crate) fn block_on<T>(mut future: Pin<&mut dyn Future<Output = T>>) -> T {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => pollster::block_on(future),
+    }
+}
+
+/// What an operation gives that serves both kinds of callers, as a type without a name of its own: for blocking ones it
+/// is done and needs no box.
+pub(crate) enum Soon<'a, T> {
+    Now(Ready<T>),
+    Later(BoxFuture<'a, T>),
+}
+
+impl<'a, T> Soon<'a, T> {
+    pub(crate) fn of(future: impl Future<Output = T> + Send + 'a, io: Io) -> Self {
+        match io {
+            Io::Blocking => Self::Now(ready(block_on(pin!(future)))),
+            Io::Async => Self::Later(Box::pin(future)),
+        }
+    }
+
+    /// For blocking callers.
+    pub(crate) fn now(self) -> T {
+        match self {
+            Self::Now(done) => done.into_inner(),
+            Self::Later(mut future) => block_on(future.as_mut()),
+        }
+    }
+}
+
+impl<T> Future for Soon<'_, T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match self.get_mut() {
+            Self::Now(done) => Pin::new(done).poll(cx),
+            Self::Later(future) => future.as_mut().poll(cx),
+        }
     }
 }
 

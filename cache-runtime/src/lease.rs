@@ -18,6 +18,7 @@
 //! [`Watch`] decides, from marks and times alone; [`Lease`] is the holder's side. Who waits, and what else lies under
 //! a key, is [`remote`](crate::remote)'s business.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -288,7 +289,7 @@ impl Lease {
         let held = Arc::downgrade(&self.0);
         background::schedule(BEAT, move || {
             let held = held.upgrade()?;
-            block_on(held.renew()).then_some(BEAT)
+            block_on(pin!(held.renew())).then_some(BEAT)
         });
     }
 
@@ -320,7 +321,7 @@ impl Drop for Lease {
         // Off the caller's path, which may be a panic or the end of a task.
         let held = self.0.clone();
         background::schedule(Duration::ZERO, move || {
-            block_on(held.release(end));
+            block_on(pin!(held.release(end)));
             None
         });
     }

@@ -59,6 +59,7 @@ mod config;
 mod context;
 mod depth;
 mod drive;
+mod elsewhere;
 mod entry;
 mod error;
 mod flight;

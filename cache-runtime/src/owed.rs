@@ -4,6 +4,7 @@
 //! the caller gives up, it is tried again until it is taken. Too many at once become one clear.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -154,7 +155,7 @@ impl Owed {
         let started = Instant::now();
         for what in self.all() {
             // An error says that it stays owed. One budget is all that others wait for.
-            let _ = block_on(self.settle(&what, Io::Blocking));
+            let _ = block_on(pin!(self.settle(&what, Io::Blocking)));
             if started.elapsed() >= self.connected.timeout {
                 break;
             }

@@ -20,12 +20,12 @@ use bytes::Bytes;
 use crate::backend::AsyncBackend;
 use crate::clock::{Clock, millis};
 use crate::context::{Connected, Context};
+use crate::elsewhere::Leased;
 use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::generation::random_token;
 use crate::io::Io;
 use crate::key::{Key, namespace_in_keys};
-use crate::lease::Lease;
 use crate::outage::{Outage, Outcome};
 use crate::owed::{Debt, Owed};
 use crate::policy::{Judge, Verdict};
@@ -104,7 +104,7 @@ pub(crate) struct Ticket {
     /// For leases; noted where there may be some, in a box because tickets are moved with every hit.
     seen: Option<Box<Seen>>,
     /// The right to run the body for the whole cluster.
-    lease: Option<Arc<Lease>>,
+    lease: Option<Arc<dyn Leased>>,
 }
 
 /// What a look-up found under the key, and when it began.
@@ -336,6 +336,22 @@ impl Remote {
         }
     }
 
+    /// Stores a value that no run gave. What was there must not be served either, if it can't be stored.
+    pub(crate) async fn insert(
+        &self,
+        key: Key,
+        packed: Packed,
+        life: Option<Duration>,
+        format: MakeFormat,
+        clock: &Clock,
+        io: Io,
+    ) -> Result<bool, Error> {
+        let _owed = self.removal(&key, format)?;
+        let ticket = step::Ticket::Remote(self.ticket(format, clock, io).await?);
+        let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true };
+        self.store(write, clock, io).await
+    }
+
     /// Removes the entry under `key` soon, off the caller's path.
     pub(crate) fn supersede(&self, key: &Key, ticket: &Ticket) {
         drop(self.remove(key, &ticket.form));
@@ -343,7 +359,7 @@ impl Remote {
 
     /// The entry under `key` is to go, or to be replaced, before the debt is dropped: else it is removed in the
     /// background, and not served until it is.
-    pub(crate) fn removal(&self, key: &Key, format: MakeFormat) -> Result<Debt, Error> {
+    fn removal(&self, key: &Key, format: MakeFormat) -> Result<Debt, Error> {
         Ok(self.remove(key, &*self.form(format)?))
     }
 

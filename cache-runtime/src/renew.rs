@@ -99,7 +99,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         let (Args(key), state) = (key, self.state());
         let landed = state.landed();
         let looked = self.look(&state, &key);
-        let run = block_on(elected(&state, &key, &looked, landed, Io::Blocking));
+        let run = block_on(pin!(elected(&state, &key, &looked, landed, Io::Blocking)));
         let run = run.and_then(|run| behind(state.arc(), run, &args));
         match (run, looked) {
             (Some(run), Looked::Found(found)) => {
@@ -171,7 +171,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Some((run, result))
         };
         if let Some((run, result)) = packed() {
-            state.finish_soon(run, result, cost).await;
+            state.finish(run, result, cost, Io::Async).await;
         }
     }
 

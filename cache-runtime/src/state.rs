@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use crate::backend::memory::{Bound, New, Slot, Store};
 use crate::clock::{Clock, nanos};
 use crate::context::Context;
+use crate::elsewhere::{self, Elsewhere};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
-use crate::io::Io;
+use crate::io::{Io, Soon};
 use crate::key::Key;
 use crate::lane::{self, Lane};
 use crate::pause::Pauses;
 use crate::policy::{Freshness, Judge, Verdict};
-use crate::remote::{self, Opened, Remote};
+use crate::remote::{self, Look, Opened};
 use crate::stats::{Counters, Stats};
 use crate::step::{Found, Looked, Source, Ticket, Write};
 use crate::value::{MakeFormat, Packed, Value};
@@ -36,8 +37,8 @@ pub struct Spec {
     pub version: u32,
     /// `backend = "…"`.
     pub backend: &'static str,
-    /// Whether values are encoded, and not kept as they are.
-    pub is_remote: bool,
+    /// Makes the place of its entries.
+    pub place: MakePlace,
     /// Which calls of a key share a run.
     pub single_flight: SingleFlight,
     /// `single_flight(wait = …)`: how long a call waits for another's run; without, as long as it takes.
@@ -57,13 +58,26 @@ impl Spec {
             namespace: None,
             version: 0,
             backend: "memory",
-            is_remote: false,
+            place: MakePlace::IN_MEMORY,
             single_flight: SingleFlight::Process,
             wait: None,
             freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
             bound: Bound { capacity: None, max_bytes: None },
         }
     }
+}
+
+/// What makes the [`Place`] of a function. Each function names one, so that a program has no code for the other.
+pub struct MakePlace(fn(&Context, &Spec, &str, Judge) -> Result<Place, Error>);
+
+impl MakePlace {
+    /// In this process: values are kept as they are.
+    pub const IN_MEMORY: Self =
+        Self(|_, spec, _, judge| Ok(Place::Typed(Store::new(spec.bound, judge.grace()))));
+    /// On a server: values are encoded.
+    pub const ELSEWHERE: Self = Self(|context, spec, namespace, judge| {
+        elsewhere::open(context, spec, namespace, judge).map(Place::Remote)
+    });
 }
 
 /// `single_flight = "…"`: the calls of a key that share a run.
@@ -99,7 +113,7 @@ pub(crate) struct State {
 /// Where entries are.
 enum Place {
     Typed(Store),
-    Remote(Remote),
+    Remote(Box<dyn Elsewhere>),
     /// Nowhere, until somebody mends the settings or the type.
     Broken(Error),
 }
@@ -110,9 +124,8 @@ impl State {
         let namespace = spec.namespace.map_or_else(|| function_path((spec.path)(), spec.name), str::to_owned);
         let place = match context.config.first_problem() {
             Some(problem) => Place::Broken(problem.clone()),
-            None if !spec.is_remote => Place::Typed(Store::new(spec.bound, judge.grace())),
-            None => Remote::open(context, spec, &namespace, judge)
-                .map_or_else(|error| Place::Broken(error.at(namespace.clone())), Place::Remote),
+            None => (spec.place.0)(context, spec, &namespace, judge)
+                .unwrap_or_else(|error| Place::Broken(error.at(namespace.clone()))),
         };
         let default_ttl = match &place {
             Place::Remote(remote) => remote.default_ttl(),
@@ -177,15 +190,18 @@ impl State {
         });
     }
 
-    /// Looks where no waiting is needed; gives back the key where it is.
+    /// Looks where no waiting is needed; says whom to [ask](Self::ask) for which key where it is.
     #[inline]
-    pub(crate) fn look_here<'k>(&self, key: &'k Result<Key, Error>) -> Result<Looked, &'k Key> {
+    pub(crate) fn look_here<'k>(
+        &self,
+        key: &'k Result<Key, Error>,
+    ) -> Result<Looked, (&dyn Elsewhere, &'k Key)> {
         if self.disabled {
             return Ok(Looked::Miss(Ticket::Nothing));
         }
         match (key, &self.place) {
             (Ok(key), Place::Typed(store)) => Ok(self.look_typed(store, key)),
-            (Ok(key), Place::Remote(_)) => Err(key),
+            (Ok(key), Place::Remote(remote)) => Err((&**remote, key)),
             (Err(error), _) | (_, Place::Broken(error)) => {
                 self.failed(error);
                 Ok(Looked::Miss(Ticket::Nothing))
@@ -208,23 +224,20 @@ impl State {
         }
     }
 
-    /// Looks on the server.
-    pub(crate) async fn look(&self, key: &Key, format: MakeFormat, io: Io) -> Looked {
-        match &self.place {
-            Place::Remote(remote) => self.look_remote(remote, key, format, remote.budget(), io).await,
-            _ => Looked::Miss(Ticket::Nothing),
-        }
+    /// Looks on the server; what it answers is to be told to [`looked`](Self::looked).
+    pub(crate) fn ask<'a>(
+        &'a self,
+        remote: &'a dyn Elsewhere,
+        key: &'a Key,
+        format: MakeFormat,
+        io: Io,
+    ) -> Soon<'a, Result<Look, Error>> {
+        remote.look(key, format, remote.budget(), &self.clock, io)
     }
 
-    async fn look_remote(
-        &self,
-        remote: &Remote,
-        key: &Key,
-        format: MakeFormat,
-        budget: Duration,
-        io: Io,
-    ) -> Looked {
-        let looked = match remote.look(key, format, budget, &self.clock, io).await {
+    /// What the server's answer comes to.
+    pub(crate) fn looked(&self, answer: Result<Look, Error>) -> Looked {
+        let looked = match answer {
             Ok(looked) => looked,
             Err(error) => {
                 self.failed(&error);
@@ -247,7 +260,7 @@ impl State {
     }
 
     /// What is under `key`, without counting it.
-    pub(crate) async fn peek(&self, key: &Key, format: MakeFormat, io: Io) -> Result<Option<Packed>, Error> {
+    pub(super) async fn find(&self, key: &Key, format: MakeFormat, io: Io) -> Result<Option<Packed>, Error> {
         if self.disabled {
             return Ok(None);
         }
@@ -268,13 +281,13 @@ impl State {
     }
 
     /// The right to store the result of a run that begins without a look-up.
-    pub(crate) async fn ticket(&self, key: &Result<Key, Error>, format: MakeFormat, io: Io) -> Ticket {
+    pub(super) async fn find_ticket(&self, key: &Result<Key, Error>, format: MakeFormat, io: Io) -> Ticket {
         if self.disabled {
             return Ticket::Nothing;
         }
         let error = match &self.place {
             Place::Typed(store) => return Ticket::Typed(store.generation()),
-            Place::Remote(remote) => match self.ticket_remote(remote, key, format, io).await {
+            Place::Remote(remote) => match self.ticket_remote(&**remote, key, format, io).await {
                 Ok(ticket) => {
                     ticket.failure().into_iter().for_each(|error| self.failed(error));
                     return Ticket::Remote(ticket);
@@ -290,7 +303,7 @@ impl State {
     /// In a cluster what lies under the key tells of leases.
     async fn ticket_remote(
         &self,
-        remote: &Remote,
+        remote: &dyn Elsewhere,
         key: &Result<Key, Error>,
         format: MakeFormat,
         io: Io,
@@ -316,7 +329,7 @@ impl State {
     }
 
     /// Stores a value that no run gave.
-    pub(crate) async fn insert(
+    pub(super) async fn store_value(
         &self,
         key: Key,
         packed: Packed,
@@ -328,17 +341,15 @@ impl State {
             return Ok(());
         }
         self.detach(&key).await;
-        let (ticket, _owed) = match &self.place {
-            Place::Typed(store) => (Ticket::Typed(store.generation()), None),
-            Place::Remote(remote) => {
-                // What was there must not be served either, if the new value can't be stored.
-                let owed = remote.removal(&key, format)?;
-                (Ticket::Remote(remote.ticket(format, &self.clock, io).await?), Some(owed))
+        let result = match &self.place {
+            Place::Typed(store) => {
+                let ticket = Ticket::Typed(store.generation());
+                let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true };
+                self.store_typed(store, write).map(|()| true)
             }
+            Place::Remote(remote) => remote.insert(key, packed, life, format, &self.clock, io).await,
             Place::Broken(error) => return Err(error.clone()),
         };
-        let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true };
-        let result = self.store(write, io).await;
         self.stored(result.clone());
         result.map(drop)
     }
@@ -356,7 +367,7 @@ impl State {
     // Removing
 
     /// Removes what is under `key`, also while caching is switched off: others may still read it.
-    pub(crate) async fn delete(&self, key: &Key, format: MakeFormat, io: Io) -> Result<(), Error> {
+    pub(super) async fn remove(&self, key: &Key, format: MakeFormat, io: Io) -> Result<(), Error> {
         self.detach(key).await;
         match &self.place {
             Place::Typed(store) => {
@@ -369,7 +380,7 @@ impl State {
     }
 
     /// Ends the life of every entry, also while caching is switched off.
-    pub(crate) async fn clear(&self, io: Io) -> Result<(), Error> {
+    pub(super) async fn remove_all(&self, io: Io) -> Result<(), Error> {
         // What is being stored is of the generation that ends now, so there is nothing to wait for.
         drop(self.flights.detach_all());
         match &self.place {

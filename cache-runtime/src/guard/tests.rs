@@ -77,7 +77,7 @@ fn guarded(servers: usize) -> (Arc<Scripted>, Guarded) {
 }
 
 fn get(guarded: &Guarded, key: &str) -> Answer {
-    block_on(guarded.get(key.as_bytes(), Instant::now() + BUDGET))
+    block_on(guarded.get(key.as_bytes(), Instant::now() + BUDGET).as_mut())
 }
 
 fn refused() -> Answer {
@@ -223,7 +223,7 @@ fn each_server_has_a_breaker_of_its_own() {
     assert_eq!(backend.asked(), asked + 1);
     await_closing(&guarded);
     let keys = [here.as_bytes(), there.as_bytes()];
-    assert_eq!(block_on(guarded.get_many(&keys, Instant::now() + BUDGET)).unwrap(), [None, None]);
+    assert_eq!(block_on(guarded.get_many(&keys, Instant::now() + BUDGET).as_mut()).unwrap(), [None, None]);
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl Remote {
         let started = Instant::now();
         let lease = Lease::claim(place.clone(), under, carrier, ended, io).await?;
         ticket.left = ticket.left.saturating_sub(started.elapsed());
-        ticket.lease = lease.map(Arc::new);
+        ticket.lease = lease.map(|lease| Arc::new(lease) as _);
         Ok(ticket.lease.is_some())
     }
 

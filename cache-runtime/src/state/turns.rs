@@ -24,7 +24,7 @@ impl State {
     /// What a call that missed is to do; waits for the run that is under way.
     ///
     /// If runs have ended since `landed`, a call that comes to lead looks again: what it missed may be there.
-    pub(crate) async fn turn(
+    pub(crate) async fn find_turn(
         &self,
         key: Result<Key, Error>,
         ticket: Ticket,
@@ -76,8 +76,10 @@ impl State {
     /// Joins the run of `key`, or starts it. One that began before the call looked, and had lost its key by then, was
     /// invalidated in another process.
     fn join(&self, key: &Key, ticket: &Ticket) -> Role {
-        if let (SingleFlight::Cluster, Ticket::Remote(ticket)) = (self.spec.single_flight, ticket) {
-            self.flights.retire(key.bytes(), |began| ticket.outdates(key, began));
+        if let (SingleFlight::Cluster, Place::Remote(remote), Ticket::Remote(ticket)) =
+            (self.spec.single_flight, &self.place, ticket)
+        {
+            self.flights.retire(key.bytes(), |began| remote.outdates(key, ticket, began));
         }
         self.flights.join(key.bytes())
     }
@@ -87,7 +89,7 @@ impl State {
         match (&self.place, ticket) {
             (Place::Typed(store), _) => self.look_typed(store, key),
             (Place::Remote(remote), Ticket::Remote(ticket)) => {
-                self.look_remote(remote, key, format, ticket.left(), io).await
+                self.looked(remote.look(key, format, ticket.left(), &self.clock, io).await)
             }
             _ => Looked::Miss(Ticket::Nothing),
         }
@@ -144,7 +146,7 @@ impl State {
     }
 
     /// The run that renews an entry, if that is for this call to do: nobody else does, and no attempt failed lately.
-    pub(crate) async fn elect(&self, key: &Key, ticket: &Ticket, landed: u64, io: Io) -> Option<Run> {
+    pub(crate) async fn lead_renewal(&self, key: &Key, ticket: &Ticket, landed: u64, io: Io) -> Option<Run> {
         if self.pauses.holds(key.bytes(), self.clock.monotonic()) {
             return None;
         }
@@ -157,7 +159,7 @@ impl State {
         if let (SingleFlight::Cluster, Place::Remote(remote), Ticket::Remote(ticket)) =
             (self.spec.single_flight, &self.place, &mut ticket)
         {
-            let is_elected = Box::pin(remote.lead_renewal(key, ticket, &self.clock, io)).await;
+            let is_elected = remote.lead_renewal(key, ticket, &self.clock, io).await;
             if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
                 return None;
             }
@@ -184,7 +186,7 @@ impl State {
 
     /// Ends a run: stores its result, and hands it to all who waited. A store that fails is counted, never
     /// returned: the caller has its result.
-    pub(crate) async fn finish(
+    pub(crate) async fn store_result(
         &self,
         run: Run,
         result: Option<(Packed, Option<Duration>)>,

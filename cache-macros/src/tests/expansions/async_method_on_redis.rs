@@ -42,7 +42,7 @@ impl Users {
         struct __Site;
         static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
             backend: "redis",
-            is_remote: true,
+            place: ::cache_runtime::private::MakePlace::ELSEWHERE,
             ..::cache_runtime::private::Spec::new(
                 ::core::any::type_name::<__Site>,
                 "user",
