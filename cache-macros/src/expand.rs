@@ -95,12 +95,13 @@ fn function(plan: &Plan) -> TokenStream {
     };
     let renews = plan.freshness.renews();
     let behind = home.as_ref().filter(|_| renews).and_then(|home| renew::call_behind(plan, home));
+    let given = key::given(func);
     let call = match (behind, renews, func.is_async()) {
         (Some(behind), ..) => behind,
-        (None, false, false) => quote!(call(__key, #body)),
-        (None, false, true) => quote!(call_async(__key, #body)),
-        (None, true, false) => quote!(call_or_renew(__key, #body)),
-        (None, true, true) => quote!(call_or_renew_async(__key, #body)),
+        (None, false, false) => quote!(call(#given, #body)),
+        (None, false, true) => quote!(call_async(#given, #body)),
+        (None, true, false) => quote!(call_or_renew(#given, #body)),
+        (None, true, true) => quote!(call_or_renew_async(#given, #body)),
     };
     let rt = rt(plan);
     // Taken before anything is made for a miss: that costs more than the hit.
@@ -209,7 +210,8 @@ fn uncached(plan: &Plan, home: &Home) -> TokenStream {
 /// it; and the key.
 fn hidden(plan: &Plan, home: &Home) -> Vec<TokenStream> {
     let Plan { func, .. } = plan;
-    let (rt, generics, bounds) = (rt(plan), &func.sig.generics, &func.sig.generics.where_clause);
+    let (rt, mut generics, bounds) = (rt(plan), func.sig.generics.clone(), &func.sig.generics.where_clause);
+    generics.params.insert(0, parse_quote!('__v));
     let (cached, ty, site) = (home.hidden("cached"), site::function_type(plan), site::site(plan));
     let key = key::function(plan, home);
     if generic_names(func).next().is_none() {
@@ -247,7 +249,8 @@ fn cached_path(plan: &Plan, home: &Home) -> TokenStream {
 /// The companions, save `uncached`.
 fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
     let Plan { func, krate, .. } = plan;
-    let (rt, key, stored) = (rt(plan), key::of_arguments(plan), outcome::stored(plan));
+    let (rt, key, given, stored) =
+        (rt(plan), key::of_arguments(plan), key::given(func), outcome::stored(plan));
     let (cached, all_of_it) = (cached(plan, home), all(plan, home));
     let (generics, bounds, body) =
         (&func.sig.generics, &func.sig.generics.where_clause, call_uncached(plan, home));
@@ -303,7 +306,7 @@ fn companions(plan: &Plan, home: &Home, attrs: &[Attribute]) -> TokenStream {
             quote!(#asyncness #unsafety),
             quote!(#generics(#all) -> #output #bounds {
                 #key
-                #cached.#refresh(__key, #body)#wait
+                #cached.#refresh(#given, #body)#wait
             }),
         ),
         (

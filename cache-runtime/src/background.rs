@@ -33,6 +33,10 @@ static CHANGED: Condvar = Condvar::new();
 /// Jobs outlive their makers: let them hold `Weak` references and end when these are dead. Returns whether there is
 /// a thread to run it; without one, because the system starts no more, the job is dropped.
 pub(crate) fn schedule(delay: Duration, job: impl FnMut() -> Option<Duration> + Send + 'static) -> bool {
+    schedule_job(delay, Box::new(job))
+}
+
+fn schedule_job(delay: Duration, job: Job) -> bool {
     let mut queue = lock(&QUEUE);
     if !queue.has_thread {
         let started = std::thread::Builder::new().name("cache-background".to_owned()).spawn(work);
@@ -42,7 +46,7 @@ pub(crate) fn schedule(delay: Duration, job: impl FnMut() -> Option<Duration> + 
         }
         queue.has_thread = true;
     }
-    queue.push(delay, Box::new(job));
+    queue.push(delay, job);
     CHANGED.notify_one();
     true
 }

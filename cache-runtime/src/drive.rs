@@ -14,26 +14,56 @@ use crate::step::{Run, Ticket, Turn};
 use crate::value::{MakeFormat, Packed};
 
 impl State {
+    /// Looks, and comes to a run where nothing is found.
     #[inline(never)]
-    pub(crate) fn ticket<'s>(
+    pub(crate) fn begin<'s>(
+        &'s self,
+        key: &'s Result<Key, Error>,
+        landed: u64,
+        format: MakeFormat,
+        io: Io,
+    ) -> Soon<'s, Turn> {
+        Soon::of(self.find_or_turn(key, landed, format, io), io)
+    }
+
+    /// Comes to a run, whatever is there.
+    #[inline(never)]
+    pub(crate) fn begin_anew<'s>(
         &'s self,
         key: &'s Result<Key, Error>,
         format: MakeFormat,
         io: Io,
-    ) -> Soon<'s, Ticket> {
-        Soon::of(self.find_ticket(key, format, io), io)
+    ) -> Soon<'s, Turn> {
+        let turn = async move {
+            let ticket = self.find_ticket(key, format, io).await;
+            self.find_turn(key, ticket, None, format, io).await
+        };
+        Soon::of(turn, io)
     }
 
+    /// Comes to a run, where what was found doesn't serve.
     #[inline(never)]
-    pub(crate) fn turn(
-        &self,
-        key: Result<Key, Error>,
+    pub(crate) fn turn<'s>(
+        &'s self,
+        key: &'s Result<Key, Error>,
         ticket: Ticket,
-        landed: Option<u64>,
+        landed: u64,
         format: MakeFormat,
         io: Io,
-    ) -> Soon<'_, Turn> {
-        Soon::of(self.find_turn(key, ticket, landed, format, io), io)
+    ) -> Soon<'s, Turn> {
+        Soon::of(self.find_turn(key, ticket, Some(landed), format, io), io)
+    }
+
+    /// Comes to renew what was found, if nobody else does.
+    #[inline(never)]
+    pub(crate) fn elect<'s>(
+        &'s self,
+        key: &'s Key,
+        ticket: &'s Ticket,
+        landed: u64,
+        io: Io,
+    ) -> Soon<'s, Option<Run>> {
+        Soon::of(self.lead_renewal(key, ticket, landed, io), io)
     }
 
     #[inline(never)]
@@ -82,16 +112,5 @@ impl State {
     #[inline(never)]
     pub(crate) fn clear(&self, io: Io) -> Soon<'_, Result<(), Error>> {
         Soon::of(self.remove_all(io), io)
-    }
-
-    #[inline(never)]
-    pub(crate) fn elect<'s>(
-        &'s self,
-        key: &'s Key,
-        ticket: &'s Ticket,
-        landed: u64,
-        io: Io,
-    ) -> Soon<'s, Option<Run>> {
-        Soon::of(self.lead_renewal(key, ticket, landed, io), io)
     }
 }

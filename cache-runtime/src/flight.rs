@@ -15,7 +15,6 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
-use std::pin::pin;
 use std::sync::Arc;
 #[cfg(not(shuttle))]
 use std::sync::Mutex;
@@ -31,6 +30,8 @@ use crate::background;
 #[cfg(not(shuttle))]
 use crate::context::lock;
 use crate::value::Packed;
+
+use self::waits::Inside;
 
 #[cfg(all(shuttle, test))]
 mod model;
@@ -214,16 +215,10 @@ impl Leader {
         lock(&self.flight.progress).began = Some(Began { at: Instant::now(), lease });
     }
 
-    /// Runs `body` as this run: calls of the same key within it don't wait for it.
-    pub(crate) fn run<T>(&self, body: impl FnOnce() -> T) -> T {
-        let _inside = waits::Inside::enter(self.flight.number);
-        body()
-    }
-
-    /// [`run`](Self::run) for a future.
-    pub(crate) async fn run_async<F: Future>(&self, body: F) -> F::Output {
-        let mut body = pin!(body);
-        std::future::poll_fn(|cx| self.run(|| body.as_mut().poll(cx))).await
+    /// Makes this thread one that is inside of the run, until what is returned is dropped: calls of the same key within
+    /// it don't wait for it.
+    pub(crate) fn enter(&self) -> Inside {
+        Inside::enter(self.flight.number)
     }
 
     /// Whether the result may be stored. If so, an invalidation from now on waits for [`land`](Self::land).
@@ -334,9 +329,10 @@ mod waits {
     static WAITS: Mutex<Option<HashMap<u64, Vec<u64>>>> = Mutex::new(None);
 
     /// Marks this thread as inside of a run.
-    pub(super) struct Inside;
+    pub(crate) struct Inside;
 
     impl Inside {
+        #[inline(never)]
         pub(super) fn enter(number: u64) -> Self {
             // While a thread's variables are destroyed there is nothing to remember.
             let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(number));
@@ -345,6 +341,7 @@ mod waits {
     }
 
     impl Drop for Inside {
+        #[inline(never)]
         fn drop(&mut self) {
             let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
         }
@@ -469,13 +466,15 @@ mod tests {
     fn nobody_waits_for_themselves() {
         let flights = Flights::default();
         let (outer, inner) = (lead(&flights, b"outer"), lead(&flights, b"inner"));
-        outer.run(|| {
+        {
+            let _inside = outer.enter();
             assert!(matches!(flights.join(b"outer"), Role::Alone));
             // The outer run waits for the inner one, so the inner one can't wait for it.
-            let waiter = wait(&flights, b"inner");
-            inner.run(|| assert!(matches!(flights.join(b"outer"), Role::Alone)));
-            drop(waiter);
-        });
-        inner.run(|| drop(wait(&flights, b"outer")));
+            let _waiter = wait(&flights, b"inner");
+            let _inside = inner.enter();
+            assert!(matches!(flights.join(b"outer"), Role::Alone));
+        }
+        let _inside = inner.enter();
+        drop(wait(&flights, b"outer"));
     }
 }

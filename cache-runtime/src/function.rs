@@ -4,18 +4,18 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
-use std::ops::{ControlFlow, Deref};
+use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::io::{Io, block_on};
+use crate::io::{Io, Soon, block_on};
 use crate::key::{Args, Key};
 use crate::outcome::Outcome;
 use crate::stats::{AllStats, Stats};
-use crate::step::{Found, Looked, Run, Ticket, Turn};
+use crate::step::{Found, Run, Source, Ticket, Turn};
 use crate::value::{MakeFormat, Mode, Packed, Value};
 
 use crate::state::Spec;
@@ -155,12 +155,11 @@ type Copied<S> = fn(&Value) -> Option<S>;
 /// return type; next to a miss an allocation is nothing.
 type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
 
-/// A cached function that returns `R`, stored as `O` says.
+/// How values are packed, and what the options say of each: constants of the program.
 ///
 /// The mode is held as function pointers, so that a value that doesn't fit it is one error, where the
 /// function is made, and not one for each method that is called.
-pub struct Function<O: Outcome<R>, R> {
-    site: &'static Site,
+pub struct Values<O: Outcome<R>, R> {
     policy: Policy<O::Value, O::Stored>,
     format: MakeFormat,
     pack: Pack<O::Stored>,
@@ -168,26 +167,48 @@ pub struct Function<O: Outcome<R>, R> {
     unpack: fn(Packed) -> Result<O::Stored, Error>,
 }
 
-/// Not derived, because `O` and `R` need not be `Clone`.
-impl<O: Outcome<R>, R> Clone for Function<O, R> {
-    fn clone(&self) -> Self {
-        let Self { site, policy, format, pack, copy, unpack } = *self;
-        Self { site, policy, format, pack, copy, unpack }
+impl<O: Outcome<R>, R> Values<O, R> {
+    /// Packed as `M` says.
+    pub const fn new<M: Mode<O::Stored>>(policy: Policy<O::Value, O::Stored>) -> Self {
+        Self { policy, format: M::format, pack: M::pack, copy: M::copy, unpack: M::unpack }
     }
 }
 
-impl<O: Outcome<R>, R> Function<O, R> {
-    /// The function at `site`, whose values are packed as `M` says.
+/// A cached function that returns `R`, stored as `O` says.
+pub struct Function<'v, O: Outcome<R>, R> {
+    site: &'static Site,
+    values: &'v Values<O, R>,
+}
+
+/// Not derived, because `O` and `R` need not be `Copy`.
+impl<O: Outcome<R>, R> Copy for Function<'_, O, R> {}
+
+impl<O: Outcome<R>, R> Clone for Function<'_, O, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// What a call is to do.
+enum Next<R> {
+    Return(R),
+    Run(Run),
+    /// Take part in a run, because what was found doesn't unpack.
+    Join(Ticket),
+}
+
+impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
+    /// The function at `site`.
     #[inline]
-    pub fn new<M: Mode<O::Stored>>(site: &'static Site, policy: Policy<O::Value, O::Stored>) -> Self {
-        Self { site, policy, format: M::format, pack: M::pack, copy: M::copy, unpack: M::unpack }
+    pub fn new(site: &'static Site, values: &'v Values<O, R>) -> Self {
+        Self { site, values }
     }
 
     /// The answer of a hit about which nothing has to be decided, and that needs no waiting. Compiled once for all
     /// functions of a return type.
     #[inline]
-    pub fn hit(&self, key: &Args) -> Option<R> {
-        Self::hit_at(self.site, self.copy, &key.0)
+    pub fn hit(self, key: &Args) -> Option<R> {
+        Self::hit_at(self.site, self.values.copy, &key.0)
     }
 
     #[inline(never)]
@@ -202,59 +223,48 @@ impl<O: Outcome<R>, R> Function<O, R> {
 
     /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.
     #[inline]
-    pub fn call(&self, key: Args, body: impl FnOnce() -> R) -> R {
-        // A hit needs two fields of `self`; a copy made here keeps the others from being written for it.
-        self.clone().look_or_run(key.0, Box::new(body))
+    pub fn call(self, key: &Args, body: impl FnOnce() -> R) -> R {
+        self.look_or_run(&key.0, Box::new(body))
     }
 
     /// [`call`](Self::call) for async functions. In a box, so that the caller's future is small.
     #[inline]
     pub fn call_async(self, key: Args, body: impl Future<Output = R>) -> Pin<Box<impl Future<Output = R>>> {
         Box::pin(async move {
+            let (Args(key), body) = (key, pin!(body));
             let state = self.state();
-            self.look_or_run_async(&state, key.0, pin!(body)).await
+            let landed = state.landed();
+            let turn = state.begin(&key, landed, self.format(), Io::Async);
+            self.run_in_turn_async(&state, &key, landed, turn, body).await
         })
-    }
-
-    async fn look_or_run_async(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        body: Pin<&mut impl Future<Output = R>>,
-    ) -> R {
-        let landed = state.landed();
-        let looked = self.look_async(state, &key).await;
-        self.answer_or_run_async(state, key, looked, landed, body).await
     }
 
     /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
     #[inline]
-    pub fn refresh(&self, key: Args, body: impl FnOnce() -> R) -> R {
-        self.run_now(key.0, Box::new(body))
+    pub fn refresh(self, key: &Args, body: impl FnOnce() -> R) -> R {
+        self.run_anew(&key.0, Box::new(body))
     }
 
     #[inline(never)]
-    fn run_now(&self, key: Result<Key, Error>, body: Body<'_, R>) -> R {
+    fn run_anew(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
-        let ticket = state.ticket(&key, self.format, Io::Blocking).now();
-        let turn = state.turn(key, ticket, None, self.format, Io::Blocking).now();
-        self.take(&state, turn, body)
+        let turn = state.begin_anew(key, self.format(), Io::Blocking);
+        self.run_in_turn(&state, key, state.landed(), turn, body)
     }
 
     /// [`refresh`](Self::refresh) for async functions.
-    pub async fn refresh_async(&self, key: Args, body: impl Future<Output = R>) -> R {
+    pub async fn refresh_async(self, key: Args, body: impl Future<Output = R>) -> R {
+        let (Args(key), body) = (key, pin!(body));
         let state = self.state();
-        let Args(key) = key;
-        let ticket = state.ticket(&key, self.format, Io::Async).await;
-        let turn = state.turn(key, ticket, None, self.format, Io::Async).await;
-        self.take_async(&state, turn, pin!(body)).await
+        let turn = state.begin_anew(&key, self.format(), Io::Async);
+        self.run_in_turn_async(&state, &key, state.landed(), turn, body).await
     }
 
     /// What the cache holds for `key`.
     ///
     /// # Errors
     /// The key or the backend failed.
-    pub fn peek(&self, key: Args) -> Result<Option<O::Stored>, Error> {
+    pub fn peek(self, key: Args) -> Result<Option<O::Stored>, Error> {
         block_on(pin!(self.peek_with(key.0, Io::Blocking)))
     }
 
@@ -262,7 +272,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ///
     /// # Errors
     /// The key or the backend failed.
-    pub async fn peek_async(&self, key: Args) -> Result<Option<O::Stored>, Error> {
+    pub async fn peek_async(self, key: Args) -> Result<Option<O::Stored>, Error> {
         self.peek_with(key.0, Io::Async).await
     }
 
@@ -270,7 +280,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ///
     /// # Errors
     /// The key, the value or the backend failed.
-    pub fn insert(&self, key: Args, value: O::Stored) -> Result<(), Error> {
+    pub fn insert(self, key: Args, value: O::Stored) -> Result<(), Error> {
         block_on(pin!(self.insert_with(key.0, value, Io::Blocking)))
     }
 
@@ -278,7 +288,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ///
     /// # Errors
     /// The key, the value or the backend failed.
-    pub async fn insert_async(&self, key: Args, value: O::Stored) -> Result<(), Error> {
+    pub async fn insert_async(self, key: Args, value: O::Stored) -> Result<(), Error> {
         self.insert_with(key.0, value, Io::Async).await
     }
 
@@ -286,28 +296,28 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ///
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
-    pub fn invalidate(&self, key: Args) -> Result<(), Error> {
-        self.state().delete(&key.0?, self.format, Io::Blocking).now()
+    pub fn invalidate(self, key: Args) -> Result<(), Error> {
+        self.state().delete(&key.0?, self.format(), Io::Blocking).now()
     }
 
     /// [`invalidate`](Self::invalidate) for async functions.
     ///
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
-    pub async fn invalidate_async(&self, key: Args) -> Result<(), Error> {
-        self.state().delete(&key.0?, self.format, Io::Async).await
+    pub async fn invalidate_async(self, key: Args) -> Result<(), Error> {
+        self.state().delete(&key.0?, self.format(), Io::Async).await
     }
 
     /// The text key on a server.
-    pub fn key(&self, key: Args) -> String {
-        self.state().text_key(key.0.as_ref().ok(), self.format)
+    pub fn key(self, key: Args) -> String {
+        self.state().text_key(key.0.as_ref().ok(), self.format())
     }
 
     /// As [`Site::clear`].
     ///
     /// # Errors
     /// The backend failed: entries may still be served.
-    pub fn clear(&self) -> Result<(), Error> {
+    pub fn clear(self) -> Result<(), Error> {
         self.site.clear()
     }
 
@@ -315,116 +325,108 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ///
     /// # Errors
     /// The backend failed: entries may still be served.
-    pub async fn clear_async(&self) -> Result<(), Error> {
+    pub async fn clear_async(self) -> Result<(), Error> {
         self.site.clear_async().await
     }
 
     /// As [`Site::stats`].
-    pub fn stats(&self) -> Stats {
+    pub fn stats(self) -> Stats {
         self.site.stats()
     }
 
     // The steps that the drivers share.
 
     #[inline]
-    pub(crate) fn state(&self) -> StateRef {
+    pub(crate) fn state(self) -> StateRef {
         self.site.state()
     }
 
-    #[inline(never)]
-    fn look_or_run(self, key: Result<Key, Error>, body: Body<'_, R>) -> R {
-        let state = self.state();
-        let landed = state.landed();
-        let looked = self.look(&state, &key);
-        self.answer_or_run(&state, key, looked, landed, body)
-    }
-
-    pub(crate) fn look(&self, state: &State, key: &Result<Key, Error>) -> Looked {
-        state.look_here(key).unwrap_or_else(|(remote, key)| {
-            state.looked(state.ask(remote, key, self.format, Io::Blocking).now())
-        })
-    }
-
-    pub(crate) async fn look_async(&self, state: &State, key: &Result<Key, Error>) -> Looked {
-        match state.look_here(key) {
-            Ok(looked) => looked,
-            Err((remote, key)) => state.looked(state.ask(remote, key, self.format, Io::Async).await),
-        }
-    }
-
-    /// Answers with what was found, or takes part in a run.
-    pub(crate) fn answer_or_run(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        looked: Looked,
-        landed: u64,
-        body: Body<'_, R>,
-    ) -> R {
-        match self.judge(state, looked) {
-            Ok(ret) => ret,
-            Err(ticket) => self.missed(state, key, landed, ticket, body),
-        }
-    }
-
-    /// Takes part in a run.
     #[cold]
     #[inline(never)]
-    fn missed(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
+    fn look_or_run(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
+        let state = self.state();
+        let landed = state.landed();
+        let turn = state.begin(key, landed, self.format(), Io::Blocking);
+        self.run_in_turn(&state, key, landed, turn, body)
+    }
+
+    /// Answers, or runs `body`, as the turn is.
+    pub(crate) fn run_in_turn<'a>(
+        self,
+        state: &'a State,
+        key: &'a Result<Key, Error>,
         landed: u64,
-        ticket: Ticket,
+        mut turn: Soon<'a, Turn>,
         body: Body<'_, R>,
     ) -> R {
-        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Blocking).now();
-        self.take(state, turn, body)
-    }
-
-    /// [`answer_or_run`](Self::answer_or_run) for async functions.
-    pub(crate) async fn answer_or_run_async(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        looked: Looked,
-        landed: u64,
-        body: Pin<&mut impl Future<Output = R>>,
-    ) -> R {
-        // What is held while a future waits must be `Send`, which an `R` need not be.
-        let ticket = match self.judge(state, looked) {
-            Ok(ret) => return ret,
-            Err(ticket) => ticket,
+        let run = loop {
+            match self.next(state, turn.now()) {
+                Next::Return(ret) => return ret,
+                Next::Run(run) => break run,
+                Next::Join(ticket) => {
+                    turn = state.turn(key, ticket, landed, self.format(), Io::Blocking);
+                }
+            }
         };
-        // In a box, so that the future of a hit on a server is small too.
-        Box::pin(self.missed_async(state, key, landed, ticket, body)).await
-    }
-
-    /// [`missed`](Self::missed) for async functions.
-    async fn missed_async(
-        &self,
-        state: &State,
-        key: Result<Key, Error>,
-        landed: u64,
-        ticket: Ticket,
-        body: Pin<&mut impl Future<Output = R>>,
-    ) -> R {
-        let turn = state.turn(key, ticket, Some(landed), self.format, Io::Async).await;
-        self.take_async(state, turn, body).await
-    }
-
-    /// What was found, as the function's return value; or the right to store what a run will give.
-    fn judge(&self, state: &State, looked: Looked) -> Result<R, Ticket> {
-        match looked {
-            Looked::Miss(ticket) => Err(ticket),
-            Looked::Found(found) => self.serve(state, found),
+        let started = Instant::now();
+        let ret = run.inside(body);
+        match self.end(state, run, ret, started, Io::Blocking) {
+            Ok((stored, kept)) => {
+                kept.now();
+                O::revive(stored)
+            }
+            Err(ret) => ret,
         }
     }
 
-    /// The return value that an entry stands for, if it unpacks.
-    #[inline]
-    pub(crate) fn serve(&self, state: &State, found: Found) -> Result<R, Ticket> {
-        match (self.unpack)(found.packed) {
+    /// [`run_in_turn`](Self::run_in_turn) for async functions. The body stays where it is: each future around it would
+    /// else hold room for it.
+    pub(crate) async fn run_in_turn_async<'a>(
+        self,
+        state: &'a State,
+        key: &'a Result<Key, Error>,
+        landed: u64,
+        mut turn: Soon<'a, Turn>,
+        body: Pin<&mut impl Future<Output = R>>,
+    ) -> R {
+        let run = loop {
+            // What is held while a future waits must be `Send`, which an `R` need not be.
+            match self.next(state, turn.await) {
+                Next::Return(ret) => return ret,
+                Next::Run(run) => break run,
+                Next::Join(ticket) => {
+                    turn = state.turn(key, ticket, landed, self.format(), Io::Async);
+                }
+            }
+        };
+        let started = Instant::now();
+        let ret = run.inside_async(body).await;
+        let (stored, kept) = match self.end(state, run, ret, started, Io::Async) {
+            Ok(kept) => kept,
+            Err(ret) => return ret,
+        };
+        kept.await;
+        O::revive(stored)
+    }
+
+    #[inline(never)]
+    fn next(self, state: &State, turn: Turn) -> Next<R> {
+        let found = match turn {
+            Turn::Run(run) | Turn::Renew(_, run) => return Next::Run(run),
+            Turn::Answer(found) => found,
+        };
+        let is_shared = found.source == Source::Run;
+        match self.serve(state, found) {
+            Ok(ret) => Next::Return(ret),
+            Err(_) if is_shared => Next::Run(Run::alone()),
+            Err(ticket) => Next::Join(ticket),
+        }
+    }
+
+    /// The return value that an entry stands for, if it unpacks; or the right to store what a run will give.
+    #[expect(clippy::result_large_err, reason = "it is matched at once")]
+    pub(crate) fn serve(self, state: &State, found: Found) -> Result<R, Ticket> {
+        match (self.values.unpack)(found.packed) {
             Ok(stored) => {
                 state.answered(found.cost, found.source, found.verdict);
                 Ok(O::revive(stored))
@@ -436,55 +438,41 @@ impl<O: Outcome<R>, R> Function<O, R> {
         }
     }
 
-    /// Takes the answer of another call's run, or runs `body`.
-    fn take(&self, state: &State, turn: Turn, body: Body<'_, R>) -> R {
-        let run = match self.answer(state, turn) {
-            ControlFlow::Break(ret) => return ret,
-            ControlFlow::Continue(run) => run,
-        };
-        let started = Instant::now();
-        let ret = run.inside(body);
+    /// Stores what a run gave; or gives it back, if that is not to be stored.
+    #[inline(never)]
+    fn end<'s>(
+        self,
+        state: &'s State,
+        run: Run,
+        ret: R,
+        started: Instant,
+        io: Io,
+    ) -> Result<(O::Stored, Soon<'s, ()>), R> {
         let cost = state.ran(started);
         match O::split(ret) {
-            Ok(stored) => self.keep(state, run, stored, cost),
-            Err(ret) => self.not_kept(state, run, ret),
+            Ok(stored) => {
+                let kept = self.keep(state, run, &stored, cost, io);
+                Ok((stored, kept))
+            }
+            Err(ret) => Err(self.not_kept(state, run, ret)),
         }
     }
 
     /// Stores what a run gave.
-    pub(crate) fn keep(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
-        let result = self.result(state, &run, &stored);
-        state.finish(run, result, cost, Io::Blocking).now();
-        O::revive(stored)
-    }
-
-    /// [`take`](Self::take) for async functions. The body stays where it is: each future around it would else hold room
-    /// for it.
-    async fn take_async(&self, state: &State, turn: Turn, body: Pin<&mut impl Future<Output = R>>) -> R {
-        let run = match self.answer(state, turn) {
-            ControlFlow::Break(ret) => return ret,
-            ControlFlow::Continue(run) => run,
-        };
-        let started = Instant::now();
-        let ret = run.inside_async(body).await;
-        let cost = state.ran(started);
-        // What is held while the store waits is `stored` alone: an error need not be `Send`.
-        let stored = match O::split(ret) {
-            Ok(stored) => stored,
-            Err(ret) => return self.not_kept(state, run, ret),
-        };
-        self.keep_async(state, run, stored, cost).await
-    }
-
-    /// [`keep`](Self::keep) for async functions.
-    pub(crate) async fn keep_async(&self, state: &State, run: Run, stored: O::Stored, cost: Duration) -> R {
-        let result = self.result(state, &run, &stored);
-        state.finish(run, result, cost, Io::Async).await;
-        O::revive(stored)
+    pub(crate) fn keep<'s>(
+        self,
+        state: &'s State,
+        run: Run,
+        stored: &O::Stored,
+        cost: Duration,
+        io: Io,
+    ) -> Soon<'s, ()> {
+        let result = self.result(state, &run, stored);
+        state.finish(run, result, cost, io)
     }
 
     /// Ends a run whose result isn't stored.
-    pub(crate) fn not_kept(&self, state: &State, run: Run, ret: R) -> R {
+    pub(crate) fn not_kept(self, state: &State, run: Run, ret: R) -> R {
         match O::failed(&ret) {
             // What was there before is still the best there is.
             true => run.end_without_result(),
@@ -493,20 +481,13 @@ impl<O: Outcome<R>, R> Function<O, R> {
         ret
     }
 
-    /// Another call's answer, as the function's return value; or the run that this call is to make.
-    fn answer(&self, state: &State, turn: Turn) -> ControlFlow<R, Run> {
-        match turn {
-            Turn::Run(run) => ControlFlow::Continue(run),
-            Turn::Answer(found) => match self.judge(state, Looked::Found(found)) {
-                Ok(ret) => ControlFlow::Break(ret),
-                Err(_) => ControlFlow::Continue(Run::alone()),
-            },
-        }
+    pub(crate) fn format(self) -> MakeFormat {
+        self.values.format
     }
 
     /// What of a result is to be stored or shared, and for how long.
     pub(crate) fn result(
-        &self,
+        self,
         state: &State,
         run: &Run,
         stored: &O::Stored,
@@ -514,7 +495,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         if !run.wants_result() {
             return None;
         }
-        let refused = |value| self.policy.cache_if.is_some_and(|cache_if| !cache_if(value));
+        let refused = |value| self.values.policy.cache_if.is_some_and(|cache_if| !cache_if(value));
         if O::value(stored).is_some_and(refused) {
             return None;
         }
@@ -532,23 +513,23 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// How long `stored` may be served: `Some(None)` is without end, `None` not at all.
-    fn lifetime(&self, state: &State, stored: &O::Stored) -> Option<Option<Duration>> {
+    fn lifetime(self, state: &State, stored: &O::Stored) -> Option<Option<Duration>> {
         let own = match O::value(stored) {
-            Some(value) => self.policy.ttl.ask(|ttl| ttl(value)),
-            None => self.policy.negative_ttl.ask(|ttl| ttl()),
+            Some(value) => self.values.policy.ttl.ask(|ttl| ttl(value)),
+            None => self.values.policy.negative_ttl.ask(|ttl| ttl()),
         };
         let life = own.or(state.default_ttl());
         (!life.is_some_and(|life| life.is_zero())).then(|| life.map(|life| state.jittered(life)))
     }
 
-    fn pack(&self, stored: &O::Stored) -> Result<Packed, Error> {
-        (self.pack)(stored, self.policy.weigh)
+    fn pack(self, stored: &O::Stored) -> Result<Packed, Error> {
+        (self.values.pack)(stored, self.values.policy.weigh)
     }
 
-    async fn peek_with(&self, key: Result<Key, Error>, io: Io) -> Result<Option<O::Stored>, Error> {
+    async fn peek_with(self, key: Result<Key, Error>, io: Io) -> Result<Option<O::Stored>, Error> {
         let state = self.state();
-        match state.peek(&key?, self.format, io).await? {
-            Some(packed) => (self.unpack)(packed).map(Some).or_else(|error| {
+        match state.peek(&key?, self.format(), io).await? {
+            Some(packed) => (self.values.unpack)(packed).map(Some).or_else(|error| {
                 state.undecodable(&error);
                 Ok(None)
             }),
@@ -556,7 +537,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
         }
     }
 
-    async fn insert_with(&self, key: Result<Key, Error>, value: O::Stored, io: Io) -> Result<(), Error> {
+    async fn insert_with(self, key: Result<Key, Error>, value: O::Stored, io: Io) -> Result<(), Error> {
         let (key, state) = (key?, self.state());
         let write = match self.lifetime(&state, &value) {
             None => None,
@@ -564,9 +545,9 @@ impl<O: Outcome<R>, R> Function<O, R> {
         };
         drop(value);
         match write {
-            Some((packed, life)) => state.insert(key, packed, life, self.format, io).await,
+            Some((packed, life)) => state.insert(key, packed, life, self.format(), io).await,
             // A value without a lifetime is not stored; the one before it must not stay either.
-            None => state.delete(&key, self.format, io).await,
+            None => state.delete(&key, self.format(), io).await,
         }
     }
 }

@@ -44,9 +44,13 @@ pub(crate) enum Soon<'a, T> {
 impl<'a, T> Soon<'a, T> {
     pub(crate) fn of(future: impl Future<Output = T> + Send + 'a, io: Io) -> Self {
         match io {
-            Io::Blocking => Self::Now(ready(block_on(pin!(future)))),
+            Io::Blocking => Self::done(block_on(pin!(future))),
             Io::Async => Self::Later(Box::pin(future)),
         }
+    }
+
+    pub(crate) fn done(value: T) -> Self {
+        Self::Now(ready(value))
     }
 
     /// For blocking callers.

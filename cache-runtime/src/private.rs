@@ -10,7 +10,7 @@ pub use crate::codec::MsgPack;
 #[cfg(feature = "postcard")]
 pub use crate::codec::Postcard;
 pub use crate::error::Error;
-pub use crate::function::{Function, Policy, Site, Ttl};
+pub use crate::function::{Function, Policy, Site, Ttl, Values};
 pub use crate::held::{Held, Task, Unowned, Unsent, never};
 pub use crate::key::{Args, Template};
 pub use crate::outcome::{

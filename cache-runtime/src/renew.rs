@@ -12,15 +12,13 @@ use std::task::Poll;
 use std::time::Instant;
 
 use crate::backend::BoxFuture;
-use crate::error::Error;
 use crate::function::Function;
-use crate::io::{Io, block_on};
-use crate::key::{Args, Key};
+use crate::io::{Io, Soon};
+use crate::key::Args;
 use crate::outcome::Outcome;
-use crate::policy::Verdict;
 use crate::spawn;
 use crate::state::State;
-use crate::step::{Found, Looked, Run};
+use crate::step::{Found, Run, Turn};
 
 /// A body with arguments of its own, to be run on another thread.
 pub type Kept<R> = Box<dyn FnOnce() -> R + Send>;
@@ -35,36 +33,22 @@ enum Failure<R> {
     Panicked(Box<dyn Any + Send>),
 }
 
-impl<O: Outcome<R>, R> Function<O, R> {
-    /// [`call`](Self::call) that renews what is about to end or has ended: the elected caller runs the body.
-    pub fn call_or_renew(&self, key: Args, body: impl FnOnce() -> R) -> R {
-        self.renewing(key, (), |_, run, ()| Some(run), |()| body())
-    }
-
-    /// The same, renewing in the background where `keep` can keep the arguments.
+impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
+    /// [`call_or_renew`](Self::call_or_renew), renewing in the background where `keep` can keep the arguments.
     pub fn call_or_renew_behind<A>(
-        &self,
-        key: Args,
+        self,
+        key: &Args,
         args: A,
         keep: impl FnOnce(&A) -> Option<Kept<R>>,
         body: impl FnOnce(A) -> R,
-    ) -> R
-    where
-        O: 'static,
-        R: 'static,
-    {
+    ) -> R {
         let behind = |state: &Arc<State>, run: Run, args: &A| {
             let Some((room, kept)) = spawn::room().zip(keep(args)) else { return Some(run) };
-            let (function, state) = (self.clone(), state.clone());
-            spawn::thread(room, move || drop(function.renew(&state, run, kept)));
+            let state = state.clone();
+            spawn::thread(room, move || drop(self.renew(&state, run, kept)));
             None
         };
         self.renewing(key, args, behind, body)
-    }
-
-    /// [`call_or_renew`](Self::call_or_renew) for async functions.
-    pub async fn call_or_renew_async(self, key: Args, body: impl Future<Output = R>) -> R {
-        self.renewing_async(key, body, |_, run, _| Some(run), |body| body).await
     }
 
     /// [`call_or_renew_behind`](Self::call_or_renew_behind) for async functions.
@@ -74,45 +58,54 @@ impl<O: Outcome<R>, R> Function<O, R> {
         args: A,
         keep: impl FnOnce(&A) -> Option<KeptFuture<R>>,
         body: impl FnOnce(A) -> F,
-    ) -> R
-    where
-        O: 'static,
-        R: 'static,
-    {
+    ) -> R {
         let behind = |state: &Arc<State>, run: Run, args: &A| {
             let Some((runtime, kept)) = spawn::runtime().zip(keep(args)) else { return Some(run) };
-            let (function, state) = (self.clone(), state.clone());
-            spawn::task(&runtime, async move { function.renew_behind_async(&state, run, kept).await });
+            let state = state.clone();
+            spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
             None
         };
         self.renewing_async(key, args, behind, body).await
     }
+}
+
+impl<O: Outcome<R>, R> Function<'_, O, R> {
+    /// [`call`](Self::call) that renews what is about to end or has ended: the elected caller runs the body.
+    pub fn call_or_renew(self, key: &Args, body: impl FnOnce() -> R) -> R {
+        self.renewing(key, (), |_, run, ()| Some(run), |()| body())
+    }
+
+    /// [`call_or_renew`](Self::call_or_renew) for async functions.
+    pub async fn call_or_renew_async(self, key: Args, body: impl Future<Output = R>) -> R {
+        self.renewing_async(key, body, |_, run, _| Some(run), |body| body).await
+    }
 
     /// Serves or renews. `behind` takes the run to the background, or gives it back.
     fn renewing<A>(
-        &self,
-        key: Args,
+        self,
+        key: &Args,
         args: A,
         behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
         body: impl FnOnce(A) -> R,
     ) -> R {
-        let (Args(key), state) = (key, self.state());
+        let state = self.state();
         let landed = state.landed();
-        let looked = self.look(&state, &key);
-        let run = block_on(pin!(elected(&state, &key, &looked, landed, Io::Blocking)));
-        let run = run.and_then(|run| behind(state.arc(), run, &args));
-        match (run, looked) {
-            (Some(run), Looked::Found(found)) => {
-                let renewed = self.renew(&state, run, || body(args));
-                renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure))
-            }
-            (_, looked) => self.answer_or_run(&state, key, looked, landed, Box::new(|| body(args))),
-        }
+        let turn = match state.begin(&key.0, landed, self.format(), Io::Blocking).now() {
+            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+                Some(run) => {
+                    let renewed = self.renew(&state, run, || body(args));
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure));
+                }
+                None => Soon::done(Turn::Answer(found)),
+            },
+            turn => Soon::done(turn),
+        };
+        self.run_in_turn(&state, &key.0, landed, turn, Box::new(|| body(args)))
     }
 
     /// [`renewing`](Self::renewing) for async functions.
     async fn renewing_async<A, F: Future<Output = R>>(
-        &self,
+        self,
         key: Args,
         args: A,
         behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
@@ -120,32 +113,36 @@ impl<O: Outcome<R>, R> Function<O, R> {
     ) -> R {
         let (Args(key), state) = (key, self.state());
         let landed = state.landed();
-        let looked = self.look_async(&state, &key).await;
-        let run = elected(&state, &key, &looked, landed, Io::Async).await;
-        let run = run.and_then(|run| behind(state.arc(), run, &args));
-        match (run, looked) {
-            (Some(run), Looked::Found(found)) => {
-                let renewed = self.renew_async(&state, run, pin!(body(args))).await;
-                renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure))
-            }
-            (_, looked) => self.answer_or_run_async(&state, key, looked, landed, pin!(body(args))).await,
-        }
+        let turn = match state.begin(&key, landed, self.format(), Io::Async).await {
+            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+                Some(run) => {
+                    let renewed = self.renew_async(&state, run, pin!(body(args))).await;
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure));
+                }
+                None => Soon::done(Turn::Answer(found)),
+            },
+            turn => Soon::done(turn),
+        };
+        self.run_in_turn_async(&state, &key, landed, turn, pin!(body(args))).await
     }
 
     /// Runs `body` and stores what it gives; a failure makes the next attempt wait.
-    fn renew(&self, state: &State, run: Run, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
+    fn renew(self, state: &State, run: Run, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
         let started = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
         let cost = state.ran(started);
         match self.ended(state, run, ended) {
-            Ok((run, stored)) => Ok(self.keep(state, run, stored, cost)),
+            Ok((run, stored)) => {
+                self.keep(state, run, &stored, cost, Io::Blocking).now();
+                Ok(O::revive(stored))
+            }
             Err(done) => done,
         }
     }
 
     /// [`renew`](Self::renew) for async functions.
     async fn renew_async(
-        &self,
+        self,
         state: &State,
         run: Run,
         body: Pin<&mut impl Future<Output = R>>,
@@ -157,13 +154,14 @@ impl<O: Outcome<R>, R> Function<O, R> {
             Ok(kept) => kept,
             Err(done) => return done,
         };
-        Ok(self.keep_async(state, run, stored, cost).await)
+        self.keep(state, run, &stored, cost, Io::Async).await;
+        Ok(O::revive(stored))
     }
 
     /// [`renew_async`](Self::renew_async) where nobody waits for the value, which need not be `Send`.
-    async fn renew_behind_async(&self, state: &State, run: Run, body: impl Future<Output = R>) {
+    async fn renew_behind_async(self, state: &State, run: Run, body: impl Future<Output = R>) {
         let started = Instant::now();
-        let ended = catch_unwind_async(run.inside_async(body)).await;
+        let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
         let cost = state.ran(started);
         let packed = || {
             let (run, stored) = self.ended(state, run, ended).ok()?;
@@ -178,7 +176,7 @@ impl<O: Outcome<R>, R> Function<O, R> {
     /// What of a renewal is to be stored yet, or all there is when nothing is.
     #[allow(clippy::type_complexity, reason = "it is matched at once")]
     fn ended(
-        &self,
+        self,
         state: &State,
         run: Run,
         ended: Result<R, Box<dyn Any + Send>>,
@@ -194,28 +192,12 @@ impl<O: Outcome<R>, R> Function<O, R> {
     }
 
     /// The old value, after a renewal that failed.
-    fn fall_back(&self, state: &State, found: Found, failure: Failure<R>) -> R {
+    fn fall_back(self, state: &State, found: Found, failure: Failure<R>) -> R {
         match (self.serve(state, found), failure) {
             (Ok(old), _) => old,
             (Err(_), Failure::Returned(ret)) => ret,
             (Err(_), Failure::Panicked(panic)) => resume_unwind(panic),
         }
-    }
-}
-
-/// The run that renews what was found, if that is due and this call's to do.
-async fn elected(
-    state: &State,
-    key: &Result<Key, Error>,
-    looked: &Looked,
-    landed: u64,
-    io: Io,
-) -> Option<Run> {
-    match (key, looked) {
-        (Ok(key), Looked::Found(found)) if found.verdict != Verdict::Fresh => {
-            state.elect(key, &found.ticket, landed, io).await
-        }
-        _ => None,
     }
 }
 

@@ -3,6 +3,8 @@
 //! [`State`](crate::state::State) makes them and [`Function`](crate::function::Function) takes them; nothing here is
 //! decided.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use crate::flight::{Arrival, Leader, Role};
@@ -77,6 +79,8 @@ pub(crate) enum Turn {
     Answer(Found),
     /// Run the body.
     Run(Run),
+    /// Run the body to renew what was found, which serves meanwhile.
+    Renew(Found, Run),
 }
 
 /// A run of the body that is to be made.
@@ -114,18 +118,15 @@ impl Run {
         }
     }
 
+    /// Runs `body` as this run: calls of the same key within it don't wait for it.
     pub(crate) fn inside<T>(&self, body: impl FnOnce() -> T) -> T {
-        match &self.leader {
-            Some(leader) => leader.run(body),
-            None => body(),
-        }
+        let _inside = self.leader.as_ref().map(Leader::enter);
+        body()
     }
 
-    pub(crate) async fn inside_async<F: Future>(&self, body: F) -> F::Output {
-        match &self.leader {
-            Some(leader) => leader.run_async(body).await,
-            None => body.await,
-        }
+    /// [`inside`](Self::inside) for a future.
+    pub(crate) async fn inside_async<F: Future>(&self, mut body: Pin<&mut F>) -> F::Output {
+        poll_fn(|cx| self.inside(|| body.as_mut().poll(cx))).await
     }
 }
 

@@ -192,16 +192,19 @@ fn percent_decode(text: &str) -> Option<String> {
 /// to one reader and "for ever" to another.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let seconds = match &text[digits..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        "d" => 86_400.0,
+    let millis: u128 = match &text[digits..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return None,
     };
-    let duration = Duration::try_from_secs_f64(text[..digits].parse::<f64>().ok()? * seconds).ok()?;
-    (!duration.is_zero()).then_some(duration)
+    let (whole, fraction) = text[..digits].split_once('.').unwrap_or((&text[..digits], ""));
+    let number: u128 = [whole, fraction].concat().parse().ok()?;
+    let parts = 10_u128.checked_pow(fraction.len().try_into().ok()?)?;
+    let nanos = u64::try_from(number.checked_mul(millis * 1_000_000)? / parts).ok()?;
+    (nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
 fn parse_size(text: &str) -> Option<u64> {

@@ -9,7 +9,7 @@ use syn::spanned::Spanned as _;
 use syn::{Pat, Type, TypeImplTrait};
 
 use super::{Home, at, cached_path, generic_names, rt, turbofish};
-use crate::func::{Param, plain};
+use crate::func::{Func, Param, plain};
 use crate::key::Segment;
 use crate::validate::{Companions, KeySource, Plan, Target};
 
@@ -29,6 +29,11 @@ pub(super) fn of_arguments(plan: &Plan) -> TokenStream {
         }
     };
     quote!(let mut __key = #rt::Args::new(); #filled)
+}
+
+/// The key as calls that miss take it: a future holds its own.
+pub(super) fn given(func: &Func) -> TokenStream {
+    if func.is_async() { quote!(__key) } else { quote!(&__key) }
 }
 
 /// The hidden function.

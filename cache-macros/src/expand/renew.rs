@@ -8,7 +8,7 @@ use quote::quote;
 use syn::visit::{self, Visit};
 use syn::{Lifetime, Safety, Type, TypeImplTrait, TypeReference};
 
-use super::{Home, generic_names, rt};
+use super::{Home, generic_names, key, rt};
 use crate::func::{Flow, Func, Param, plain};
 use crate::validate::{Companions, Plan};
 
@@ -19,6 +19,7 @@ pub(super) fn call_behind(plan: &Plan, home: &Home) -> Option<TokenStream> {
         return None;
     }
     let (rt, scope, uncached) = (rt(plan), &home.scope, home.ident("uncached"));
+    let given = key::given(func);
     let idents = || func.params.iter().map(|param| &param.ident);
     let args = idents();
     let args = quote!((#(#args,)*));
@@ -26,7 +27,7 @@ pub(super) fn call_behind(plan: &Plan, home: &Home) -> Option<TokenStream> {
         Type::Reference(_) => quote!(let #ident = #rt::Held(*#ident).keep()?;),
         _ => quote!(let #ident = #rt::Held(#ident).keep()?;),
     });
-    let given = func.params.iter().map(|Param { ident, ty, .. }| match plain(ty) {
+    let owned = func.params.iter().map(|Param { ident, ty, .. }| match plain(ty) {
         Type::Reference(_) => quote!(#ident.lend()),
         _ => quote!(#ident.give()),
     });
@@ -34,7 +35,7 @@ pub(super) fn call_behind(plan: &Plan, home: &Home) -> Option<TokenStream> {
     let is_unsafe = matches!(func.sig.safety, Safety::Unsafe(_));
     let wrapped = |call: TokenStream| if is_unsafe { quote!(unsafe { #call }) } else { call };
     let (kept, body) =
-        (wrapped(quote!(#scope::#uncached(#(#given),*))), wrapped(quote!(#scope::#uncached(#(#all),*))));
+        (wrapped(quote!(#scope::#uncached(#(#owned),*))), wrapped(quote!(#scope::#uncached(#(#all),*))));
     let never = func.params.iter().map(|_| quote!(#rt::never()));
     let typed = wrapped(quote!(#scope::#uncached(#(#never),*)));
     let (fallbacks, kept, driver) = match func.is_async() {
@@ -55,7 +56,7 @@ pub(super) fn call_behind(plan: &Plan, home: &Home) -> Option<TokenStream> {
         #(#copies)*
         #kept
     });
-    Some(quote!(#driver(__key, #args, #keep, |#args| #body)))
+    Some(quote!(#driver(#given, #args, #keep, |#args| #body)))
 }
 
 fn can_keep(func: &Func) -> bool {

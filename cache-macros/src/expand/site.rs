@@ -64,17 +64,19 @@ fn given(plan: &Plan) -> TokenStream {
     quote!(#namespace #version #target #single_flight #wait #freshness)
 }
 
-/// `Function<outcome, return type>`
+/// `Function<'__v, outcome, return type>`
 pub(super) fn function_type(plan: &Plan) -> TokenStream {
     let (rt, output, outcome) = (rt(plan), &plan.func.output, outcome::outcome(plan));
-    quote_spanned!(at(output.span())=> #rt::Function<#outcome, #output>)
+    quote_spanned!(at(output.span())=> #rt::Function<'__v, #outcome, #output>)
 }
 
 /// An expression for the typed view; the bounds on values are reported on the return type.
 pub(super) fn function(plan: &Plan, site: &TokenStream) -> TokenStream {
-    let (ty, policy, checks) = (function_type(plan), policy(plan), outcome::checks(plan));
-    let mode = spanned(plan.func.output.span(), mode(plan));
-    quote!(#checks <#ty>::new::<#mode>(#site, #policy))
+    let (rt, output, outcome) = (rt(plan), &plan.func.output, outcome::outcome(plan));
+    let (policy, checks) = (policy(plan), outcome::checks(plan));
+    let mode = spanned(output.span(), mode(plan));
+    let values = quote_spanned!(at(output.span())=> <#rt::Values<#outcome, #output>>);
+    quote!(#checks #rt::Function::new(#site, const { &#values::new::<#mode>(#policy) }))
 }
 
 /// How values are packed.

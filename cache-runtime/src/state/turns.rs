@@ -11,6 +11,7 @@ use crate::flight::{Leader, Role, is_inside_a_run};
 use crate::io::Io;
 use crate::key::Key;
 use crate::lease;
+use crate::policy::Verdict;
 use crate::remote::{Lead, Opened};
 use crate::step::{Arrived, Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
 use crate::value::{MakeFormat, Packed};
@@ -21,12 +22,39 @@ impl State {
         self.flights.landed()
     }
 
+    /// What a call is to do by what it finds.
+    pub(crate) async fn find_or_turn(
+        &self,
+        key: &Result<Key, Error>,
+        landed: u64,
+        format: MakeFormat,
+        io: Io,
+    ) -> Turn {
+        let looked = match self.look_here(key) {
+            Ok(looked) => looked,
+            Err((remote, key)) => {
+                self.looked(remote.look(key, format, remote.budget(), &self.clock, io).await)
+            }
+        };
+        // What a hit on a server has no use for is in boxes of its own.
+        match (looked, key) {
+            (Looked::Miss(ticket), _) => self.turn(key, ticket, landed, format, io).await,
+            (Looked::Found(found), Ok(key)) if found.verdict != Verdict::Fresh => {
+                match self.elect(key, &found.ticket, landed, io).await {
+                    Some(run) => Turn::Renew(found, run),
+                    None => Turn::Answer(found),
+                }
+            }
+            (Looked::Found(found), _) => Turn::Answer(found),
+        }
+    }
+
     /// What a call that missed is to do; waits for the run that is under way.
     ///
     /// If runs have ended since `landed`, a call that comes to lead looks again: what it missed may be there.
     pub(crate) async fn find_turn(
         &self,
-        key: Result<Key, Error>,
+        key: &Result<Key, Error>,
         ticket: Ticket,
         landed: Option<u64>,
         format: MakeFormat,
@@ -36,13 +64,13 @@ impl State {
         if self.disabled || matches!(self.place, Place::Broken(_)) {
             return Turn::Run(Run::alone());
         }
-        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(&key, &ticket));
+        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(key, &ticket));
         // Counted when the call has joined: who sees the miss knows that it leads or waits.
         if landed.is_some() {
             self.counters.misses.one();
         }
         let Some(mut role) = role else {
-            return Turn::Run(Run { target: ticket.stores().then_some((key, ticket)), ..Run::alone() });
+            return Turn::Run(Run { target: ticket.stores().then(|| (key.clone(), ticket)), ..Run::alone() });
         };
         let (until, mut ticket) = (self.waits_until(), ticket);
         let leader = loop {
@@ -51,16 +79,16 @@ impl State {
                 Arrived::Alone => return Turn::Run(Run::alone()),
                 Arrived::Shared(packed) => return Turn::Answer(Found::shared(packed, ticket)),
                 Arrived::Elsewhere => {
-                    ticket = match self.look_again(&key, &ticket, format, io).await {
+                    ticket = match self.look_again(key, &ticket, format, io).await {
                         Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
                         Looked::Miss(newer) => newer,
                     }
                 }
             }
-            role = self.join(&key, &ticket);
+            role = self.join(key, &ticket);
         };
         if landed.is_some_and(|landed| landed != self.landed()) {
-            match self.look_again(&key, &ticket, format, io).await {
+            match self.look_again(key, &ticket, format, io).await {
                 Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
                 Looked::Miss(newer) => ticket = newer,
             }
@@ -69,7 +97,7 @@ impl State {
         if self.spec.single_flight == SingleFlight::Cluster {
             return self.turn_in_cluster(leader, key, ticket, replaces, until, io).await;
         }
-        let target = ticket.stores().then_some((key, ticket));
+        let target = ticket.stores().then(|| (key.clone(), ticket));
         Turn::Run(Run { leader: Some(leader), target, replaces })
     }
 
@@ -107,7 +135,7 @@ impl State {
     async fn turn_in_cluster(
         &self,
         leader: Leader,
-        key: Key,
+        key: &Key,
         mut ticket: Ticket,
         replaces: bool,
         until: Option<Instant>,
@@ -115,7 +143,7 @@ impl State {
     ) -> Turn {
         let lead = match (&self.place, &mut ticket) {
             (Place::Remote(remote), Ticket::Remote(ticket)) => {
-                remote.lead(&key, ticket, replaces, until, &self.clock, io).await.unwrap_or_else(|error| {
+                remote.lead(key, ticket, replaces, until, &self.clock, io).await.unwrap_or_else(|error| {
                     // Without the server nobody knows of an invalidation elsewhere: nothing is to be stored there.
                     self.failed(&error);
                     ticket.fail(error);
@@ -129,7 +157,7 @@ impl State {
         }
         match lead {
             Lead::Run | Lead::InProcess => {
-                let target = ticket.stores().then_some((key, ticket));
+                let target = ticket.stores().then(|| (key.clone(), ticket));
                 Turn::Run(Run { leader: Some(leader), target, replaces })
             }
             Lead::Answer(Opened { payload, cost, verdict, .. }) => {

@@ -30,7 +30,8 @@ impl Users {
     #[doc(hidden)]
     #[inline]
     #[allow(dead_code, clippy::all, clippy::pedantic)]
-    fn __user_cached() -> ::cache_runtime::private::Function<
+    fn __user_cached<'__v>() -> ::cache_runtime::private::Function<
+        '__v,
         ::cache_runtime::private::As<
             ::cache_runtime::private::IsResult,
             ::cache_runtime::private::IsPlain,
@@ -81,23 +82,25 @@ impl Users {
                 },
             )
         };
-        <::cache_runtime::private::Function<
-            ::cache_runtime::private::As<
-                ::cache_runtime::private::IsResult,
-                ::cache_runtime::private::IsPlain,
-                ::cache_runtime::private::Off,
-                ::cache_runtime::private::Off,
-            >,
-            Result<User, Error>,
-        >>::new::<
-            ::cache_runtime::private::Remote<::cache_runtime::private::Bincode>,
-        >(
+        ::cache_runtime::private::Function::new(
             &SITE,
-            ::cache_runtime::private::Policy {
-                ttl: ::cache_runtime::private::Ttl::Fixed(
-                    ::cache_runtime::private::Duration::new(300u64, 0u32),
-                ),
-                ..::cache_runtime::private::Policy::NONE
+            const {
+                &<::cache_runtime::private::Values<
+                    ::cache_runtime::private::As<
+                        ::cache_runtime::private::IsResult,
+                        ::cache_runtime::private::IsPlain,
+                        ::cache_runtime::private::Off,
+                        ::cache_runtime::private::Off,
+                    >,
+                    Result<User, Error>,
+                >>::new::<
+                    ::cache_runtime::private::Remote<::cache_runtime::private::Bincode>,
+                >(::cache_runtime::private::Policy {
+                    ttl: ::cache_runtime::private::Ttl::Fixed(
+                        ::cache_runtime::private::Duration::new(300u64, 0u32),
+                    ),
+                    ..::cache_runtime::private::Policy::NONE
+                })
             },
         )
     }

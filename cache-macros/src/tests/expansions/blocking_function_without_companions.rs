@@ -50,28 +50,30 @@ pub fn user(id: u64, name: &str) -> Option<User> {
                 },
             )
         };
-        <::cache_runtime::private::Function<
-            ::cache_runtime::private::As<
-                ::cache_runtime::private::IsOption,
-                ::cache_runtime::private::IsPlain,
-                ::cache_runtime::private::Off,
-                ::cache_runtime::private::Off,
-            >,
-            Option<User>,
-        >>::new::<
-            ::cache_runtime::private::Memory,
-        >(
+        ::cache_runtime::private::Function::new(
             &SITE,
-            ::cache_runtime::private::Policy {
-                ttl: ::cache_runtime::private::Ttl::Fixed(
-                    ::cache_runtime::private::Duration::new(60u64, 0u32),
-                ),
-                ..::cache_runtime::private::Policy::NONE
+            const {
+                &<::cache_runtime::private::Values<
+                    ::cache_runtime::private::As<
+                        ::cache_runtime::private::IsOption,
+                        ::cache_runtime::private::IsPlain,
+                        ::cache_runtime::private::Off,
+                        ::cache_runtime::private::Off,
+                    >,
+                    Option<User>,
+                >>::new::<
+                    ::cache_runtime::private::Memory,
+                >(::cache_runtime::private::Policy {
+                    ttl: ::cache_runtime::private::Ttl::Fixed(
+                        ::cache_runtime::private::Duration::new(60u64, 0u32),
+                    ),
+                    ..::cache_runtime::private::Policy::NONE
+                })
             },
         )
     };
     if let ::cache_runtime::private::Some(__hit) = __cached.hit(&__key) {
         return __hit;
     }
-    __cached.call(__key, move || -> Option<User> { { find(id)?.called(name) } })
+    __cached.call(&__key, move || -> Option<User> { { find(id)?.called(name) } })
 }

@@ -16,7 +16,7 @@ pub fn user(id: u64) -> io::Result<User> {
     if let ::cache_runtime::private::Some(__hit) = __cached.hit(&__key) {
         return __hit;
     }
-    __cached.call(__key, move || user::uncached(id))
+    __cached.call(&__key, move || user::uncached(id))
 }
 ///Companions of the cached function [`user`](fn@user).
 #[allow(non_camel_case_types)]
@@ -62,7 +62,8 @@ impl user {
 impl user {
     #[doc(hidden)]
     #[inline]
-    fn __cached() -> ::cache_runtime::private::Function<
+    fn __cached<'__v>() -> ::cache_runtime::private::Function<
+        '__v,
         ::cache_runtime::private::AsOf<user, io::Result<User>>,
         io::Result<User>,
     > {
@@ -74,18 +75,20 @@ impl user {
                 ::cache_runtime::private::AsOf<user, io::Result<User>>,
             >()
         };
-        <::cache_runtime::private::Function<
-            ::cache_runtime::private::AsOf<user, io::Result<User>>,
-            io::Result<User>,
-        >>::new::<
-            ::cache_runtime::private::Memory,
-        >(
+        ::cache_runtime::private::Function::new(
             &SITE,
-            ::cache_runtime::private::Policy {
-                negative_ttl: ::cache_runtime::private::Ttl::Fixed(
-                    ::cache_runtime::private::Duration::new(5u64, 0u32),
-                ),
-                ..::cache_runtime::private::Policy::NONE
+            const {
+                &<::cache_runtime::private::Values<
+                    ::cache_runtime::private::AsOf<user, io::Result<User>>,
+                    io::Result<User>,
+                >>::new::<
+                    ::cache_runtime::private::Memory,
+                >(::cache_runtime::private::Policy {
+                    negative_ttl: ::cache_runtime::private::Ttl::Fixed(
+                        ::cache_runtime::private::Duration::new(5u64, 0u32),
+                    ),
+                    ..::cache_runtime::private::Policy::NONE
+                })
             },
         )
     }
@@ -139,7 +142,7 @@ The arguments can't be a key, the value can't be stored, or the backend failed.*
     pub fn refresh(id: u64) -> io::Result<User> {
         let mut __key = ::cache_runtime::private::Args::new();
         user::__key(&mut __key, &id);
-        user::__cached().refresh(__key, move || user::uncached(id))
+        user::__cached().refresh(&__key, move || user::uncached(id))
     }
     /**Ends the life of every entry of [`user`](fn@user): at once in this process, within a second in others.
 
