@@ -18,19 +18,22 @@ use crate::stats::{AllStats, Stats};
 use crate::step::{Found, Run, Source, Ticket, Turn};
 use crate::value::{MakeFormat, Mode, Packed, Value};
 
-use crate::state::Spec;
 pub(crate) use crate::state::State;
+use crate::state::{Spec, function_path};
 
 /// The one place of a cached function in the program: its constants, and its state in the process.
 pub struct Site {
-    spec: Spec,
+    /// The type name of the function's companion, or of a `__Site` within the function: its path.
+    path: fn() -> &'static str,
+    name: &'static str,
+    spec: &'static Spec,
     state: OnceLock<Arc<State>>,
 }
 
 impl Site {
     /// A site; nothing happens until the first call.
-    pub const fn new(spec: Spec) -> Self {
-        Self { spec, state: OnceLock::new() }
+    pub const fn new(path: fn() -> &'static str, name: &'static str, spec: &'static Spec) -> Self {
+        Self { path, name, spec, state: OnceLock::new() }
     }
 
     /// The state in the current context.
@@ -52,7 +55,8 @@ impl Site {
     }
 
     fn state_in(&'static self, context: &Context) -> Arc<State> {
-        context.function(std::ptr::from_ref(self).addr(), || State::new(context, &self.spec))
+        let path = || function_path((self.path)(), self.name);
+        context.function(std::ptr::from_ref(self).addr(), || State::new(context, path, self.spec))
     }
 
     /// Ends the life of every entry of the function.

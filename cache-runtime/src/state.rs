@@ -25,12 +25,8 @@ use crate::stats::{Counters, Stats};
 use crate::step::{Found, Looked, Source, Ticket, Write};
 use crate::value::{MakeFormat, Packed, Value};
 
-/// What the attribute says of a function, in constants.
+/// What the attribute's options say of a function, in constants. Most functions have the same.
 pub struct Spec {
-    /// The type name of the function's companion, or of a `__Site` within the function: its path.
-    pub path: fn() -> &'static str,
-    /// The function's name.
-    pub name: &'static str,
     /// `namespace = "…"`.
     pub namespace: Option<&'static str>,
     /// `version = N`.
@@ -50,21 +46,17 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A function without options.
-    pub const fn new(path: fn() -> &'static str, name: &'static str) -> Self {
-        Self {
-            path,
-            name,
-            namespace: None,
-            version: 0,
-            backend: "memory",
-            place: MakePlace::IN_MEMORY,
-            single_flight: SingleFlight::Process,
-            wait: None,
-            freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
-            bound: Bound { capacity: None, max_bytes: None },
-        }
-    }
+    /// No options.
+    pub const NONE: Self = Self {
+        namespace: None,
+        version: 0,
+        backend: "memory",
+        place: MakePlace::IN_MEMORY,
+        single_flight: SingleFlight::Process,
+        wait: None,
+        freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
+        bound: Bound { capacity: None, max_bytes: None },
+    };
 }
 
 /// What makes the [`Place`] of a function. Each function names one, so that a program has no code for the other.
@@ -119,9 +111,10 @@ enum Place {
 }
 
 impl State {
-    pub(crate) fn new(context: &Context, spec: &'static Spec) -> Self {
+    /// `path` is the one of the function, which is its namespace unless it has another.
+    pub(crate) fn new(context: &Context, path: impl FnOnce() -> String, spec: &'static Spec) -> Self {
         let judge = Judge::new(&spec.freshness);
-        let namespace = spec.namespace.map_or_else(|| function_path((spec.path)(), spec.name), str::to_owned);
+        let namespace = spec.namespace.map_or_else(path, str::to_owned);
         let place = match context.config.first_problem() {
             Some(problem) => Place::Broken(problem.clone()),
             None => (spec.place.0)(context, spec, &namespace, judge)
@@ -471,7 +464,7 @@ impl State {
 ///
 /// The marker is the companion beside the function, or a `__Site` in the function or in a sibling. Of an
 /// async function the latter stands in the closure that the body becomes.
-fn function_path(marker: &str, name: &str) -> String {
+pub(crate) fn function_path(marker: &str, name: &str) -> String {
     let beside = marker.strip_suffix("::__Site").unwrap_or(marker).trim_end_matches("::{{closure}}");
     match beside.rsplit_once("::") {
         Some((parent, _)) => format!("{parent}::{name}"),

@@ -268,7 +268,12 @@ mod tests {
         assert_eq!(parse_duration("1.5"), Some(Duration::from_millis(1500)));
         assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
         assert_eq!(parse_duration("2d"), Some(Duration::from_secs(172_800)));
-        for bad in ["", "0", "0ms", "5 s", "5w", "-1", "1e3", "NaN", "99999999999999999999d"] {
+        assert_eq!(parse_duration("0.25ms"), Some(Duration::from_micros(250)));
+        assert_eq!(
+            (parse_duration(".5"), parse_duration("5.")),
+            (parse_duration("500ms"), parse_duration("5s"))
+        );
+        for bad in ["", "0", "0ms", "5 s", "5w", "-1", "1e3", "NaN", ".", "1.2.3", "99999999999999999999d"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }

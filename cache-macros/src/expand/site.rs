@@ -25,11 +25,13 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
         ),
     };
     let given = given(plan);
-    let spec = quote!(#rt::Spec::new(::core::any::type_name::<#path>, #name));
-    let spec = if given.is_empty() { spec } else { quote!(#rt::Spec { #given ..#spec }) };
+    let spec = match given.is_empty() {
+        true => quote!(&#rt::Spec::NONE),
+        false => quote!(const { &#rt::Spec { #given ..#rt::Spec::NONE } }),
+    };
     quote! {
         #marker
-        static SITE: #rt::Site = #rt::Site::new(#spec);
+        static SITE: #rt::Site = #rt::Site::new(::core::any::type_name::<#path>, #name, #spec);
     }
 }
 

@@ -41,14 +41,17 @@ impl Users {
         Result<User, Error>,
     > {
         struct __Site;
-        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(::cache_runtime::private::Spec {
-            backend: "redis",
-            place: ::cache_runtime::private::MakePlace::ELSEWHERE,
-            ..::cache_runtime::private::Spec::new(
-                ::core::any::type_name::<__Site>,
-                "user",
-            )
-        });
+        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
+            ::core::any::type_name::<__Site>,
+            "user",
+            const {
+                &::cache_runtime::private::Spec {
+                    backend: "redis",
+                    place: ::cache_runtime::private::MakePlace::ELSEWHERE,
+                    ..::cache_runtime::private::Spec::NONE
+                }
+            },
+        );
         const {
             ::cache_runtime::private::assert_written_out::<
                 ::cache_runtime::private::As<

@@ -16,7 +16,9 @@ pub fn user(id: u64, name: &str) -> Option<User> {
     let __cached = {
         struct __Site;
         static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
-            ::cache_runtime::private::Spec::new(::core::any::type_name::<__Site>, "user"),
+            ::core::any::type_name::<__Site>,
+            "user",
+            &::cache_runtime::private::Spec::NONE,
         );
         const {
             ::cache_runtime::private::assert_written_out::<

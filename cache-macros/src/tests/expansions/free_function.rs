@@ -68,7 +68,9 @@ impl user {
         io::Result<User>,
     > {
         static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
-            ::cache_runtime::private::Spec::new(::core::any::type_name::<user>, "user"),
+            ::core::any::type_name::<user>,
+            "user",
+            &::cache_runtime::private::Spec::NONE,
         );
         const {
             ::cache_runtime::private::assert_err::<
