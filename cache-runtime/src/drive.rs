@@ -4,26 +4,47 @@
 //! in each crate with cached functions, and a future takes room in every future around it, though only a miss or a
 //! server needs it.
 
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::io::{Io, Soon};
 use crate::key::Key;
+use crate::policy::Verdict;
+use crate::remote::Look;
 use crate::state::State;
-use crate::step::{Run, Ticket, Turn};
+use crate::step::{Looked, Run, Ticket, Turn};
 use crate::value::{MakeFormat, Packed};
 
 impl State {
-    /// Looks, and comes to a run where nothing is found.
+    /// Looks for what is under `key`.
+    #[inline(never)]
+    pub(crate) fn look<'s>(&'s self, key: &'s Result<Key, Error>, format: MakeFormat, io: Io) -> Looking<'s> {
+        match self.look_here(key) {
+            Ok(looked) => Looking::Here(ready(looked)),
+            Err((remote, key)) => Looking::Asked(self, self.ask(remote, key, format, io)),
+        }
+    }
+
+    /// Comes to what a call is to do by what it has found.
     #[inline(never)]
     pub(crate) fn begin<'s>(
         &'s self,
         key: &'s Result<Key, Error>,
+        looked: Looked,
         landed: u64,
         format: MakeFormat,
         io: Io,
     ) -> Soon<'s, Turn> {
-        Soon::of(self.find_or_turn(key, landed, format, io), io)
+        match (looked, key) {
+            (Looked::Miss(ticket), _) => self.turn(key, ticket, landed, format, io),
+            (Looked::Found(found), Ok(key)) if found.verdict != Verdict::Fresh => {
+                Soon::of(self.answer_or_renew(key, found, landed, io), io)
+            }
+            (Looked::Found(found), _) => Soon::done(Turn::Answer(found)),
+        }
     }
 
     /// Comes to a run, whatever is there.
@@ -52,18 +73,6 @@ impl State {
         io: Io,
     ) -> Soon<'s, Turn> {
         Soon::of(self.find_turn(key, ticket, Some(landed), format, io), io)
-    }
-
-    /// Comes to renew what was found, if nobody else does.
-    #[inline(never)]
-    pub(crate) fn elect<'s>(
-        &'s self,
-        key: &'s Key,
-        ticket: &'s Ticket,
-        landed: u64,
-        io: Io,
-    ) -> Soon<'s, Option<Run>> {
-        Soon::of(self.lead_renewal(key, ticket, landed, io), io)
     }
 
     #[inline(never)]
@@ -112,5 +121,32 @@ impl State {
     #[inline(never)]
     pub(crate) fn clear(&self, io: Io) -> Soon<'_, Result<(), Error>> {
         Soon::of(self.remove_all(io), io)
+    }
+}
+
+/// A look-up under way. Not a [`Soon`], which would be a box around the one of the server's answer.
+pub(crate) enum Looking<'s> {
+    Here(Ready<Looked>),
+    Asked(&'s State, Soon<'s, Result<Look, Error>>),
+}
+
+impl Looking<'_> {
+    /// For blocking callers.
+    pub(crate) fn now(self) -> Looked {
+        match self {
+            Self::Here(looked) => looked.into_inner(),
+            Self::Asked(state, answer) => state.looked(answer.now()),
+        }
+    }
+}
+
+impl Future for Looking<'_> {
+    type Output = Looked;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Looked> {
+        match self.get_mut() {
+            Self::Here(looked) => Pin::new(looked).poll(cx),
+            Self::Asked(state, answer) => Pin::new(answer).poll(cx).map(|answer| state.looked(answer)),
+        }
     }
 }

@@ -238,7 +238,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             let (Args(key), body) = (key, pin!(body));
             let state = self.state();
             let landed = state.landed();
-            let turn = state.begin(&key, landed, self.format(), Io::Async);
+            let looked = state.look(&key, self.format(), Io::Async).await;
+            let turn = state.begin(&key, looked, landed, self.format(), Io::Async);
             self.run_in_turn_async(&state, &key, landed, turn, body).await
         })
     }
@@ -350,7 +351,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     fn look_or_run(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
         let landed = state.landed();
-        let turn = state.begin(key, landed, self.format(), Io::Blocking);
+        let looked = state.look(key, self.format(), Io::Blocking).now();
+        let turn = state.begin(key, looked, landed, self.format(), Io::Blocking);
         self.run_in_turn(&state, key, landed, turn, body)
     }
 

@@ -90,7 +90,8 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     ) -> R {
         let state = self.state();
         let landed = state.landed();
-        let turn = match state.begin(&key.0, landed, self.format(), Io::Blocking).now() {
+        let looked = state.look(&key.0, self.format(), Io::Blocking).now();
+        let turn = match state.begin(&key.0, looked, landed, self.format(), Io::Blocking).now() {
             Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew(&state, run, || body(args));
@@ -113,7 +114,8 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     ) -> R {
         let (Args(key), state) = (key, self.state());
         let landed = state.landed();
-        let turn = match state.begin(&key, landed, self.format(), Io::Async).await {
+        let looked = state.look(&key, self.format(), Io::Async).await;
+        let turn = match state.begin(&key, looked, landed, self.format(), Io::Async).await {
             Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew_async(&state, run, pin!(body(args))).await;

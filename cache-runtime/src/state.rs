@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::elsewhere::{self, Elsewhere};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Flights;
-use crate::io::Io;
+use crate::io::{Io, Soon};
 use crate::key::Key;
 use crate::lane::{self, Lane};
 use crate::pause::Pauses;
@@ -184,7 +184,10 @@ impl State {
     }
 
     /// Looks where no waiting is needed; says whom to ask for which key where it is.
-    fn look_here<'k>(&self, key: &'k Result<Key, Error>) -> Result<Looked, (&dyn Elsewhere, &'k Key)> {
+    pub(crate) fn look_here<'k>(
+        &self,
+        key: &'k Result<Key, Error>,
+    ) -> Result<Looked, (&dyn Elsewhere, &'k Key)> {
         if self.disabled {
             return Ok(Looked::Miss(Ticket::Nothing));
         }
@@ -213,8 +216,19 @@ impl State {
         }
     }
 
+    /// Looks on the server; what it answers is to be told to [`looked`](Self::looked).
+    pub(crate) fn ask<'a>(
+        &'a self,
+        remote: &'a dyn Elsewhere,
+        key: &'a Key,
+        format: MakeFormat,
+        io: Io,
+    ) -> Soon<'a, Result<Look, Error>> {
+        remote.look(key, format, remote.budget(), &self.clock, io)
+    }
+
     /// What the server's answer comes to.
-    fn looked(&self, answer: Result<Look, Error>) -> Looked {
+    pub(crate) fn looked(&self, answer: Result<Look, Error>) -> Looked {
         let looked = match answer {
             Ok(looked) => looked,
             Err(error) => {

@@ -11,7 +11,6 @@ use crate::flight::{Leader, Role, is_inside_a_run};
 use crate::io::Io;
 use crate::key::Key;
 use crate::lease;
-use crate::policy::Verdict;
 use crate::remote::{Lead, Opened};
 use crate::step::{Arrived, Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
 use crate::value::{MakeFormat, Packed};
@@ -22,30 +21,11 @@ impl State {
         self.flights.landed()
     }
 
-    /// What a call is to do by what it finds.
-    pub(crate) async fn find_or_turn(
-        &self,
-        key: &Result<Key, Error>,
-        landed: u64,
-        format: MakeFormat,
-        io: Io,
-    ) -> Turn {
-        let looked = match self.look_here(key) {
-            Ok(looked) => looked,
-            Err((remote, key)) => {
-                self.looked(remote.look(key, format, remote.budget(), &self.clock, io).await)
-            }
-        };
-        // What a hit on a server has no use for is in boxes of its own.
-        match (looked, key) {
-            (Looked::Miss(ticket), _) => self.turn(key, ticket, landed, format, io).await,
-            (Looked::Found(found), Ok(key)) if found.verdict != Verdict::Fresh => {
-                match self.elect(key, &found.ticket, landed, io).await {
-                    Some(run) => Turn::Renew(found, run),
-                    None => Turn::Answer(found),
-                }
-            }
-            (Looked::Found(found), _) => Turn::Answer(found),
+    /// What a call is to do that has found an entry which is due to be renewed.
+    pub(crate) async fn answer_or_renew(&self, key: &Key, found: Found, landed: u64, io: Io) -> Turn {
+        match self.lead_renewal(key, &found.ticket, landed, io).await {
+            Some(run) => Turn::Renew(found, run),
+            None => Turn::Answer(found),
         }
     }
 
@@ -174,7 +154,7 @@ impl State {
     }
 
     /// The run that renews an entry, if that is for this call to do: nobody else does, and no attempt failed lately.
-    pub(crate) async fn lead_renewal(&self, key: &Key, ticket: &Ticket, landed: u64, io: Io) -> Option<Run> {
+    async fn lead_renewal(&self, key: &Key, ticket: &Ticket, landed: u64, io: Io) -> Option<Run> {
         if self.pauses.holds(key.bytes(), self.clock.monotonic()) {
             return None;
         }
