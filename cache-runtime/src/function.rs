@@ -430,7 +430,6 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     }
 
     /// The return value that an entry stands for, if it unpacks; or the right to store what a run will give.
-    #[expect(clippy::result_large_err, reason = "it is matched at once")]
     pub(crate) fn serve(self, state: &State, found: Found) -> Result<R, Ticket> {
         match (self.values.unpack)(found.packed) {
             Ok(stored) => {
