@@ -226,7 +226,7 @@ impl Part {
 
 /// What a future gives that is ready when it is polled first, as hits in memory are. Inlined, so that the future is made
 /// where it is polled, as `.await` makes it.
-#[inline]
+#[inline(always)]
 pub fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
