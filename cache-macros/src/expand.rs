@@ -152,7 +152,9 @@ fn signature(func: &Func, body_is_elsewhere: bool) -> Signature {
 
 /// The body as something to run: a closure, or a future.
 fn body_in_place(func: &Func) -> TokenStream {
-    let (output, body) = (&func.output, &func.body);
+    let (output, mut body) = (&func.output, func.body.clone());
+    // Braces within braces, which are none of the user's.
+    body.set_span(at(body.span()));
     let rebinds = func.params.iter().filter_map(Param::rebind);
     let rebinds = quote!(#(#rebinds)*);
     let written = match func.flow {
