@@ -118,6 +118,15 @@ impl<'i> Cursor<'i> {
         }
     }
 
+    pub(crate) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// How many bytes are behind it.
+    pub(crate) fn rest(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
     pub(crate) fn at(&self, range: Range<usize>) -> &'i [u8] {
         &self.bytes[range]
     }
@@ -129,7 +138,9 @@ fn broken(what: &str) -> Error {
 
 /// The decimal number that is all of `text`.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
+    let digit = |digit: &u8| digit.is_ascii_digit().then(|| u64::from(digit - b'0'));
+    let next = |number: u64, by: &u8| number.checked_mul(10)?.checked_add(digit(by)?);
+    if text.is_empty() { None } else { text.iter().try_fold(0, next) }
 }
 
 #[cfg(test)]

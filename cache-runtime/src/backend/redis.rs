@@ -25,6 +25,7 @@ mod reply;
 #[cfg(feature = "tokio")]
 mod shared;
 
+use self::reply::{Reply, reply};
 #[cfg(feature = "tokio")]
 use super::async_pool::AsyncPool;
 #[cfg(feature = "tokio")]
@@ -224,32 +225,31 @@ fn millis(ttl: Duration) -> u64 {
     ttl.as_secs() * 1000 + u64::from(ttl.subsec_nanos().div_ceil(1_000_000))
 }
 
-fn one(answer: Value) -> Result<Option<Bytes>, Error> {
+fn one(answer: Reply) -> Result<Option<Bytes>, Error> {
     match answer {
-        Value::BulkString(bytes) => Ok(Some(bytes.into())),
-        Value::Nil => Ok(None),
+        Reply::One(value) => Ok(value),
         _ => Err(unexpected()),
     }
 }
 
-fn many(count: usize) -> impl Fn(Value) -> Result<Vec<Option<Bytes>>, Error> {
+fn many(count: usize) -> impl Fn(Reply) -> Result<Vec<Option<Bytes>>, Error> {
     move |answer| match answer {
-        Value::Array(values) if values.len() == count => values.into_iter().map(one).collect(),
+        Reply::Many(values) if values.len() == count => Ok(values),
         _ => Err(unexpected()),
     }
 }
 
-fn stored(answer: Value) -> Result<bool, Error> {
+fn stored(answer: Reply) -> Result<bool, Error> {
     match answer {
-        Value::Okay => Ok(true),
-        Value::Nil => Ok(false),
+        Reply::Said(Value::Okay) => Ok(true),
+        Reply::One(None) => Ok(false),
         _ => Err(unexpected()),
     }
 }
 
-fn any(answer: Value) -> Result<bool, Error> {
+fn any(answer: Reply) -> Result<bool, Error> {
     match answer {
-        Value::Int(count) => Ok(count > 0),
+        Reply::Said(Value::Int(count)) => Ok(count > 0),
         _ => Err(unexpected()),
     }
 }
@@ -258,11 +258,15 @@ fn any(answer: Value) -> Result<bool, Error> {
 type Judged<T> = Result<Result<T, Error>, Error>;
 
 /// An answer that doesn't fit the command shows that the connection has lost step.
-fn judge<T>(answer: Value, read: impl Fn(Value) -> Result<T, Error>) -> Judged<T> {
-    match answer.extract_error() {
-        Ok(value) => read(value).map(Ok),
-        Err(said) => Ok(Err(failure(said))),
-    }
+fn judge<T>(answer: Reply, read: impl Fn(Reply) -> Result<T, Error>) -> Judged<T> {
+    let answer = match answer {
+        Reply::Said(said) => match said.extract_error() {
+            Ok(said) => Reply::Said(said),
+            Err(error) => return Ok(Err(failure(error))),
+        },
+        values => values,
+    };
+    read(answer).map(Ok)
 }
 
 // ---- Blocking ----------------------------------------------------------------------------------
@@ -271,9 +275,9 @@ fn judge<T>(answer: Value, read: impl Fn(Value) -> Result<T, Error>) -> Judged<T
 struct Connection(Wire);
 
 impl Connection {
-    fn ask(&mut self, request: &[u8], deadline: Instant) -> Result<Value, Error> {
+    fn ask(&mut self, request: &[u8], deadline: Instant) -> Result<Reply, Error> {
         self.0.send(request, deadline).map_err(|error| failure(error.into()))?;
-        self.0.receive(reply::reply).map_err(|error| failure(error.into()))?
+        self.0.receive(reply).map_err(|error| failure(error.into()))?
     }
 }
 
@@ -311,7 +315,7 @@ impl Redis {
         &self,
         command: &Cmd,
         redo: Redo,
-        read: impl Fn(Value) -> Result<T, Error>,
+        read: impl Fn(Reply) -> Result<T, Error>,
         deadline: Instant,
     ) -> Result<T, Error> {
         let span = self.server.limits.span(deadline)?;
@@ -393,10 +397,12 @@ fn failure(error: RedisError) -> Error {
 
 /// Checks the answer to a login command. What the server says to one is not repeated: servers
 /// without `AUTH`, and proxies, answer with the command's arguments.
-fn welcome(answer: Result<Value, Error>) -> Result<(), Error> {
+fn welcome(answer: Result<Reply, Error>) -> Result<(), Error> {
     let said = match answer {
-        Ok(Value::Okay) => return Ok(()),
-        Ok(answer) => answer.extract_error().err(),
+        Ok(Reply::Said(Value::Okay)) => return Ok(()),
+        Ok(Reply::Said(said)) => said.extract_error().err(),
+        // Whatever it repeats.
+        Ok(Reply::One(_) | Reply::Many(_)) => None,
         Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
             return Err(error);
         }
@@ -529,11 +535,11 @@ mod tests {
             ("-ERR max number of clients reached\r\n", ErrorKind::Server),
             ("-ERR DB index is out of range\r\n", ErrorKind::Server),
         ] {
-            let error = welcome(Ok(answer(line).unwrap())).expect_err(line);
+            let error = welcome(Ok(Reply::Said(answer(line).unwrap()))).expect_err(line);
             assert_eq!(error.kind(), kind, "{line}");
             assert!(!format!("{error} {error:?}").contains("s3cret"));
         }
-        let echo = Value::Array(vec![Value::BulkString(b"AUTH".into()), Value::BulkString(b"s3cret".into())]);
+        let echo = Reply::Many([&b"AUTH"[..], b"s3cret"].map(|word| Some(Bytes::from_static(word))).into());
         let error = welcome(Ok(echo)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert!(!format!("{error} {error:?}").contains("s3cret"));
@@ -541,10 +547,11 @@ mod tests {
 
     #[test]
     fn answers_of_another_shape_are_refused() {
-        assert_eq!(one(Value::Nil).unwrap(), None);
-        assert_eq!(one(Value::Okay).unwrap_err().kind(), ErrorKind::Protocol);
-        assert_eq!(many(2)(Value::Array(vec![Value::Nil])).unwrap_err().kind(), ErrorKind::Protocol);
-        assert_eq!(stored(Value::Int(1)).unwrap_err().kind(), ErrorKind::Protocol);
-        assert_eq!(any(Value::Nil).unwrap_err().kind(), ErrorKind::Protocol);
+        let okay = || Reply::Said(Value::Okay);
+        assert_eq!(one(Reply::One(None)).unwrap(), None);
+        assert_eq!(one(okay()).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(many(2)(Reply::Many(vec![None])).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(stored(Reply::Said(Value::Int(1))).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(any(Reply::One(None)).unwrap_err().kind(), ErrorKind::Protocol);
     }
 }

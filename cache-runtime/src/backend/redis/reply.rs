@@ -7,24 +7,36 @@
 use std::ops::Range;
 
 use ::redis::{Value, parse_redis_value};
+use bytes::Bytes;
 
 use super::super::inbox::{Cursor, Stop, number};
 use super::{failure, unexpected};
 
+/// Values that came together share one piece of memory up to this length: one that is kept keeps the others.
+const SHARED: usize = 32 << 10;
+
+/// An answer.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reply {
+    One(Option<Bytes>),
+    Many(Vec<Option<Bytes>>),
+    /// What is not a value.
+    Said(Value),
+}
+
 /// The next answer.
-pub(super) fn reply(cursor: &mut Cursor<'_>) -> Result<Value, Stop> {
+pub(super) fn reply(cursor: &mut Cursor<'_>) -> Result<Reply, Stop> {
     let line = cursor.line()?;
     match line {
         [b'$', len @ ..] => {
             let value = bulk(cursor, len)?;
-            Ok(copied(cursor, value))
+            Ok(Reply::One(value.map(|range| Bytes::copy_from_slice(cursor.at(range)))))
         }
-        [b'*', count @ ..] => {
-            let values = array(cursor, count)?;
-            Ok(Value::Array(values.into_iter().map(|value| copied(cursor, value)).collect()))
+        [b'*', count @ ..] => Ok(Reply::Many(array(cursor, length(count)?)?)),
+        b"+OK" => Ok(Reply::Said(Value::Okay)),
+        [b'+' | b'-' | b':', ..] => {
+            Ok(Reply::Said(parse_redis_value(&[line, b"\r\n"].concat()).map_err(failure)?))
         }
-        b"+OK" => Ok(Value::Okay),
-        [b'+' | b'-' | b':', ..] => Ok(parse_redis_value(&[line, b"\r\n"].concat()).map_err(failure)?),
         _ => Err(unexpected().into()),
     }
 }
@@ -37,20 +49,24 @@ fn bulk(cursor: &mut Cursor<'_>, len: &[u8]) -> Result<Option<Range<usize>>, Sto
     }
 }
 
-fn array(cursor: &mut Cursor<'_>, count: &[u8]) -> Result<Vec<Option<Range<usize>>>, Stop> {
-    // Grows as values come, whatever is announced.
-    let mut values = Vec::new();
-    for _ in 0..length(count)? {
+fn array(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<Option<Bytes>>, Stop> {
+    let (start, came) = (cursor.place(), cursor.rest());
+    // Whatever is announced, each takes some of the bytes that are here.
+    let mut ranges = Vec::with_capacity(count.min(came / b"$-1\r\n".len()));
+    for _ in 0..count {
         match cursor.line()? {
-            [b'$', len @ ..] => values.push(bulk(cursor, len)?),
+            [b'$', len @ ..] => ranges.push(bulk(cursor, len)?),
             _ => return Err(unexpected().into()),
         }
     }
-    Ok(values)
-}
-
-fn copied(cursor: &Cursor<'_>, value: Option<Range<usize>>) -> Value {
-    value.map_or(Value::Nil, |range| Value::BulkString(cursor.at(range).to_vec()))
+    let whole = cursor.at(start..cursor.place());
+    let within = |range: Range<usize>| range.start - start..range.end - start;
+    let ranges = ranges.into_iter().map(|range| range.map(within));
+    if whole.len() > SHARED {
+        return Ok(ranges.map(|range| range.map(|range| Bytes::copy_from_slice(&whole[range]))).collect());
+    }
+    let whole = Bytes::copy_from_slice(whole);
+    Ok(ranges.map(|range| range.map(|range| whole.slice(range))).collect())
 }
 
 fn length(text: &[u8]) -> Result<usize, Stop> {
@@ -64,15 +80,25 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn parse(bytes: &[u8]) -> Result<Option<Value>, ErrorKind> {
+    fn parse(bytes: &[u8]) -> Result<Option<Reply>, ErrorKind> {
         let mut inbox = Inbox::default();
         inbox.space()[..bytes.len()].copy_from_slice(bytes);
         inbox.fill(bytes.len());
         inbox.take(reply).map_err(|error| error.kind())
     }
 
-    fn bytes(text: &str) -> Value {
-        Value::BulkString(text.into())
+    /// As redis-rs has it.
+    fn value(reply: Reply) -> Value {
+        let one = |value: Option<Bytes>| value.map_or(Value::Nil, |bytes| Value::BulkString(bytes.into()));
+        match reply {
+            Reply::One(value) => one(value),
+            Reply::Many(values) => Value::Array(values.into_iter().map(one).collect()),
+            Reply::Said(value) => value,
+        }
+    }
+
+    fn parse_value(text: &str) -> Result<Option<Value>, ErrorKind> {
+        parse(text.as_bytes()).map(|reply| reply.map(value))
     }
 
     #[test]
@@ -89,11 +115,8 @@ mod tests {
             "*0\r\n",
             "*3\r\n$1\r\na\r\n$-1\r\n$2\r\nbc\r\n",
         ] {
-            assert_eq!(
-                parse(text.as_bytes()),
-                Ok(Some(parse_redis_value(text.as_bytes()).unwrap())),
-                "{text}"
-            );
+            let theirs = parse_redis_value(text.as_bytes()).unwrap();
+            assert_eq!(parse_value(text), Ok(Some(theirs)), "{text}");
             for end in 0..text.len() {
                 assert_eq!(parse(&text.as_bytes()[..end]), Ok(None), "{text} up to {end}");
             }
@@ -102,7 +125,26 @@ mod tests {
 
     #[test]
     fn one_answer_at_a_time() {
-        assert_eq!(parse(b"$1\r\na\r\n$1\r\nb\r\n"), Ok(Some(bytes("a"))));
+        let first = Reply::One(Some(Bytes::from_static(b"a")));
+        assert_eq!(parse(b"$1\r\na\r\n$1\r\nb\r\n"), Ok(Some(first)));
+    }
+
+    #[test]
+    fn small_values_share_memory_and_large_ones_do_not() {
+        for (len, shared) in [(10, true), (SHARED, false)] {
+            let one = format!("${len}\r\n{}\r\n", "x".repeat(len));
+            let mut inbox = Inbox::default();
+            for byte in format!("*2\r\n{one}{one}").bytes() {
+                inbox.space()[0] = byte;
+                inbox.fill(1);
+            }
+            let Ok(Some(Reply::Many(values))) = inbox.take(reply) else { panic!("two values") };
+            let [Some(first), Some(second)] = values.as_slice() else { panic!("two values") };
+            assert_eq!((first.len(), second), (len, first));
+            // One behind the other, with a line between.
+            let between = second.as_ptr() as usize - first.as_ptr() as usize;
+            assert_eq!(between == one.len(), shared);
+        }
     }
 
     #[test]

@@ -5,9 +5,9 @@ use crate::backend::async_pool::Exchange;
 use crate::backend::wire::AsyncWire;
 use crate::backend::{AsyncBackend, BoxFuture};
 
-async fn ask(wire: &mut AsyncWire, request: &[u8]) -> Result<Value, Error> {
+async fn ask(wire: &mut AsyncWire, request: &[u8]) -> Result<Reply, Error> {
     wire.send(request).await.map_err(|error| failure(error.into()))?;
-    wire.receive(reply::reply).await.map_err(|error| failure(error.into()))?
+    wire.receive(reply).await.map_err(|error| failure(error.into()))?
 }
 
 /// A command for a server.
@@ -17,7 +17,7 @@ struct Asked<'s, R> {
     read: R,
 }
 
-impl<T: Send, R: Fn(Value) -> Result<T, Error> + Sync> Exchange for Asked<'_, R> {
+impl<T: Send, R: Fn(Reply) -> Result<T, Error> + Sync> Exchange for Asked<'_, R> {
     type Answer = Result<T, Error>;
 
     async fn connect(&self) -> Result<AsyncWire, Error> {
@@ -49,7 +49,7 @@ impl Redis {
         &self,
         command: Cmd,
         redo: Redo,
-        read: impl Fn(Value) -> Result<T, Error> + Sync,
+        read: impl Fn(Reply) -> Result<T, Error> + Sync,
         deadline: Instant,
     ) -> Result<T, Error> {
         let limits = &self.server.limits;
