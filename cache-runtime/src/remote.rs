@@ -227,7 +227,7 @@ impl Remote {
         let deadline = started + budget;
         let (entry, token, seen) = if self.owed.has_removal(&text) {
             // What the server has is not to be served, so it isn't asked for that.
-            (kept(), self.token(clock, io, deadline).await, None)
+            (kept(), Box::pin(self.token(clock, io, deadline)).await, None)
         } else {
             match self.read(&text, clock, io, started, deadline).await {
                 Ok((bytes, token)) => {
@@ -413,7 +413,8 @@ impl Remote {
     ) -> Result<(Option<Bytes>, Token), Error> {
         match self.owed.generation.known(clock) {
             Ok(token) => Ok((self.connected.get(text.as_bytes(), start, deadline, io).await?, token)),
-            Err(epoch) => self.read_both(text, epoch, clock, io, deadline).await,
+            // In a box, like all that few hits need: it would be most of their futures.
+            Err(epoch) => Box::pin(self.read_both(text, epoch, clock, io, deadline)).await,
         }
     }
 
