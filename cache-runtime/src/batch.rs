@@ -180,7 +180,7 @@ struct Trip {
 
 struct State {
     phase: Phase,
-    /// Of those who still travel, by seat.
+    /// Of those who still travel, by seat; empty once they have arrived.
     passengers: Vec<Option<Waker>>,
     /// The trip was to be driven on while it was driven.
     woken: bool,
@@ -311,7 +311,7 @@ impl Passenger {
 
     fn drive(&self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let mut state = lock(&self.trip.state);
-        if let Some(waker) = &mut state.passengers[self.seat] {
+        if let Some(Some(waker)) = state.passengers.get_mut(self.seat) {
             waker.clone_from(context.waker());
         }
         if let Phase::Boarding(keys) = &mut state.phase {
@@ -356,7 +356,6 @@ impl Passenger {
         state.phase = Phase::Arrived(values);
         let mut passengers = mem::take(&mut state.passengers);
         passengers[self.seat] = None;
-        state.passengers.resize(passengers.len(), None);
         drop(state);
         for waker in passengers.into_iter().flatten() {
             waker.wake();
