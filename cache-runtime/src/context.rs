@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::function::State;
-use crate::guard::{Guard, Guarded};
+use crate::guard::{Guard, Guarded, Watched};
 use crate::io::{Io, block_on};
 
 /// Settings, and everything that lives as long as they do.
@@ -57,16 +57,16 @@ impl Connected {
     }
 
     /// As [`AsyncBackend::get`], begun at `start`.
-    pub(crate) async fn get(
-        &self,
-        key: &[u8],
+    pub(crate) fn get<'a>(
+        &'a self,
+        key: &'a [u8],
         start: Instant,
         deadline: Instant,
         io: Io,
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Watched<'a, Option<Bytes>>, Error> {
         match &self.guard {
-            Some(guard) => guard.get(key, start, deadline, io).await,
-            None => self.of(io).get(key, deadline).await,
+            Some(guard) => guard.get(key, start, deadline, io),
+            None => Ok(Watched::unwatched(self.of(io).get(key, deadline))),
         }
     }
 

@@ -8,8 +8,10 @@
 //! knows of entries.
 
 use std::future::ready;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -89,7 +91,9 @@ impl Guarded {
     ) -> Reply<'a, T> {
         // Begins before the operation is made: some do their work there.
         match self.guard.admit(self.guard.server_of(key), self.guard.clock.monotonic()) {
-            Ok(watch) => Box::pin(watch.over(operation(self.guard.of(self.io)))),
+            Ok(watch) => {
+                Box::pin(Watched { watch: Some(watch), operation: operation(self.guard.of(self.io)) })
+            }
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }
@@ -176,13 +180,32 @@ struct Watch<'a> {
     has_ended: bool,
 }
 
-impl Watch<'_> {
-    async fn over<T>(self, operation: Reply<'_, T>) -> Result<T, Error> {
-        let result = operation.await;
-        self.ended(&result);
-        result
-    }
+/// An operation under way, and who watches it.
+pub(crate) struct Watched<'a, T> {
+    watch: Option<Watch<'a>>,
+    operation: Reply<'a, T>,
+}
 
+impl<'a, T> Watched<'a, T> {
+    /// An operation on a backend without a breaker.
+    pub(crate) fn unwatched(operation: Reply<'a, T>) -> Self {
+        Self { watch: None, operation }
+    }
+}
+
+impl<T> Future for Watched<'_, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.operation.as_mut().poll(context);
+        if let (Poll::Ready(result), Some(watch)) = (&polled, self.watch.take_if(|_| polled.is_ready())) {
+            watch.ended(result);
+        }
+        polled
+    }
+}
+
+impl Watch<'_> {
     fn ended<T>(mut self, result: &Result<T, Error>) {
         self.has_ended = true;
         let is_quick = self.guard.clock.is_before(self.started.saturating_add(nanos(self.guard.budget / 2)));
@@ -226,15 +249,15 @@ fn is_answer(error: &Error) -> bool {
 
 impl Guard {
     /// As [`AsyncBackend::get`], begun at `start`, without a box around it: hits are made of it.
-    pub(crate) async fn get(
-        self: &Arc<Self>,
-        key: &[u8],
+    pub(crate) fn get<'a>(
+        self: &'a Arc<Self>,
+        key: &'a [u8],
         start: Instant,
         deadline: Instant,
         io: Io,
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Watched<'a, Option<Bytes>>, Error> {
         let watch = self.admit(self.server_of(key), self.clock.at(start))?;
-        watch.over(self.of(io).get(key, deadline)).await
+        Ok(Watched { watch: Some(watch), operation: self.of(io).get(key, deadline) })
     }
 
     fn of(&self, io: Io) -> &dyn AsyncBackend {

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::sync::{PoisonError, RwLock};
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::canonical::{self, Buffer};
 use crate::error::Error;
@@ -41,28 +42,34 @@ impl Key {
 
     /// The key on a server, behind `head`.
     pub(crate) fn text(&self, head: &str) -> String {
-        let mut text = String::with_capacity(head.len() + 1 + DIGEST);
-        text.push_str(head);
-        let template = self.is_text.then(|| std::str::from_utf8(&self.bytes).ok()).flatten();
-        match template {
-            // A template that begins like a digest, or is too long, becomes a digest itself.
-            Some(template) if !template.starts_with('#') && text.len() + template.len() <= MAX_TEXT => {
-                text.push_str(template);
-            }
-            _ => {
-                text.push('#');
-                push_digest(&self.bytes, &mut text);
-            }
+        String::from_utf8_lossy(&self.text_bytes(head)).into_owned()
+    }
+
+    /// The bytes of [`text`](Self::text), for a look-up, without allocating.
+    pub(crate) fn text_bytes(&self, head: &str) -> TextBytes {
+        let mut text = TextBytes::from_slice(head.as_bytes());
+        // A template that begins like a digest, or is too long, becomes a digest itself.
+        if self.is_text && !self.bytes.starts_with(b"#") && text.len() + self.bytes.len() <= MAX_TEXT {
+            text.extend_from_slice(&self.bytes);
+        } else {
+            text.push(b'#');
+            text.extend_from_slice(&digest(&self.bytes)[..DIGEST]);
         }
         text
     }
 }
 
+/// As long as a digest behind the usual heads.
+pub(crate) type TextBytes = SmallVec<[u8; 128]>;
+
 /// The length of a digest in keys.
 const DIGEST: usize = 43;
 
-/// Appends the digest of `bytes` in the base64 of URLs (RFC 4648, unpadded): shorter than hex, and legal in keys too.
-fn push_digest(bytes: &[u8], text: &mut String) {
+/// The digest of `bytes` in the base64 of URLs (RFC 4648), and padding: shorter than hex, and legal in keys too.
+///
+/// Not inlined: what the compiler knows to be single bytes it also copies one by one.
+#[inline(never)]
+fn digest(bytes: &[u8]) -> [u8; DIGEST + 1] {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (mut padded, mut digits) = ([0; 33], [0; DIGEST + 1]);
     padded[..32].copy_from_slice(blake3::hash(bytes).as_bytes());
@@ -70,8 +77,7 @@ fn push_digest(bytes: &[u8], text: &mut String) {
         let bits = u32::from_be_bytes([0, *a, *b, *c]);
         *four = [18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]);
     }
-    // Letters only, so always text. The last one stands for padding.
-    text.push_str(std::str::from_utf8(&digits[..DIGEST]).unwrap_or_default());
+    digits
 }
 
 /// A function's namespace as it stands in keys: in letters that every backend takes, and so short that a digest fits

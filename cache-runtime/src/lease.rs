@@ -167,6 +167,12 @@ pub(crate) struct Place {
     pub(crate) clock: Clock,
 }
 
+impl Place {
+    pub(crate) fn binding(&self) -> Binding<'_> {
+        Binding { key: self.text.as_bytes(), shape: self.shape, codec: self.codec }
+    }
+}
+
 /// What a mark rides on.
 pub(crate) struct Carrier {
     header: Header,
@@ -196,8 +202,7 @@ impl Carrier {
     fn sealed(&self, mark: &Mark, place: &Place) -> Result<Bytes, Error> {
         let generation = self.header.groups.first().copied().unwrap_or_default();
         let header = Header { groups: mark.groups(generation).into_iter().collect(), ..self.header.clone() };
-        let binding = Binding { key: place.text.as_bytes(), shape: place.shape, codec: place.codec };
-        let bytes = entry::seal(&binding, &header, |out| {
+        let bytes = entry::seal(&place.binding(), &header, |out| {
             out.extend_from_slice(&self.payload);
             Ok(())
         })?;

@@ -37,7 +37,7 @@ pub(crate) struct Outage {
 
 #[derive(Default)]
 struct Kept {
-    results: HashMap<String, Held, RandomState>,
+    results: HashMap<Vec<u8>, Held, RandomState>,
     bytes: usize,
     /// How many are not refused, but here because the server can't be asked.
     unreachable: usize,
@@ -70,7 +70,7 @@ impl Outage {
     /// Keeps a result, for `life` at the most, because storing it failed for the reason `why`.
     pub(crate) fn keep(
         &self,
-        key: String,
+        key: Vec<u8>,
         outcome: Outcome,
         life: Option<Duration>,
         why: ErrorKind,
@@ -94,7 +94,7 @@ impl Outage {
     }
 
     /// What is kept under `key`, for a call that the server doesn't answer.
-    pub(crate) fn unanswered(&self, key: &str, clock: &Clock) -> Option<Outcome> {
+    pub(crate) fn unanswered(&self, key: &[u8], clock: &Clock) -> Option<Outcome> {
         let kept = self.kept_if_any()?;
         kept.get(key, clock.monotonic()).map(|held| held.outcome.clone())
     }
@@ -109,7 +109,7 @@ impl Outage {
     }
 
     /// What is kept under `key`, for a call that the server answers with nothing.
-    pub(crate) fn missed(&self, key: &str, generation: Token, clock: &Clock) -> Option<Outcome> {
+    pub(crate) fn missed(&self, key: &[u8], generation: Token, clock: &Clock) -> Option<Outcome> {
         let kept = self.kept_if_any()?;
         let held =
             kept.get(key, clock.monotonic()).filter(|held| held.outcome.generation == Some(generation))?;
@@ -117,7 +117,7 @@ impl Outage {
     }
 
     /// Forgets what is under `key`.
-    pub(crate) fn remove(&self, key: &str) {
+    pub(crate) fn remove(&self, key: &[u8]) {
         if let Some(mut kept) = self.kept_if_any() {
             kept.remove(key);
         }
@@ -144,12 +144,12 @@ impl Outage {
 }
 
 impl Kept {
-    fn get(&self, key: &str, now: u64) -> Option<&Held> {
+    fn get(&self, key: &[u8], now: u64) -> Option<&Held> {
         self.results.get(key).filter(|held| now < held.until)
     }
 
     /// Keeps a result if there is room: what is here goes by itself in a moment.
-    fn insert(&mut self, key: String, held: Held, now: u64) {
+    fn insert(&mut self, key: Vec<u8>, held: Held, now: u64) {
         self.remove(&key);
         let size = size(&key, &held);
         let is_full = |kept: &Self| kept.results.len() >= MAX_RESULTS || kept.bytes + size > MAX_BYTES;
@@ -167,7 +167,7 @@ impl Kept {
         self.results.insert(key, held);
     }
 
-    fn remove(&mut self, key: &str) {
+    fn remove(&mut self, key: &[u8]) {
         if let Some((key, held)) = self.results.remove_entry(key) {
             self.bytes -= size(&key, &held);
             self.unreachable -= usize::from(!held.is_refused);
@@ -185,7 +185,7 @@ impl Kept {
     }
 }
 
-fn size(key: &str, held: &Held) -> usize {
+fn size(key: &[u8], held: &Held) -> usize {
     key.len() + held.outcome.payload.len()
 }
 
@@ -206,11 +206,11 @@ mod tests {
         }
 
         fn keep(&self, key: &str, why: ErrorKind, life: Option<Duration>) {
-            self.outage.keep(key.to_owned(), outcome(0), life, why, &self.clock);
+            self.outage.keep(key.into(), outcome(0), life, why, &self.clock);
         }
 
         fn has(&self, key: &str) -> bool {
-            self.outage.unanswered(key, &self.clock).is_some()
+            self.outage.unanswered(key.as_bytes(), &self.clock).is_some()
         }
     }
 
@@ -243,8 +243,8 @@ mod tests {
         kept.keep("full", ErrorKind::Server, None);
         kept.outage.answered(&kept.clock);
         assert!(!kept.has("down"));
-        assert!(kept.outage.missed("full", HERE, &kept.clock).is_some());
-        assert!(kept.outage.missed("full", [2; 16], &kept.clock).is_none(), "cleared by another process");
+        assert!(kept.outage.missed(b"full", HERE, &kept.clock).is_some());
+        assert!(kept.outage.missed(b"full", [2; 16], &kept.clock).is_none(), "cleared by another process");
         kept.clock.advance(REFUSED);
         kept.outage.answered(&kept.clock);
         assert!(kept.outage.kept_if_any().is_none(), "nothing is left behind");
@@ -258,9 +258,9 @@ mod tests {
         kept.keep("during", ErrorKind::Unavailable, None);
         assert!(!kept.has("before") && !kept.has("during"));
         let after = outcome(kept.outage.clears());
-        kept.outage.keep("after".to_owned(), after, None, ErrorKind::Unavailable, &kept.clock);
+        kept.outage.keep("after".into(), after, None, ErrorKind::Unavailable, &kept.clock);
         assert!(kept.has("after"));
-        kept.outage.remove("after");
+        kept.outage.remove(b"after");
         assert!(!kept.has("after"));
     }
 
@@ -275,7 +275,7 @@ mod tests {
         kept.keep("late", ErrorKind::Unavailable, None);
         assert_eq!(lock(&kept.outage.kept).results.len(), 1, "what has expired makes room");
         let large = Outcome { payload: vec![0; MAX_BYTES].into(), ..outcome(0) };
-        kept.outage.keep("large".to_owned(), large, None, ErrorKind::Unavailable, &kept.clock);
+        kept.outage.keep("large".into(), large, None, ErrorKind::Unavailable, &kept.clock);
         assert!(kept.has("late") && !kept.has("large"));
     }
 }

@@ -47,7 +47,7 @@ struct Debts {
 }
 
 /// By key on the server: the number of the latest removal, and when it is given up.
-type Removals = HashMap<String, (u64, u64)>;
+type Removals = HashMap<Vec<u8>, (u64, u64)>;
 
 /// A removal on its way. Dropped while it is still owed, it is delivered in the background.
 #[must_use]
@@ -57,7 +57,7 @@ pub(crate) struct Debt {
 }
 
 enum What {
-    Entry { key: String, number: u64 },
+    Entry { key: Vec<u8>, number: u64 },
     Generation(Token),
 }
 
@@ -74,7 +74,7 @@ impl Owed {
     }
 
     /// The entry under `key` is to go.
-    pub(crate) fn removal(self: &Arc<Self>, key: String) -> Debt {
+    pub(crate) fn removal(self: &Arc<Self>, key: Vec<u8>) -> Debt {
         let mut debts = lock(&self.debts);
         if debts.removals.len() >= MAX_REMOVALS && !debts.removals.contains_key(&key) {
             drop(debts);
@@ -98,12 +98,12 @@ impl Owed {
 
     /// Whether the entry under `key` is to go, so that it must not be served.
     #[inline]
-    pub(crate) fn has_removal(&self, key: &str) -> bool {
+    pub(crate) fn has_removal(&self, key: &[u8]) -> bool {
         self.has_removals.load(Ordering::Acquire) && lock(&self.debts).removals.contains_key(key)
     }
 
     /// What was under `key` has been replaced.
-    pub(crate) fn replaced(&self, key: &str) {
+    pub(crate) fn replaced(&self, key: &[u8]) {
         if self.has_removals.load(Ordering::Acquire) {
             self.change(|removals| removals.remove(key));
         }
@@ -119,7 +119,7 @@ impl Owed {
         let (backend, deadline) = (self.connected.of(io), Instant::now() + self.connected.timeout);
         match what {
             What::Entry { key, .. } => {
-                backend.delete(key.as_bytes(), deadline).await?;
+                backend.delete(key, deadline).await?;
                 if self.is_owed(what) {
                     self.change(|removals| removals.remove(key));
                 }

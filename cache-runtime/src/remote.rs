@@ -97,7 +97,7 @@ pub(crate) struct Ticket {
     token: Result<Token, Error>,
     /// See [`Outage::clears`].
     clears: u64,
-    form: Arc<Form>,
+    format: MakeFormat,
     left: Duration,
     /// When the look-up began, if `left` doesn't know yet what it took: a fresh hit mostly has no use for that.
     untimed_since: Option<Instant>,
@@ -111,6 +111,7 @@ pub(crate) struct Ticket {
 #[derive(Clone)]
 struct Seen {
     at: Instant,
+    form: Arc<Form>,
     bytes: Option<Bytes>,
 }
 
@@ -167,16 +168,16 @@ impl Remote {
     }
 
     /// The form of a value type, made at its first use.
-    fn form(&self, make: MakeFormat) -> Result<Arc<Form>, Error> {
+    fn form(&self, make: MakeFormat) -> Result<&Arc<Form>, Error> {
         if let Some((_, form)) = self.forms.iter().find(|(known, _)| *known == make as usize) {
-            return form.clone();
+            return form.as_ref().map_err(Error::clone);
         }
         // Made outside of the list: tracing a type runs the user's `Deserialize`.
         let made = make().map_err(|error| error.at(&self.namespace)).map(|Format { codec, shape }| {
             let head = format!("{}{:016x}:", self.head, shape.fingerprint);
             Arc::new(Form { codec, shape: shape.fingerprint, head })
         });
-        self.forms.add(make as usize, made).clone()
+        self.forms.add(make as usize, made).as_ref().map_err(Error::clone)
     }
 
     /// What is in front of every entry's key.
@@ -209,13 +210,13 @@ impl Remote {
         io: Io,
     ) -> Result<Look, Error> {
         let (form, clears) = (self.form(format)?, self.clears());
-        let text = key.text(&form.head);
+        let text = key.text_bytes(&form.head);
         let kept = || Ok(self.outage(&text).unanswered(&text, clock).map(Opened::from));
-        if let Some(refusal) = self.connected.refusal(text.as_bytes()) {
+        if let Some(refusal) = self.connected.refusal(&text) {
             let ticket = Ticket {
                 token: Err(refusal),
                 clears,
-                form,
+                format,
                 left: budget,
                 untimed_since: None,
                 seen: None,
@@ -231,8 +232,10 @@ impl Remote {
         } else {
             match self.read(&text, clock, io, started, deadline).await {
                 Ok((bytes, token)) => {
-                    let seen = self.has_leases.then(|| Box::new(Seen { at: started, bytes: bytes.clone() }));
-                    (self.answered(&form, &text, bytes, token, clock), Ok(token), seen)
+                    let seen = self
+                        .has_leases
+                        .then(|| Box::new(Seen { at: started, form: form.clone(), bytes: bytes.clone() }));
+                    (self.answered(form, &text, bytes, token, clock), Ok(token), seen)
                 }
                 Err(error) => (kept(), Err(error), None),
             }
@@ -242,14 +245,14 @@ impl Remote {
             true => (Some(started), budget),
             false => (None, budget.saturating_sub(started.elapsed())),
         };
-        Ok(Look { entry, ticket: Ticket { token, clears, form, left, untimed_since, seen, lease: None } })
+        Ok(Look { entry, ticket: Ticket { token, clears, format, left, untimed_since, seen, lease: None } })
     }
 
     /// The entry in `bytes`, which the server says are all there is; else a result that it just didn't take.
     fn answered(
         &self,
         form: &Form,
-        text: &str,
+        text: &[u8],
         bytes: Option<Bytes>,
         token: Token,
         clock: &Clock,
@@ -265,10 +268,12 @@ impl Remote {
 
     /// The right to store the result of a run that begins now.
     pub(crate) async fn ticket(&self, format: MakeFormat, clock: &Clock, io: Io) -> Result<Ticket, Error> {
-        let (form, clears, started) = (self.form(format)?, self.clears(), Instant::now());
+        // A type without a form has nowhere to be stored.
+        self.form(format)?;
+        let (clears, started) = (self.clears(), Instant::now());
         let token = self.token(clock, io, started + self.budget()).await;
         let left = self.budget().saturating_sub(started.elapsed());
-        Ok(Ticket { token, clears, form, left, untimed_since: None, seen: None, lease: None })
+        Ok(Ticket { token, clears, format, left, untimed_since: None, seen: None, lease: None })
     }
 
     /// Stores a value under the generation of its ticket. What the server doesn't take stays in this process for a
@@ -278,7 +283,7 @@ impl Remote {
         let (Packed::Encoded(payload), step::Ticket::Remote(ticket)) = (packed, ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));
         };
-        let text = key.text(&ticket.form.head);
+        let text = key.text_bytes(&self.form(ticket.format)?.head);
         let result = self.put(&text, &payload, life, cost, &ticket, clock, io).await;
         match &result {
             Ok(false) => {}
@@ -288,12 +293,12 @@ impl Remote {
             }
             Err(error) => {
                 if replaces {
-                    drop(self.owed.removal(text.clone()));
+                    drop(self.owed.removal(text.to_vec()));
                 }
                 let Ticket { token, clears, .. } = ticket;
                 let outcome = Outcome { payload, cost, clears, generation: token.ok() };
                 let outage = self.outage(&text);
-                outage.keep(text, outcome, life, error.kind(), clock);
+                outage.keep(text.into_vec(), outcome, life, error.kind(), clock);
             }
         }
         result
@@ -302,7 +307,7 @@ impl Remote {
     #[expect(clippy::too_many_arguments, reason = "what an entry consists of")]
     async fn put(
         &self,
-        text: &str,
+        text: &[u8],
         payload: &[u8],
         life: Option<Duration>,
         cost: Duration,
@@ -318,7 +323,7 @@ impl Remote {
             cost_us: Header::cost(cost),
             groups: [token].into(),
         };
-        let bytes = entry::seal(&ticket.form.binding(text), &header, |out| {
+        let bytes = entry::seal(&self.form(ticket.format)?.binding(text), &header, |out| {
             out.extend_from_slice(payload);
             Ok(())
         })?;
@@ -332,7 +337,7 @@ impl Remote {
         let deadline = Instant::now() + ticket.left;
         match &ticket.lease {
             Some(lease) => lease.store(bytes.into(), kept, deadline, io).await,
-            None => backend.set(text.as_bytes(), bytes.into(), kept, deadline).await.map(|()| true),
+            None => backend.set(text, bytes.into(), kept, deadline).await.map(|()| true),
         }
     }
 
@@ -354,19 +359,15 @@ impl Remote {
 
     /// Removes the entry under `key` soon, off the caller's path.
     pub(crate) fn supersede(&self, key: &Key, ticket: &Ticket) {
-        drop(self.remove(key, &ticket.form));
+        drop(self.removal(key, ticket.format));
     }
 
     /// The entry under `key` is to go, or to be replaced, before the debt is dropped: else it is removed in the
     /// background, and not served until it is.
     fn removal(&self, key: &Key, format: MakeFormat) -> Result<Debt, Error> {
-        Ok(self.remove(key, &*self.form(format)?))
-    }
-
-    fn remove(&self, key: &Key, form: &Form) -> Debt {
-        let text = key.text(&form.head);
+        let text = key.text_bytes(&self.form(format)?.head);
         self.outage(&text).remove(&text);
-        self.owed.removal(text)
+        Ok(self.owed.removal(text.into_vec()))
     }
 
     /// Removes the entry under `key`.
@@ -381,8 +382,8 @@ impl Remote {
     }
 
     /// What is kept while the server of `text` is away.
-    fn outage(&self, text: &str) -> &Outage {
-        &self.outages[self.connected.server_of(text.as_bytes())]
+    fn outage(&self, text: &[u8]) -> &Outage {
+        &self.outages[self.connected.server_of(text)]
     }
 
     /// How many clears there were; the same for all servers.
@@ -405,14 +406,14 @@ impl Remote {
     /// The bytes under `text`, and the generation that an entry must have.
     async fn read(
         &self,
-        text: &str,
+        text: &[u8],
         clock: &Clock,
         io: Io,
         start: Instant,
         deadline: Instant,
     ) -> Result<(Option<Bytes>, Token), Error> {
         match self.owed.generation.known(clock) {
-            Ok(token) => Ok((self.connected.get(text.as_bytes(), start, deadline, io).await?, token)),
+            Ok(token) => Ok((self.connected.get(text, start, deadline, io)?.await?, token)),
             // In a box, like all that few hits need: it would be most of their futures.
             Err(epoch) => Box::pin(self.read_both(text, epoch, clock, io, deadline)).await,
         }
@@ -421,14 +422,14 @@ impl Remote {
     /// The bytes under `text`, and the generation as the server has it.
     async fn read_both(
         &self,
-        text: &str,
+        text: &[u8],
         epoch: u64,
         clock: &Clock,
         io: Io,
         deadline: Instant,
     ) -> Result<(Option<Bytes>, Token), Error> {
         let backend = self.connected.of(io);
-        let keys = [text.as_bytes(), self.generation_key.as_bytes()];
+        let keys = [text, self.generation_key.as_bytes()];
         let mut found = backend.get_many(&keys, deadline).await?.into_iter();
         let (entry, generation) = (found.next().flatten(), found.next().flatten());
         Ok((entry, self.learn(generation, epoch, backend, clock, deadline).await?))
@@ -496,7 +497,7 @@ impl Form {
     /// The entry in `bytes`, if it may be served now.
     fn open(
         &self,
-        text: &str,
+        text: &[u8],
         bytes: Bytes,
         token: Token,
         judge: &Judge,
@@ -517,7 +518,7 @@ impl Form {
         is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
     }
 
-    fn binding<'a>(&self, text: &'a str) -> Binding<'a> {
-        Binding { key: text.as_bytes(), shape: self.shape, codec: self.codec }
+    fn binding<'a>(&self, text: &'a [u8]) -> Binding<'a> {
+        Binding { key: text, shape: self.shape, codec: self.codec }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Form, Opened, Remote, Ticket};
 use crate::clock::Clock;
 use crate::context::lock;
-use crate::entry::{self, Group as Token, Header};
+use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Began, Leader};
 use crate::io::{self, Io};
@@ -62,14 +62,14 @@ impl Ticket {
     /// Whether a run that `began` had lost its lease when this call looked.
     pub(crate) fn outdates(&self, key: &Key, began: Began) -> bool {
         let Some(seen) = &self.seen else { return false };
-        let opened = self.opened(&key.text(&self.form.head), seen.bytes.as_ref());
+        let opened = self.opened(&seen.form.binding(&key.text_bytes(&seen.form.head)), seen.bytes.as_ref());
         let mark = opened.and_then(|(header, _)| Mark::of(&header));
         began.at < seen.at && !mark.is_some_and(|mark| mark.is_of(began.lease))
     }
 
-    /// The header and payload of `bytes` under the key `text`, if they are of the ticket's generation.
-    fn opened(&self, text: &str, bytes: Option<&Bytes>) -> Option<(Header, Bytes)> {
-        let (header, payload) = entry::open(&self.form.binding(text), bytes?.clone()).ok()?;
+    /// The header and payload of `bytes`, if they are of the ticket's generation.
+    fn opened(&self, binding: &Binding<'_>, bytes: Option<&Bytes>) -> Option<(Header, Bytes)> {
+        let (header, payload) = entry::open(binding, bytes?.clone()).ok()?;
         let is_current = header.groups.first() == self.token.as_ref().ok();
         is_current.then_some((header, payload))
     }
@@ -95,7 +95,7 @@ impl Remote {
         let (before, mut watch) = (under.bytes.clone(), Watch::new(Instant::now(), until));
         loop {
             // What is owed a removal is neither an answer nor a lease.
-            if self.owed.has_removal(&place.text) {
+            if self.owed.has_removal(place.text.as_bytes()) {
                 return Ok(Lead::InProcess);
             }
             let is_newer = under.bytes != before && !(replaces && under.mark.is_some());
@@ -151,7 +151,7 @@ impl Remote {
 
     /// Where leases of `key` are; `None` if there can't be any.
     async fn place(&self, key: &Key, ticket: &Ticket, clock: &Clock, io: Io) -> Result<Option<Place>, Error> {
-        let form = &ticket.form;
+        let form = self.form(ticket.format)?;
         let place = Place {
             connected: self.connected.clone(),
             text: key.text(&form.head),
@@ -200,7 +200,7 @@ impl Remote {
     /// What lies under the key now, and the generation for the ticket.
     async fn read_under(&self, place: &Place, ticket: &mut Ticket, io: Io) -> Result<Under, Error> {
         let (deadline, epoch) = (Instant::now() + self.budget(), self.owed.generation.epoch());
-        let (bytes, token) = self.read_both(&place.text, epoch, &place.clock, io, deadline).await?;
+        let (bytes, token) = self.read_both(place.text.as_bytes(), epoch, &place.clock, io, deadline).await?;
         // A clear of this process that the server doesn't know of yet counts for more.
         ticket.token = Ok(self.owed.generation.owed().unwrap_or(token));
         Ok(self.under(place, ticket, bytes))
@@ -208,7 +208,7 @@ impl Remote {
 
     fn under(&self, place: &Place, ticket: &Ticket, bytes: Option<Bytes>) -> Under {
         let (mut entry, mut mark) = (None, None);
-        if let Some((header, payload)) = ticket.opened(&place.text, bytes.as_ref()) {
+        if let Some((header, payload)) = ticket.opened(&place.binding(), bytes.as_ref()) {
             mark = Mark::of(&header);
             let opened = Form::judged(&header, payload, &self.judge, &place.clock);
             entry = opened.map(|opened| (header, opened));
