@@ -118,11 +118,13 @@ impl<'i> Cursor<'i> {
         }
     }
 
+    #[cfg(feature = "redis")]
     pub(crate) fn place(&self) -> usize {
         self.at
     }
 
     /// How many bytes are behind it.
+    #[cfg(feature = "redis")]
     pub(crate) fn rest(&self) -> usize {
         self.bytes.len() - self.at
     }
