@@ -142,8 +142,8 @@ mod tests {
             let [Some(first), Some(second)] = values.as_slice() else { panic!("two values") };
             assert_eq!((first.len(), second), (len, first));
             // One behind the other, with a line between.
-            let between = second.as_ptr() as usize - first.as_ptr() as usize;
-            assert_eq!(between == one.len(), shared);
+            let next = first.as_ptr().wrapping_add(one.len());
+            assert_eq!(second.as_ptr() == next, shared);
         }
     }
 
