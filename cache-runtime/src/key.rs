@@ -33,11 +33,12 @@ impl Key {
         &self.bytes
     }
 
-    /// Other bytes that identify it as well, and that are faster to compare. As no value is a prefix of another, zeros
-    /// behind arguments make no two keys alike.
+    /// Other bytes that identify it as well, and that are faster to compare: whole words, with zeros at the end. No value
+    /// is a prefix of another, and all texts of a template have as many zeros (fields have none), so that no two keys
+    /// become alike.
     #[inline]
     pub(crate) fn words(&self) -> &[u8] {
-        if self.is_text { &self.bytes } else { self.bytes.padded() }
+        self.bytes.padded()
     }
 
     /// The key on a server, behind `head`.

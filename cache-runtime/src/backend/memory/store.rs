@@ -404,10 +404,12 @@ fn entry_size(key: &[u8], size: u64) -> u64 {
 /// Whether two keys are equal. They are short and mostly whole words, for which a call to compare memory is too much.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
     let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
     let mut pairs = words.iter().zip(other_words);
-    one.len() == other.len()
-        && pairs.all(|(word, other)| u64::from_ne_bytes(*word) == u64::from_ne_bytes(*other))
+    pairs.all(|(word, other)| u64::from_ne_bytes(*word) == u64::from_ne_bytes(*other))
         && (rest.is_empty() || rest == other_rest)
 }
 
