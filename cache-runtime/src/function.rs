@@ -39,10 +39,13 @@ impl Site {
     /// The state in the current context.
     #[inline]
     fn state(&'static self) -> StateRef {
-        match self.state.get() {
-            Some(state) if !Context::has_scopes() => StateRef::Global(state),
-            _ => self.find_state(),
-        }
+        self.state_outside_scopes().map_or_else(|| self.find_state(), StateRef::Global)
+    }
+
+    /// The process's state, if there is one, and no thread has ever been in a scope.
+    #[inline]
+    fn state_outside_scopes(&'static self) -> Option<&'static Arc<State>> {
+        self.state.get().filter(|_| !Context::has_scopes())
     }
 
     #[cold]
@@ -218,7 +221,14 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     #[inline(never)]
     fn hit_at(site: &'static Site, copy: Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
         let mut ret = None;
-        site.state().hit(key, |value| {
+        let Some(state) = site.state_outside_scopes() else {
+            site.find_state().hit_in_scope(key, &mut |value| {
+                ret = copy(value).map(O::revive);
+                ret.is_some()
+            });
+            return ret;
+        };
+        state.hit(key, |value| {
             ret = copy(value).map(O::revive);
             ret.is_some()
         });

@@ -48,6 +48,10 @@ const ROOM_SHARE: u64 = 8;
 /// than this part of the store is freed at once.
 const LIGHT_SHARE: u64 = 1_024;
 
+/// Up to so many entries the index has room for more: where it is fuller, look-ups go on from place to place, and a
+/// processor can't guess how often. Above, growing at once would hold up those who store, and memory is what takes time.
+const ROOMY: usize = 1 << 16;
+
 type Index = papaya::HashMap<u64, Entry, Identity>;
 /// By the hash of its key, what stays.
 type Stays = moka::sync::Cache<u64, Held, Identity>;
@@ -115,6 +119,8 @@ struct Changes {
     stamp: Stamp,
     /// Stores since the last sweep.
     unswept: u64,
+    /// With so many entries the index has to grow.
+    room: usize,
     /// Stores, and their weight, since moka has last done all that it had to do.
     late: u64,
     late_weight: u64,
@@ -255,8 +261,13 @@ impl Store {
         }
         self.stays.insert(hash, Held { stamp, weight: u32::try_from(weight).unwrap_or(u32::MAX) });
         let caught_up = self.catch_up(&mut changes, weight);
+        let len = self.index.len();
+        if (changes.room..=ROOMY).contains(&len) {
+            self.index.reserve(2 * len, guard);
+            changes.room = len + len.div_ceil(2);
+        }
         changes.unswept += 1;
-        let is_sweep_due = changes.unswept >= MIN_SWEEP.max(self.index.len() as u64);
+        let is_sweep_due = changes.unswept >= MIN_SWEEP.max(len as u64);
         if is_sweep_due {
             changes.unswept = 0;
         }
