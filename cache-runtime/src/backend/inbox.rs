@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind};
 /// Room for the answers of most calls. More is allocated as it comes, never because a server announces it.
 const ROOM: usize = 8 << 10;
 
-/// What is kept at the most when nothing is left unused.
+/// What is kept when nothing is left unused; more only while answers fill a quarter of it: to get it anew for each takes
+/// as long as to read it.
 const KEPT: usize = 64 << 10;
 
 /// Longer lines are none that a server sends.
@@ -52,10 +53,10 @@ impl Inbox {
     /// Where to read to; [`fill`](Self::fill) tells how much came.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.is_empty() {
-            (self.used, self.filled) = (0, 0);
-            if self.bytes.len() > KEPT {
+            if self.bytes.len() > KEPT.max(4 * self.filled) {
                 self.bytes = Vec::new();
             }
+            (self.used, self.filled) = (0, 0);
         }
         if self.filled == self.bytes.len() {
             self.bytes.drain(..self.used);
@@ -198,6 +199,9 @@ mod tests {
         }
         assert!(inbox.take(|cursor| cursor.value(len)).is_err(), "no end");
         assert!(inbox.bytes.len() < 3 * len);
+        inbox.used = inbox.filled;
+        assert!(inbox.space().len() > len, "the next may be as long");
+        inbox.fill(1);
         inbox.used = inbox.filled;
         assert_eq!(inbox.space().len(), ROOM);
     }
