@@ -4,6 +4,7 @@
 //! callers do here is what the drivers do, with a variable as the store and a number as the value: how many
 //! invalidations had begun before its run did.
 
+use std::pin::pin;
 use std::sync::PoisonError;
 use std::task::{Context, Waker};
 
