@@ -59,7 +59,7 @@ impl Spec {
     };
 }
 
-/// What makes the [`Place`] of a function. Each function names one, so that a program has no code for the other.
+/// What makes the place of a function. Each function names one, so that a program has no code for the other.
 pub struct MakePlace(fn(&Context, &Spec, &str, Judge) -> Result<Place, Error>);
 
 impl MakePlace {
