@@ -20,6 +20,7 @@ pub mod raw;
 pub mod report;
 pub mod subjects;
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -221,6 +222,15 @@ impl Part {
         if self.only.is_none() && !self.quick {
             self.report.write();
         }
+    }
+}
+
+/// Another number for each call, for benchmarks of what nobody has asked for before.
+pub fn counter() -> impl Fn() -> u64 {
+    let next = Cell::new(0);
+    move || {
+        next.set(next.get() + 1);
+        next.get()
     }
 }
 

@@ -2,12 +2,11 @@
 //!
 //! Our side is the cached function itself: key, digest, request, checksum, decoding, statistics, generation.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use cache_benches::load::{KEYS, large, runtime, small, tasks, threads};
 use cache_benches::raw::Raw;
-use cache_benches::{Case, Goal, Part, Settings, machine};
+use cache_benches::{Case, Goal, Part, Settings, counter, machine};
 use cache_runtime::Config;
 use cache_tests::servers::MemcachedServer;
 use cachekit::backend::memcached::MemcachedBackend;
@@ -159,11 +158,7 @@ fn misses(part: &mut Part, settings: &Settings, server: &MemcachedServer) {
     }
     let exp = MetaClient::connect(server.addr()).expect("the server is there");
     let mut raw = Raw::connect(server.addr());
-    let next = Cell::new(0);
-    let new = || {
-        next.set(next.get() + 1);
-        next.get()
-    };
+    let new = counter();
     let floor = "the body, mg and ms over TCP";
     part.compare(
         "Memcached, misses, 100 bytes, one CPU",

@@ -2,14 +2,13 @@
 //!
 //! Our side is the cached function itself: key, digest, request, checksum, decoding, statistics, generation.
 
-use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cache_benches::load::{KEYS, large, runtime, small, tasks, threads};
 use cache_benches::others::hitbox;
 use cache_benches::raw::Raw;
-use cache_benches::{Case, Goal, Part, Settings, machine};
+use cache_benches::{Case, Goal, Part, Settings, counter, machine};
 use cache_runtime::Config;
 use cache_tests::servers::RedisServer;
 use cachekit::backend::redis::RedisBackend as CachekitRedis;
@@ -261,11 +260,7 @@ fn misses(part: &mut Part, server: &RedisServer, client: &Client) {
     }
     let mut connection = client.get_connection().expect("the server is there");
     let mut raw = Raw::connect(server.addr());
-    let next = Cell::new(0);
-    let new = || {
-        next.set(next.get() + 1);
-        next.get()
-    };
+    let new = counter();
     let floor = "the body, GET and SET over TCP";
     part.compare(
         "Redis, misses, 100 bytes, one CPU",

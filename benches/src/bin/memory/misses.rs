@@ -1,8 +1,6 @@
 //! Misses: every key is new, and for each that comes another has to go.
 
-use std::cell::Cell;
-
-use cache_benches::{Case, Goal, Part, Settings, ready};
+use cache_benches::{Case, Goal, Part, Settings, counter, ready};
 
 macro_rules! functions {
     ($(#[$attribute:meta] $name:ident, $name_async:ident;)*) => {$(
@@ -28,11 +26,7 @@ functions! {
 pub fn at_capacity(part: &mut Part) {
     let moka = moka::sync::Cache::new(1_000);
     let quick = quick_cache::sync::Cache::<u64, u64>::new(1_000);
-    let next = Cell::new(0);
-    let new = || {
-        next.set(next.get() + 1);
-        next.get()
-    };
+    let new = counter();
     let body = "the body alone";
     let cases = vec![
         Case::each("cache-runtime", |_| ours(new())),
