@@ -220,18 +220,15 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     #[inline(never)]
     fn hit_at(site: &'static Site, copy: Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
-        let mut ret = None;
-        let Some(state) = site.state_outside_scopes() else {
-            site.find_state().hit_in_scope(key, &mut |value| {
-                ret = copy(value).map(O::revive);
-                ret.is_some()
-            });
-            return ret;
-        };
-        state.hit(key, |value| {
-            ret = copy(value).map(O::revive);
+        let serve = |value: &Value, ret: &mut Option<R>| {
+            *ret = copy(value).map(O::revive);
             ret.is_some()
-        });
+        };
+        let mut ret = None;
+        match site.state_outside_scopes() {
+            Some(state) => state.hit(key, |value| serve(value, &mut ret)),
+            None => site.find_state().hit_in_scope(key, &mut |value| serve(value, &mut ret)),
+        }
         ret
     }
 
