@@ -42,7 +42,7 @@ use self::model::lock;
 #[derive(Clone, Default)]
 pub(crate) struct Flights(Arc<Table>);
 
-type ByKey = HashMap<ShortKey, Arc<Flight>, foldhash::fast::RandomState>;
+type ByKey = HashMap<ShortKey, Arc<Flight>, foldhash::quality::RandomState>;
 /// Mostly short enough to need no allocation.
 type ShortKey = SmallVec<[u8; 32]>;
 

@@ -19,7 +19,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use papaya::{Guard, LocalGuard};
 use smallvec::SmallVec;
 
@@ -47,10 +47,6 @@ const ROOM_SHARE: u64 = 8;
 /// Removed entries are freed some dozens at a time, because it takes a barrier over all threads; one that weighs more
 /// than this part of the store is freed at once.
 const LIGHT_SHARE: u64 = 1_024;
-
-/// Up to so many entries the index has room for more: where it is fuller, look-ups go on from place to place, and a
-/// processor can't guess how often. Above, growing at once would hold up those who store, and memory is what takes time.
-const ROOMY: usize = 1 << 16;
 
 type Index = papaya::HashMap<u64, Entry, Identity>;
 /// By the hash of its key, what stays.
@@ -119,8 +115,6 @@ struct Changes {
     stamp: Stamp,
     /// Stores since the last sweep.
     unswept: u64,
-    /// With so many entries the index has to grow.
-    room: usize,
     /// Stores, and their weight, since moka has last done all that it had to do.
     late: u64,
     late_weight: u64,
@@ -261,13 +255,8 @@ impl Store {
         }
         self.stays.insert(hash, Held { stamp, weight: u32::try_from(weight).unwrap_or(u32::MAX) });
         let caught_up = self.catch_up(&mut changes, weight);
-        let len = self.index.len();
-        if (changes.room..=ROOMY).contains(&len) {
-            self.index.reserve(2 * len, guard);
-            changes.room = len + len.div_ceil(2);
-        }
         changes.unswept += 1;
-        let is_sweep_due = changes.unswept >= MIN_SWEEP.max(len as u64);
+        let is_sweep_due = changes.unswept >= MIN_SWEEP.max(self.index.len() as u64);
         if is_sweep_due {
             changes.unswept = 0;
         }
@@ -374,9 +363,7 @@ impl Store {
 
     #[inline]
     fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        hasher.finish()
+        hash_with(&self.hasher, key)
     }
 
     fn weight(&self, key: &[u8], size: u64) -> u64 {
@@ -406,6 +393,13 @@ impl Entry {
         }
         lane::one_in(TOLD_LATER)
     }
+}
+
+#[inline]
+fn hash_with(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(key);
+    hasher.finish()
 }
 
 fn entry_size(key: &[u8], size: u64) -> u64 {

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use super::*;
 
@@ -192,4 +193,26 @@ fn a_thread_at_its_end_may_use_a_store() {
     });
     ended.join().unwrap();
     assert!(store.get(b"late", 0).is_some() && store.get(b"early", 0).is_none());
+}
+
+/// Whatever the seeds of the process: an index looks at the lowest bits and at the highest seven.
+#[test]
+fn hashes_of_numbers_in_a_row_are_spread() {
+    use foldhash::SharedSeed;
+    use foldhash::quality::SeedableRandomState;
+
+    for seed in 0..1_000 {
+        let shared = Box::leak(Box::new(SharedSeed::from_u64(seed)));
+        let hasher = SeedableRandomState::with_seed(seed, shared);
+        let places = (0..1_024_u64).map(|number| {
+            let mut key = crate::key::Args::new();
+            key.arg(&number);
+            let hash = hash_with(&hasher, key.0.unwrap().words());
+            (hash & 4_095, hash >> 57)
+        });
+        let places: Vec<_> = places.collect();
+        let distinct = |of: fn(&(u64, u64)) -> u64| places.iter().map(of).collect::<HashSet<_>>().len();
+        // By chance it would be some 906 of 4,096 and all of 128.
+        assert!(distinct(|place| place.0) > 800 && distinct(|place| place.1) > 110, "seed {seed}");
+    }
 }
