@@ -174,7 +174,7 @@ impl State {
     /// Has the value under `key` served by `serve`, if it is in this process and there is nothing to decide about it: it is
     /// fresh, and not to be renewed early. If `serve` returns `true`, that is a hit, and all that most hits need.
     #[inline]
-    pub(crate) fn hit(&self, key: &Result<Key, Error>, serve: impl FnOnce(&Value) -> bool) {
+    pub(crate) fn hit(&self, key: &Result<Key, Error>, mut serve: impl FnMut(&Value) -> bool) {
         let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return };
         let Some(lane) = lane::current() else { return };
         store.read(key.words(), |slot| {

@@ -1,5 +1,6 @@
 //! Memory: a bounded [`Store`] of typed values, and the backend of bytes over it.
 
+mod front;
 mod store;
 
 use std::fmt;

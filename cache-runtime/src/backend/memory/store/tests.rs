@@ -77,7 +77,7 @@ fn keys_of_one_hash_cost_each_other_the_place_only() {
     let hash = store.hash(b"one");
     let stamp = store.index.pin().get(&hash).unwrap().stamp;
     // As if "two" had the hash of "one".
-    let entry = Entry { key: b"two"[..].into(), slot: new(2, 0).slot, stamp, told: AtomicU8::new(0) };
+    let entry = Entry::new(b"two", new(2, 0).slot, stamp);
     store.index.pin().insert(hash, entry);
     assert!(store.get(b"one", 0).is_none());
     assert!(!store.delete(b"one", 0));

@@ -1,0 +1,282 @@
+//! Numbers under short keys once more, so that a hit reads two cache lines and writes none.
+//!
+//! To look into the index takes a guard, which tells all threads that this one is reading: an exchange that the processor
+//! lets nothing overtake, so that the next look-up doesn't begin before this one has come from memory. Here each set of
+//! places is a seqlock, as in Boehm, "Can seqlocks get along with programming language memory models?" (MSPC 2012):
+//! whoever sees one even version before and after has read what one writer left. Within a set a key is found by a byte
+//! of its hash, all eight compared at once, as in SwissTable.
+//!
+//! What is here is a copy of what the index has, made by those who found it there, and may be lost at any time: a place
+//! is given to another, and a table that grows begins empty. But nothing stays that the index has let go. An entry is
+//! [gone](Copied::is_gone) before its set is searched for it, and who has the set to write a copy looks at that first.
+
+use std::hint;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
+use std::thread;
+
+use crate::lane;
+
+/// Places of a set, one for each byte of a word.
+const PLACES: usize = 8;
+/// Sets of the first table; the next has some times as many.
+const FIRST: usize = 8;
+const GROWTH: usize = 4;
+const TABLES: usize = 10;
+/// How often, about, a copy finds its set full until it takes the place of another.
+const PATIENCE: u32 = 4;
+
+/// The table in use, and those before it, which may still have readers.
+#[derive(Default)]
+pub(super) struct Front {
+    tables: [OnceLock<Table>; TABLES],
+    /// How many of them there are.
+    made: AtomicUsize,
+    /// Places of the last one that were taken from one entry for another.
+    displaced: AtomicUsize,
+}
+
+/// As many sets as a power of two.
+struct Table {
+    heads: Box<[Head]>,
+    places: Box<[[Place; PLACES]]>,
+}
+
+/// Of a set, what tells where to look.
+#[derive(Default)]
+#[repr(align(16))]
+struct Head {
+    /// Odd while somebody writes.
+    version: AtomicU64,
+    /// A byte for each place: 0 if it is free, else a byte of the hash.
+    marks: AtomicU64,
+}
+
+/// Half a cache line.
+#[derive(Default)]
+#[repr(align(32))]
+struct Place {
+    key: [AtomicU64; 2],
+    number: AtomicU64,
+    life: AtomicU64,
+}
+
+/// An entry of the index, as far as it is copied.
+pub(super) struct Copied<'e> {
+    pub(super) key: &'e [u8],
+    pub(super) number: u64,
+    pub(super) life: Life,
+    /// Set before the entry leaves the index.
+    pub(super) is_gone: &'e AtomicBool,
+}
+
+/// When an entry expires and what it cost: see `Slot`. In one word, so that neither is later or more than it is, and
+/// almost as much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life(u64);
+
+impl Front {
+    /// The number under `key`, if it is here, and how long it may be served: at least.
+    #[inline(always)]
+    pub(super) fn get(&self, hash: u64, key: &[u8]) -> Option<(u64, Life)> {
+        let table = self.newest()?;
+        let key = short(key)?;
+        let (head, places) = table.set(hash)?;
+        let version = head.version.load(Acquire);
+        let found = head.marked(hash).find_map(|at| places.get(at)?.read(key))?;
+        fence(Acquire);
+        (version % 2 == 0 && head.version.load(Relaxed) == version).then_some(found)
+    }
+
+    /// Copies an entry for those who come next, of a store that has so many.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn put(&self, hash: u64, entry: &Copied<'_>, entries: usize) {
+        let Some(key) = short(entry.key) else { return };
+        let Some(table) = self.newest().or_else(|| self.grow(0)) else { return };
+        let Some((head, places)) = table.set(hash) else { return };
+        let at = match head.free() {
+            Some(free) => free,
+            None if !lane::one_in(PATIENCE) => return,
+            None => {
+                let displaced = self.displaced.fetch_add(1, Relaxed);
+                if displaced >= table.heads.len() && table.places.as_flattened().len() < 2 * entries {
+                    self.grow(self.made.load(SeqCst));
+                    return;
+                }
+                displaced % PLACES
+            }
+        };
+        let Some(place) = places.get(at) else { return };
+        head.try_write(|| {
+            if !entry.is_gone.load(SeqCst) {
+                place.write(key, entry);
+                head.mark(at, mark(hash));
+            }
+        });
+    }
+
+    /// Forgets what is under `key`, which is gone.
+    pub(super) fn remove(&self, hash: u64, key: &[u8]) {
+        let Some(key) = short(key) else { return };
+        let Some((head, places)) = self.newest().and_then(|table| table.set(hash)) else { return };
+        // Also if it isn't here: who writes next has to see that it is gone.
+        head.write(|| {
+            let is_it = |at: &usize| places.get(*at).is_some_and(|place| place.read(key).is_some());
+            head.marked(hash).filter(is_it).for_each(|at| head.mark(at, 0));
+        });
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        let heads = self.newest().into_iter().flat_map(|table| &table.heads);
+        heads.for_each(|head| head.write(|| head.marks.store(0, Relaxed)));
+    }
+
+    #[inline]
+    fn newest(&self) -> Option<&Table> {
+        self.tables.get(self.made.load(SeqCst).checked_sub(1)?)?.get()
+    }
+
+    /// The next table, if there are no more than `made`.
+    fn grow(&self, made: usize) -> Option<&Table> {
+        self.tables.get(made)?.get_or_init(|| Table::new(FIRST * GROWTH.pow(made as u32)));
+        if self.made.compare_exchange(made, made + 1, SeqCst, SeqCst).is_ok() {
+            self.displaced.store(0, Relaxed);
+        }
+        self.newest()
+    }
+}
+
+impl Table {
+    fn new(sets: usize) -> Self {
+        let heads = (0..sets).map(|_| Head::default()).collect();
+        Self { heads, places: (0..sets).map(|_| Default::default()).collect() }
+    }
+
+    #[inline]
+    fn set(&self, hash: u64) -> Option<(&Head, &[Place; PLACES])> {
+        #[allow(clippy::cast_possible_truncation, reason = "of the low bits")]
+        let at = hash as usize & self.heads.len().wrapping_sub(1);
+        Some((self.heads.get(at)?, self.places.get(at)?))
+    }
+}
+
+/// The byte of a hash by which a set is searched.
+#[inline]
+fn mark(hash: u64) -> u64 {
+    hash >> 56 | 1
+}
+
+/// Each byte 1.
+const ONES: u64 = u64::from_ne_bytes([1; PLACES]);
+
+impl Head {
+    /// The places that may have a key of that hash.
+    #[inline]
+    fn marked(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
+        zeros(self.marks.load(Relaxed) ^ (mark(hash) * ONES))
+    }
+
+    fn free(&self) -> Option<usize> {
+        zeros(self.marks.load(Relaxed)).next()
+    }
+
+    fn mark(&self, at: usize, mark: u64) {
+        let marks = self.marks.load(Relaxed) & !(0xff << (8 * at));
+        self.marks.store(marks | mark << (8 * at), Relaxed);
+    }
+
+    /// Lets `write` write the set, alone. Writers are done in some nanoseconds, unless they are not running.
+    fn write(&self, write: impl Fn()) {
+        let mut attempts = 0;
+        while !self.try_write(&write) {
+            attempts += 1;
+            if attempts < 100 { hint::spin_loop() } else { thread::yield_now() }
+        }
+    }
+
+    /// As [`write`](Self::write), unless somebody else does; returns whether.
+    fn try_write(&self, write: impl FnOnce()) -> bool {
+        let version = self.version.load(Relaxed);
+        let is_mine = version % 2 == 0
+            && self.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok();
+        if is_mine {
+            fence(Release);
+            write();
+            self.version.store(version.wrapping_add(2), Release);
+        }
+        is_mine
+    }
+}
+
+/// Where the bytes are that are 0, and maybe some behind the first.
+#[inline]
+fn zeros(word: u64) -> impl Iterator<Item = usize> {
+    let mut zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+    std::iter::from_fn(move || {
+        let at = zeros.trailing_zeros() as usize / 8;
+        zeros &= zeros.wrapping_sub(1);
+        (at < PLACES).then_some(at)
+    })
+}
+
+impl Place {
+    #[inline(always)]
+    fn read(&self, key: [u64; 2]) -> Option<(u64, Life)> {
+        let is_key = self.key[0].load(Relaxed) == key[0] && self.key[1].load(Relaxed) == key[1];
+        is_key.then(|| (self.number.load(Relaxed), Life(self.life.load(Relaxed))))
+    }
+
+    fn write(&self, key: [u64; 2], entry: &Copied<'_>) {
+        self.key[0].store(key[0], Relaxed);
+        self.key[1].store(key[1], Relaxed);
+        self.number.store(entry.number, Relaxed);
+        self.life.store(entry.life.0, Relaxed);
+    }
+}
+
+/// The words of a key that has no more than two; see `Key::words` for why none becomes like another.
+#[inline(always)]
+fn short(key: &[u8]) -> Option<[u64; 2]> {
+    match key.as_chunks::<8>() {
+        ([one, other], []) => Some([u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)]),
+        ([one], []) => Some([u64::from_ne_bytes(*one), 0]),
+        ([], []) => Some([0; 2]),
+        _ => None,
+    }
+}
+
+impl Life {
+    /// Bits of the cost: its highest ones, and how many are left out below them.
+    const COST: u32 = Self::HIGH + Self::LOW;
+    const HIGH: u32 = 18;
+    const LOW: u32 = 6;
+    /// Deadlines are in units of so many bits of nanoseconds, of about a millisecond.
+    const UNIT: u32 = 20;
+    const NEVER: u64 = u64::MAX >> Self::COST;
+
+    pub(super) fn new(deadline: u64, cost: u64) -> Self {
+        let until = match deadline {
+            u64::MAX => Self::NEVER,
+            deadline => (deadline >> Self::UNIT).min(Self::NEVER - 1),
+        };
+        let left_out = (u64::BITS - cost.leading_zeros()).saturating_sub(Self::HIGH);
+        Self(until << Self::COST | cost >> left_out << Self::LOW | u64::from(left_out))
+    }
+
+    #[inline]
+    pub(super) fn deadline(self) -> u64 {
+        match self.0 >> Self::COST {
+            Self::NEVER => u64::MAX,
+            until => until << Self::UNIT,
+        }
+    }
+
+    #[inline]
+    pub(super) fn cost(self) -> u64 {
+        let high = self.0 >> Self::LOW & ((1 << Self::HIGH) - 1);
+        high << (self.0 & ((1 << Self::LOW) - 1))
+    }
+}
