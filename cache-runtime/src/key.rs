@@ -14,6 +14,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::Serialize;
 use smallvec::SmallVec;
 
+use crate::backend::memory::Short;
 use crate::canonical::{self, Buffer};
 use crate::error::Error;
 
@@ -39,6 +40,12 @@ impl Key {
     #[inline]
     pub(crate) fn words(&self) -> &[u8] {
         self.bytes.padded()
+    }
+
+    /// The two words there are at the most, with zeros for those there are not; of a longer key `None`.
+    #[inline]
+    pub(crate) fn short(&self) -> Option<Short> {
+        self.bytes.two_words()
     }
 
     /// The key on a server, behind `head`.

@@ -177,7 +177,7 @@ impl State {
     pub(crate) fn hit(&self, key: &Result<Key, Error>, mut serve: impl FnMut(&Value) -> bool) {
         let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return };
         let Some(lane) = lane::current() else { return };
-        store.read(key.words(), |slot| {
+        store.read(key.short(), || key.words(), |slot| {
             let is_hit = self.clock.is_before(slot.deadline) && serve(&slot.value);
             is_hit.then(|| self.counters.hits.one(slot.cost, lane))
         });

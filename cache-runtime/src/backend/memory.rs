@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub(crate) use self::front::Short;
 pub(crate) use self::store::{New, Slot, Store};
 use super::{AsyncBackend, Backend, BoxFuture};
 use crate::clock::{Clock, nanos};

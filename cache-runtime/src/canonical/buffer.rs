@@ -111,6 +111,15 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// The bytes as words, with zeros behind them, if they are no more than two.
+    #[inline]
+    pub(crate) fn two_words(&self) -> Option<[u64; 2]> {
+        let [one, other, ..] = self.words;
+        (self.heap.is_empty() && self.len <= 2 * WORD).then(|| [one, other].map(u64::from_ne_bytes))
+    }
+}
+
 impl Deref for Buffer {
     type Target = [u8];
 

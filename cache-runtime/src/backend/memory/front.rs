@@ -31,14 +31,16 @@ const PATIENCE: u32 = 4;
 #[derive(Default)]
 pub(super) struct Front {
     tables: [OnceLock<Table>; TABLES],
-    /// How many of them there are.
-    made: AtomicUsize,
+    /// Which of them is in use, if there is any.
+    newest: AtomicUsize,
     /// Places of the last one that were taken from one entry for another.
     displaced: AtomicUsize,
 }
 
 /// As many sets as a power of two.
 struct Table {
+    /// The bits of a hash that say which set.
+    mask: usize,
     heads: Box<[Head]>,
     places: Box<[[Place; PLACES]]>,
 }
@@ -64,7 +66,7 @@ struct Place {
 
 /// An entry of the index, as far as it is copied.
 pub(super) struct Copied<'e> {
-    pub(super) key: &'e [u8],
+    pub(super) key: Short,
     pub(super) number: u64,
     pub(super) life: Life,
     /// Set before the entry leaves the index.
@@ -79,9 +81,8 @@ pub(super) struct Life(u64);
 impl Front {
     /// The number under `key`, if it is here, and how long it may be served: at least.
     #[inline(always)]
-    pub(super) fn get(&self, hash: u64, key: &[u8]) -> Option<(u64, Life)> {
+    pub(super) fn get(&self, hash: u64, key: Short) -> Option<(u64, Life)> {
         let table = self.newest()?;
-        let key = short(key)?;
         let (head, places) = table.set(hash)?;
         let version = head.version.load(Acquire);
         let found = head.marked(hash).find_map(|at| places.get(at)?.read(key))?;
@@ -93,16 +94,15 @@ impl Front {
     #[cold]
     #[inline(never)]
     pub(super) fn put(&self, hash: u64, entry: &Copied<'_>, entries: usize) {
-        let Some(key) = short(entry.key) else { return };
-        let Some(table) = self.newest().or_else(|| self.grow(0)) else { return };
+        let Some(table) = self.newest().or_else(|| self.make(0)) else { return };
         let Some((head, places)) = table.set(hash) else { return };
         let at = match head.free() {
             Some(free) => free,
             None if !lane::one_in(PATIENCE) => return,
             None => {
                 let displaced = self.displaced.fetch_add(1, Relaxed);
-                if displaced >= table.heads.len() && table.places.as_flattened().len() < 2 * entries {
-                    self.grow(self.made.load(SeqCst));
+                if displaced > table.mask && table.places.as_flattened().len() < 2 * entries {
+                    self.make(self.newest.load(SeqCst) + 1);
                     return;
                 }
                 displaced % PLACES
@@ -111,15 +111,14 @@ impl Front {
         let Some(place) = places.get(at) else { return };
         head.try_write(|| {
             if !entry.is_gone.load(SeqCst) {
-                place.write(key, entry);
+                place.write(entry);
                 head.mark(at, mark(hash));
             }
         });
     }
 
     /// Forgets what is under `key`, which is gone.
-    pub(super) fn remove(&self, hash: u64, key: &[u8]) {
-        let Some(key) = short(key) else { return };
+    pub(super) fn remove(&self, hash: u64, key: Short) {
         let Some((head, places)) = self.newest().and_then(|table| table.set(hash)) else { return };
         // Also if it isn't here: who writes next has to see that it is gone.
         head.write(|| {
@@ -136,29 +135,30 @@ impl Front {
 
     #[inline]
     fn newest(&self) -> Option<&Table> {
-        self.tables.get(self.made.load(SeqCst).checked_sub(1)?)?.get()
+        self.tables.get(self.newest.load(SeqCst))?.get()
     }
 
-    /// The next table, if there are no more than `made`.
-    fn grow(&self, made: usize) -> Option<&Table> {
-        self.tables.get(made)?.get_or_init(|| Table::new(FIRST * GROWTH.pow(made as u32)));
-        if self.made.compare_exchange(made, made + 1, SeqCst, SeqCst).is_ok() {
+    /// Makes the table that is to be used from now on.
+    fn make(&self, next: usize) -> Option<&Table> {
+        let sets = FIRST * GROWTH.pow(u32::try_from(next).ok()?);
+        let table = self.tables.get(next)?.get_or_init(|| Table::new(sets));
+        if self.newest.fetch_max(next, SeqCst) < next {
             self.displaced.store(0, Relaxed);
         }
-        self.newest()
+        Some(table)
     }
 }
 
 impl Table {
     fn new(sets: usize) -> Self {
         let heads = (0..sets).map(|_| Head::default()).collect();
-        Self { heads, places: (0..sets).map(|_| Default::default()).collect() }
+        Self { mask: sets - 1, heads, places: (0..sets).map(|_| Default::default()).collect() }
     }
 
     #[inline]
     fn set(&self, hash: u64) -> Option<(&Head, &[Place; PLACES])> {
         #[allow(clippy::cast_possible_truncation, reason = "of the low bits")]
-        let at = hash as usize & self.heads.len().wrapping_sub(1);
+        let at = hash as usize & self.mask;
         Some((self.heads.get(at)?, self.places.get(at)?))
     }
 }
@@ -224,22 +224,24 @@ fn zeros(word: u64) -> impl Iterator<Item = usize> {
 
 impl Place {
     #[inline(always)]
-    fn read(&self, key: [u64; 2]) -> Option<(u64, Life)> {
+    fn read(&self, key: Short) -> Option<(u64, Life)> {
         let is_key = self.key[0].load(Relaxed) == key[0] && self.key[1].load(Relaxed) == key[1];
         is_key.then(|| (self.number.load(Relaxed), Life(self.life.load(Relaxed))))
     }
 
-    fn write(&self, key: [u64; 2], entry: &Copied<'_>) {
-        self.key[0].store(key[0], Relaxed);
-        self.key[1].store(key[1], Relaxed);
+    fn write(&self, entry: &Copied<'_>) {
+        self.key[0].store(entry.key[0], Relaxed);
+        self.key[1].store(entry.key[1], Relaxed);
         self.number.store(entry.number, Relaxed);
         self.life.store(entry.life.0, Relaxed);
     }
 }
 
 /// The words of a key that has no more than two; see `Key::words` for why none becomes like another.
-#[inline(always)]
-fn short(key: &[u8]) -> Option<[u64; 2]> {
+pub(crate) type Short = [u64; 2];
+
+/// The key, if it is so short.
+pub(super) fn short(key: &[u8]) -> Option<Short> {
     match key.as_chunks::<8>() {
         ([one, other], []) => Some([u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)]),
         ([one], []) => Some([u64::from_ne_bytes(*one), 0]),

@@ -24,7 +24,7 @@ use papaya::{Guard, LocalGuard};
 use smallvec::SmallVec;
 
 use super::Bound;
-use super::front::{Copied, Front, Life};
+use super::front::{Copied, Front, Life, Short, short};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 use crate::lane;
@@ -170,27 +170,40 @@ impl Store {
     /// What `read` makes of the entry under `key`, wherever it stands in its life. If it makes something, that is a use.
     /// Not for threads at their end.
     #[inline]
-    pub(crate) fn read<T>(&self, key: &[u8], mut read: impl FnMut(&Slot) -> Option<T>) -> Option<T> {
-        let hash = self.hash(key);
-        let is_crowded = self.is_crowded.load(Ordering::Relaxed);
-        if let Some((number, life)) = self.front.get(hash, key) {
+    pub(crate) fn read<'k, T>(
+        &self,
+        short: Option<Short>,
+        key: impl FnOnce() -> &'k [u8],
+        mut read: impl FnMut(&Slot) -> Option<T>,
+    ) -> Option<T> {
+        let Some(short) = short else {
+            let key = key();
+            return self.read_index(hash_long(&self.hasher, key), key, read);
+        };
+        let hash = hash_short(&self.hasher, short);
+        if let Some((number, life)) = self.front.get(hash, short) {
             let slot = Slot { value: Value::Number(number), deadline: life.deadline(), cost: life.cost() };
             // If not, it is in its last millisecond or past it: the index knows.
             if let Some(result) = read(&slot) {
-                if is_crowded && lane::one_in(TOLD_LATER) {
+                if self.is_crowded.load(Ordering::Relaxed) && lane::one_in(TOLD_LATER) {
                     self.tell(hash);
                 }
                 return Some(result);
             }
         }
+        self.read_index(hash, key(), read)
+    }
+
+    #[inline]
+    fn read_index<T>(&self, hash: u64, key: &[u8], read: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
         let index = self.index.pin();
         let entry = index.get(&hash).filter(|entry| same(&entry.key, key))?;
         let result = read(&entry.slot)?;
-        if is_crowded && entry.is_to_be_told() {
+        if self.is_crowded.load(Ordering::Relaxed) && entry.is_to_be_told() {
             self.tell(hash);
-        } else if let Value::Number(number) = entry.slot.value {
+        } else if let Some(copied) = entry.copied() {
             // Of a crowded store those that have been asked for often.
-            self.front.put(hash, &entry.copied(number), self.index.len());
+            self.front.put(hash, &copied, self.index.len());
         }
         Some(result)
     }
@@ -206,7 +219,7 @@ impl Store {
     pub(crate) fn get(&self, key: &[u8], now: u64) -> Option<Slot> {
         let read = |slot: &Slot| self.is_live(slot, now).then(|| slot.clone());
         match lane::current() {
-            Some(_) => self.read(key, read),
+            Some(_) => self.read_index(self.hash(key), key, read),
             // With a guard that needs no variables of the thread.
             None => {
                 let index = self.index.pin_owned();
@@ -388,7 +401,10 @@ impl Store {
 
     #[inline]
     fn hash(&self, key: &[u8]) -> u64 {
-        hash_with(&self.hasher, key)
+        match short(key) {
+            Some(short) => hash_short(&self.hasher, short),
+            None => hash_long(&self.hasher, key),
+        }
     }
 
     fn weight(&self, key: &[u8], size: u64) -> u64 {
@@ -413,15 +429,18 @@ impl Entry {
         Self { key: SmallVec::from_slice(key), slot, stamp, told, is_gone }
     }
 
-    fn copied(&self, number: u64) -> Copied<'_> {
+    fn copied(&self) -> Option<Copied<'_>> {
+        let (Value::Number(number), Some(key)) = (&self.slot.value, short(&self.key)) else { return None };
         let life = Life::new(self.slot.deadline, self.slot.cost);
-        Copied { key: &self.key, number, life, is_gone: &self.is_gone }
+        Some(Copied { key, number: *number, life, is_gone: &self.is_gone })
     }
 
     /// Before it leaves the index.
     fn leave(&self, hash: u64, front: &Front) {
         self.is_gone.store(true, Ordering::SeqCst);
-        front.remove(hash, &self.key);
+        if let (Value::Number(_), Some(key)) = (&self.slot.value, short(&self.key)) {
+            front.remove(hash, key);
+        }
     }
 
     /// Whether moka is to be told of this hit. An entry that all threads read is written no more soon.
@@ -437,7 +456,15 @@ impl Entry {
 }
 
 #[inline]
-fn hash_with(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
+fn hash_short(hasher: &impl BuildHasher, [one, other]: Short) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write_u64(one);
+    hasher.write_u64(other);
+    hasher.finish()
+}
+
+#[inline]
+fn hash_long(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(key);
     hasher.finish()
