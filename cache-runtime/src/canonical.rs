@@ -33,6 +33,7 @@ use serde::ser::{Error as _, Serialize};
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind};
+use crate::octets;
 
 /// How many values may lie within one another. Decoding stops at the same depth (`depth.rs`), so that what is stored
 /// can be read; both keep a deep value from overflowing the stack.
@@ -123,7 +124,10 @@ impl Encoder<'_> {
         };
         self.room = room;
         self.type_name = type_name::<T>();
-        value.serialize(&mut *self)?;
+        match octets::of(value) {
+            Some(bytes) if self.order == Order::Shown => self.counted(tag::OCTETS, bytes),
+            _ => value.serialize(&mut *self)?,
+        }
         self.room += 1;
         Ok(())
     }
@@ -220,7 +224,10 @@ fn is_hash_set(type_name: &str) -> bool {
         name = inner;
     }
     let path = name.split('<').next().unwrap_or(name);
-    matches!(path.rsplit("::").next(), Some("HashSet" | "AHashSet" | "DashSet"))
+    // Not split at every `::`: searching for text costs more than writing a short sequence.
+    ["HashSet", "AHashSet", "DashSet"]
+        .iter()
+        .any(|set| path.strip_suffix(set).is_some_and(|home| home.is_empty() || home.ends_with("::")))
 }
 
 #[cfg(test)]
