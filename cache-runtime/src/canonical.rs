@@ -142,10 +142,7 @@ impl Encoder<'_> {
                 room.copy_from_slice(&bytes);
                 self.out.append(u64::from_le_bytes(word), 1 + N);
             }
-            None => {
-                self.out.push(tag);
-                self.out.extend_from_slice(&bytes);
-            }
+            None => self.out.append_with(tag.into(), 1, &bytes),
         }
         Ok(())
     }
@@ -154,14 +151,9 @@ impl Encoder<'_> {
     #[inline]
     fn counted(&mut self, tag: u8, bytes: &[u8]) {
         match u8::try_from(bytes.len()) {
-            // In one write.
-            Ok(len @ ..0x80) => self.out.append(u64::from(len) << 8 | u64::from(tag), 2),
-            _ => {
-                self.out.push(tag);
-                length(self.out, bytes.len());
-            }
+            Ok(len @ ..0x80) => self.out.append_with(u64::from(len) << 8 | u64::from(tag), 2, bytes),
+            _ => many(self.out, tag, bytes),
         }
-        self.out.extend_from_slice(bytes);
     }
 
     /// The enum's name too: an untagged enum may hold two enums whose first variants share index and name.
@@ -171,6 +163,14 @@ impl Encoder<'_> {
         length(self.out, variant.len());
         self.out.extend_from_slice(variant.as_bytes());
     }
+}
+
+/// The same where the length takes more than a byte.
+#[inline(never)]
+fn many(out: &mut Buffer, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    length(out, bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 /// Not a method: an encoder that is lent to nobody lives in registers, and its buffer is where the key is wanted.
