@@ -277,7 +277,7 @@ impl Plain {
             ..Header::default()
         };
         let payload = |out: &mut Vec<u8>| codec::encode_checked::<Bincode, T>(value, out);
-        let bytes = entry::seal(&binding(&text, shape), &header, payload)?;
+        let bytes = entry::seal(&binding(&text, shape), &header, codec::ROOM, payload)?;
         if bytes.len() > backend.max_value_len() {
             let message =
                 format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());

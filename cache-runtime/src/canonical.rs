@@ -33,6 +33,7 @@ use serde::ser::{Error as _, Serialize};
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind};
+use crate::octets;
 
 /// How many values may lie within one another. Decoding stops at the same depth (`depth.rs`), so that what is stored
 /// can be read; both keep a deep value from overflowing the stack.
@@ -123,7 +124,10 @@ impl Encoder<'_> {
         };
         self.room = room;
         self.type_name = type_name::<T>();
-        value.serialize(&mut *self)?;
+        match octets::of(value) {
+            Some(bytes) if self.order == Order::Shown => self.counted(tag::OCTETS, bytes),
+            _ => value.serialize(&mut *self)?,
+        }
         self.room += 1;
         Ok(())
     }
@@ -138,10 +142,7 @@ impl Encoder<'_> {
                 room.copy_from_slice(&bytes);
                 self.out.append(u64::from_le_bytes(word), 1 + N);
             }
-            None => {
-                self.out.push(tag);
-                self.out.extend_from_slice(&bytes);
-            }
+            None => self.out.append_with(tag.into(), 1, &bytes),
         }
         Ok(())
     }
@@ -150,14 +151,9 @@ impl Encoder<'_> {
     #[inline]
     fn counted(&mut self, tag: u8, bytes: &[u8]) {
         match u8::try_from(bytes.len()) {
-            // In one write.
-            Ok(len @ ..0x80) => self.out.append(u64::from(len) << 8 | u64::from(tag), 2),
-            _ => {
-                self.out.push(tag);
-                length(self.out, bytes.len());
-            }
+            Ok(len @ ..0x80) => self.out.append_with(u64::from(len) << 8 | u64::from(tag), 2, bytes),
+            _ => many(self.out, tag, bytes),
         }
-        self.out.extend_from_slice(bytes);
     }
 
     /// The enum's name too: an untagged enum may hold two enums whose first variants share index and name.
@@ -167,6 +163,14 @@ impl Encoder<'_> {
         length(self.out, variant.len());
         self.out.extend_from_slice(variant.as_bytes());
     }
+}
+
+/// The same where the length takes more than a byte.
+#[inline(never)]
+fn many(out: &mut Buffer, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    length(out, bytes.len());
+    out.extend_from_slice(bytes);
 }
 
 /// Not a method: an encoder that is lent to nobody lives in registers, and its buffer is where the key is wanted.
@@ -220,7 +224,10 @@ fn is_hash_set(type_name: &str) -> bool {
         name = inner;
     }
     let path = name.split('<').next().unwrap_or(name);
-    matches!(path.rsplit("::").next(), Some("HashSet" | "AHashSet" | "DashSet"))
+    // Not split at every `::`: searching for text costs more than writing a short sequence.
+    ["HashSet", "AHashSet", "DashSet"]
+        .iter()
+        .any(|set| path.strip_suffix(set).is_some_and(|home| home.is_empty() || home.ends_with("::")))
 }
 
 #[cfg(test)]

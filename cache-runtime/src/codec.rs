@@ -3,6 +3,10 @@
 //! Owns the formats and two promises: a payload is made only of a value that it decodes to again, and decoding is
 //! bounded (`depth.rs`). Knows nothing of headers, keys or backends.
 
+use std::any::TypeId;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
@@ -12,6 +16,9 @@ use crate::error::{Error, ErrorKind};
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 use crate::octets::Bulk;
 use crate::shape::{self, Shape};
+
+/// Room for the payload of a small value, so that writing it allocates once.
+pub(crate) const ROOM: usize = 128;
 
 /// A format for values. It only writes and reads; what is common to all is in the functions of this module.
 pub trait Codec: 'static {
@@ -140,12 +147,18 @@ pub(crate) fn decode<C: Codec, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, E
 /// A positional format swaps or shifts fields in silence where `skip_serializing_if` left one out, so nothing less
 /// tells. The self-describing formats are held to the same: MessagePack and JSON turn `Some(None)` into `None`, JSON
 /// turns `NaN` into `null`, and untagged enums may come back as another variant. It costs a decoding, next to a run
-/// of the body and a round trip. On an error `out` may hold part of the payload.
+/// of the body and a round trip. Only what can't come back changed is spared it.
+///
+/// On an error `out` may hold part of the payload.
 pub(crate) fn encode_checked<C, T>(value: &T, out: &mut Vec<u8>) -> Result<(), Error>
 where
     C: Codec,
     T: Serialize + DeserializeOwned,
 {
+    // In a positional format it is its bits, or its length and its bytes: nothing is left out, and nothing nested.
+    if !C::SELF_DESCRIBING && is_plain::<T>() {
+        return C::write(value, out);
+    }
     // First, because its limit of depth keeps the formats, which have none, from overflowing the stack.
     let shown = canonical_bytes(Order::Shown, value)?;
     let start = out.len();
@@ -154,6 +167,17 @@ where
         .map_err(|error| changed::<C>().with_source(error))?;
     let same = shown == canonical_bytes(Order::Shown, &decoded)? || same_unordered(value, &decoded)?;
     if same { Ok(()) } else { Err(changed::<C>()) }
+}
+
+/// Whether values of this type are a number, text or bytes, and nothing of the user's decides how they are written.
+fn is_plain<T>() -> bool {
+    macro_rules! is_one_of {
+        ($($ty:ty),*) => { [$(TypeId::of::<$ty>()),*].contains(&typeid::of::<T>()) };
+    }
+    is_one_of! {
+        bool, u8, i8, u16, i16, u32, i32, u64, i64, u128, i128, usize, isize, f32, f64, char,
+        String, Box<str>, Arc<str>, Vec<u8>, Box<[u8]>, Arc<[u8]>, Bytes
+    }
 }
 
 /// Whether two values are the same but for the order of elements, as hash sets out of `canonical`'s sight are.

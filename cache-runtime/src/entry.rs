@@ -38,8 +38,8 @@ const OPENING: [u8; 4] = [b'f', b'n', b'c', FORMAT_VERSION];
 const CHECKSUM: usize = 16;
 /// What the checksum is of begins here.
 const BODY: usize = OPENING.len() + CHECKSUM;
-/// Room for an entry of a small value, without its groups.
-const USUAL_LEN: usize = 88;
+/// All but the groups and the payload.
+const HEAD: usize = BODY + 24;
 
 /// The flag of an entry that has no value: see [`lease`](crate::lease).
 pub(crate) const HOLLOW: u8 = 1;
@@ -105,13 +105,14 @@ impl Header {
     }
 }
 
-/// The entry whose payload `payload` appends.
+/// The entry whose payload `payload` appends. So many bytes of it find `room` without the entry being moved.
 pub(crate) fn seal(
     binding: &Binding<'_>,
     header: &Header,
+    room: usize,
     payload: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
-    let mut out = Vec::with_capacity(USUAL_LEN + size_of_val(header.groups.as_slice()));
+    let mut out = Vec::with_capacity(HEAD + size_of_val(header.groups.as_slice()) + room);
     out.extend_from_slice(&OPENING);
     out.extend_from_slice(&[0; CHECKSUM]);
     header.write(binding.codec, &mut out)?;

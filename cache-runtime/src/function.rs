@@ -224,12 +224,18 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             *ret = copy(value).map(O::revive);
             ret.is_some()
         };
-        let mut ret = None;
+        // A place for each: that of the first, which is shown to no `dyn`, is in registers then.
+        let (mut ret, mut ret_in_scope) = (None, None);
         match site.state_outside_scopes() {
-            Some(state) => state.hit(key, |value| serve(value, &mut ret)),
-            None => site.find_state().hit_in_scope(key, &mut |value| serve(value, &mut ret)),
+            Some(state) => {
+                state.hit(key, |value| serve(value, &mut ret));
+                ret
+            }
+            None => {
+                site.find_state().hit_in_scope(key, &mut |value| serve(value, &mut ret_in_scope));
+                ret_in_scope
+            }
         }
-        ret
     }
 
     /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.

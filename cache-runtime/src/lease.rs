@@ -202,7 +202,7 @@ impl Carrier {
     fn sealed(&self, mark: &Mark, place: &Place) -> Result<Bytes, Error> {
         let generation = self.header.groups.first().copied().unwrap_or_default();
         let header = Header { groups: mark.groups(generation).into_iter().collect(), ..self.header.clone() };
-        let bytes = entry::seal(&place.binding(), &header, |out| {
+        let bytes = entry::seal(&place.binding(), &header, self.payload.len(), |out| {
             out.extend_from_slice(&self.payload);
             Ok(())
         })?;

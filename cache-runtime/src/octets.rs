@@ -1,8 +1,9 @@
 //! Sequences of bytes, taken as bytes.
 //!
 //! Serde shows a `Vec<u8>`, a `[u8]` and what holds one (`Box`, `Arc`, `Cow`) element by element, which takes 40 times
-//! as long as a copy. Both ends of that are caught here: what is collected into a sequence of `u8`, and serde's own
-//! visitor of `Vec<u8>`. Positional formats write a sequence of bytes like bytes, so nothing stored looks different.
+//! as long as a copy. Both ends of that are caught here: a `Vec<u8>` before it is shown, what else is collected into a
+//! sequence of `u8`, and serde's own visitor of `Vec<u8>`. Positional formats write a sequence of bytes like bytes, so
+//! nothing stored looks different.
 //!
 //! Knows serde only. That a generic type is `Vec<u8>` is told by its identity, which needs no `'static`.
 
@@ -20,6 +21,12 @@ use crate::canonical::Refusal;
 
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 pub(crate) use bulk::Bulk;
+
+/// The bytes of a `Vec<u8>`, which are at hand.
+#[inline]
+pub(crate) fn of<T: ?Sized>(value: &T) -> Option<&[u8]> {
+    cast!(value, &Vec<u8>).ok().map(Vec::as_slice)
+}
 
 /// The elements of a sequence, if they are bytes.
 #[inline]

@@ -323,7 +323,7 @@ impl Remote {
             cost_us: Header::cost(cost),
             groups: [token].into(),
         };
-        let bytes = entry::seal(&self.form(ticket.format)?.binding(text), &header, |out| {
+        let bytes = entry::seal(&self.form(ticket.format)?.binding(text), &header, payload.len(), |out| {
             out.extend_from_slice(payload);
             Ok(())
         })?;

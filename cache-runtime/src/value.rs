@@ -196,7 +196,7 @@ impl<C: Codec, S: Serialize + DeserializeOwned> Mode<S> for Remote<C> {
     }
 
     fn pack(value: &S, _weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(codec::ROOM);
         codec::encode_checked::<C, S>(value, &mut bytes)?;
         Ok(Packed::Encoded(bytes.into()))
     }

@@ -38,6 +38,11 @@ impl Buffer {
         self.append(byte.into(), 1);
     }
 
+    #[inline]
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.append_with(0, 0, bytes);
+    }
+
     /// Appends the low `len` bytes of `word`, at most eight; the others are zero.
     #[inline]
     pub(crate) fn append(&mut self, word: u64, len: usize) {
@@ -45,7 +50,7 @@ impl Buffer {
         let goes_over = shift + 8 * len > 64;
         let last = if goes_over { index + 1 } else { index };
         if last >= WORDS || !self.heap.is_empty() {
-            return self.append_to_heap(word.to_le_bytes().get(..len).unwrap_or_default());
+            return self.append_to_heap(word.to_le_bytes().get(..len).unwrap_or_default(), &[]);
         }
         self.words[index] = (u64::from_le_bytes(self.words[index]) | word << shift).to_le_bytes();
         if goes_over {
@@ -54,41 +59,50 @@ impl Buffer {
         self.len += len;
     }
 
+    /// Appends the low `len` bytes of `head`, fewer than a word has and with zeros above them, and then `bytes`: in one
+    /// go, because what is written of a word is kept at hand then, and not read again.
     #[inline]
-    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
-        if self.len + bytes.len() > WORDS * WORD || !self.heap.is_empty() {
-            return self.append_to_heap(bytes);
-        }
-        let (index, shift) = (self.len / WORD, self.len % WORD * 8);
-        self.len += bytes.len();
-        // What is written of a word is kept at hand, not read again: see the module.
-        let mut begun = self.words.get(index).map_or(0, |word| u64::from_le_bytes(*word));
-        let mut room = self.words.iter_mut().skip(index);
+    pub(crate) fn append_with(&mut self, head: u64, len: usize, bytes: &[u8]) {
+        let end = self.len + len + bytes.len();
+        let (index, begun) = (self.len / WORD, self.len % WORD);
+        let words = match self.words.get_mut(index..) {
+            Some(words) if end <= WORDS * WORD && self.heap.is_empty() => words,
+            _ => return self.append_to_heap(head.to_le_bytes().get(..len).unwrap_or_default(), bytes),
+        };
+        self.len = end;
+        let mut word = words.first().map_or(0, |word| u64::from_le_bytes(*word)) | head << (8 * begun);
+        let mut room = words.iter_mut();
         let mut write = |word: u64| {
             if let Some(place) = room.next() {
-                *place = (begun | word << shift).to_le_bytes();
+                *place = word.to_le_bytes();
             }
-            begun = word >> 1 >> (63 - shift);
         };
-        let (words, rest) = bytes.as_chunks::<WORD>();
-        words.iter().for_each(|word| write(u64::from_le_bytes(*word)));
-        if !rest.is_empty() {
-            write(match bytes.last_chunk::<WORD>() {
-                Some(last) => u64::from_le_bytes(*last) >> (8 * (WORD - rest.len())),
-                None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-            });
-        }
-        if shift > 0 {
-            write(0);
-        }
+        let begun = match begun + len {
+            begun @ ..WORD => begun,
+            over => {
+                write(word);
+                word = head >> (8 * (WORD + len - over));
+                over - WORD
+            }
+        };
+        let first = bytes.first_chunk().map_or_else(|| few(bytes), |first| u64::from_le_bytes(*first));
+        write(word | first << (8 * begun));
+        // The other words are as they lie in `bytes`.
+        let (whole, rest) = bytes.get(WORD - begun..).unwrap_or_default().as_chunks();
+        whole.iter().for_each(|word| write(u64::from_le_bytes(*word)));
+        write(match bytes.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last) >> 1 >> (63 - 8 * rest.len()),
+            None => few(rest),
+        });
     }
 
     #[inline(never)]
-    fn append_to_heap(&mut self, bytes: &[u8]) {
+    fn append_to_heap(&mut self, head: &[u8], bytes: &[u8]) {
         if self.heap.is_empty() {
             self.heap.reserve(2 * WORDS * WORD + bytes.len());
             self.heap.extend_from_slice(self.words.as_flattened().get(..self.len).unwrap_or_default());
         }
+        self.heap.extend_from_slice(head);
         self.heap.extend_from_slice(bytes);
         self.len = self.heap.len();
     }
@@ -109,14 +123,23 @@ impl Buffer {
         let whole = self.words.get(..self.len.div_ceil(WORD)).unwrap_or_default();
         if self.heap.is_empty() { whole.as_flattened() } else { &self.heap }
     }
-}
 
-impl Buffer {
     /// The bytes as words, with zeros behind them, if they are no more than two.
     #[inline]
     pub(crate) fn two_words(&self) -> Option<[u64; 2]> {
         let [one, other, ..] = self.words;
         (self.heap.is_empty() && self.len <= 2 * WORD).then(|| [one, other].map(u64::from_ne_bytes))
+    }
+}
+
+/// Fewer bytes than a word has.
+#[inline]
+fn few(bytes: &[u8]) -> u64 {
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        // Some of them twice.
+        (Some(first), Some(last)) => half(first) | half(last) << (8 * (bytes.len() - 4)),
+        _ => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 
@@ -174,8 +197,10 @@ mod tests {
                         expected.extend_from_slice(&many[len - 1..]);
                     }
                     _ => {
-                        buffer.append(random & u64::MAX >> (64 - 8 * len), len);
+                        let (len, many) = (len % WORD, bytes.repeat(len));
+                        buffer.append_with(random & !(u64::MAX << (8 * len)), len, &many[len..]);
                         expected.extend_from_slice(&bytes[..len]);
+                        expected.extend_from_slice(&many[len..]);
                     }
                 }
                 assert_eq!(buffer[..], expected);

@@ -63,6 +63,14 @@ struct Flat {
 #[serde(transparent)]
 struct HiddenSet(HashSet<u32>);
 
+/// Text and bytes that are written as others.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Loud(#[serde(serialize_with = "loudly")] String);
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Doubled(#[serde(serialize_with = "doubled")] Vec<u8>);
+
 /// Comes back as twice what it was.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Skewed {
@@ -72,6 +80,14 @@ struct Skewed {
 
 fn twice<S: serde::Serializer>(amount: &u8, serializer: S) -> Result<S::Ok, S::Error> {
     (2 * amount).serialize(serializer)
+}
+
+fn loudly<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    format!("{text}!").serialize(serializer)
+}
+
+fn doubled<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    [bytes, bytes].concat().serialize(serializer)
 }
 
 fn stored<C: Codec, T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, Error> {
@@ -90,6 +106,32 @@ fn right_or_refused<C: Codec, T: Serialize + DeserializeOwned + PartialEq + Debu
     match stored::<C, T>(value) {
         Ok(bytes) => assert_eq!(&decode::<C, T>(&bytes).unwrap(), value),
         Err(error) => assert_eq!(error.kind(), ErrorKind::Encode),
+    }
+}
+
+/// Of every type, with the low bits of `bits`.
+#[allow(clippy::cast_possible_truncation, reason = "that is meant")]
+fn numbers_round_trip<C: Codec>(bits: u128) {
+    round_trip::<C, bool>(&(bits & 1 == 1));
+    round_trip::<C, u8>(&(bits as u8));
+    round_trip::<C, i8>(&(bits as i8));
+    round_trip::<C, u16>(&(bits as u16));
+    round_trip::<C, i16>(&(bits as i16));
+    round_trip::<C, u32>(&(bits as u32));
+    round_trip::<C, i32>(&(bits as i32));
+    round_trip::<C, u64>(&(bits as u64));
+    round_trip::<C, i64>(&(bits as i64));
+    round_trip::<C, u128>(&bits);
+    round_trip::<C, i128>(&(bits as i128));
+    round_trip::<C, usize>(&(bits as usize));
+    round_trip::<C, isize>(&(bits as isize));
+    round_trip::<C, char>(&char::from_u32(bits as u32 % 0x11_0000).unwrap_or('\u{10FFFF}'));
+    let floats = (f32::from_bits(bits as u32), f64::from_bits(bits as u64));
+    if C::NAME != "json" || floats.0.is_finite() && floats.1.is_finite() {
+        let again = |bytes: Result<Vec<u8>, Error>| decode::<C, f32>(&bytes.unwrap()).unwrap().to_bits();
+        assert_eq!(again(stored::<C, f32>(&floats.0)), floats.0.to_bits());
+        let again = |bytes: Result<Vec<u8>, Error>| decode::<C, f64>(&bytes.unwrap()).unwrap().to_bits();
+        assert_eq!(again(stored::<C, f64>(&floats.1)), floats.1.to_bits());
     }
 }
 
@@ -180,6 +222,23 @@ macro_rules! every_codec {
                     round_trip::<$codec, _>(&tree);
                 }
 
+                /// In positional formats nothing else shows it: they are stored without having been decoded.
+                #[test]
+                fn text_bytes_and_numbers_decode_to_themselves(
+                    text in ".{0,300}",
+                    bytes in proptest::collection::vec(any::<u8>(), 0..600),
+                    bits in any::<u128>(),
+                ) {
+                    round_trip::<$codec, String>(&text);
+                    round_trip::<$codec, Box<str>>(&text.as_str().into());
+                    round_trip::<$codec, Arc<str>>(&text.as_str().into());
+                    round_trip::<$codec, Vec<u8>>(&bytes);
+                    round_trip::<$codec, Box<[u8]>>(&bytes.as_slice().into());
+                    round_trip::<$codec, Arc<[u8]>>(&bytes.as_slice().into());
+                    round_trip::<$codec, Bytes>(&bytes.into());
+                    numbers_round_trip::<$codec>(bits);
+                }
+
                 #[test]
                 fn left_out_fields_never_come_back_as_others(contacts in proptest::collection::vec(contacts(), 0..3)) {
                     if $codec::SELF_DESCRIBING {
@@ -215,6 +274,7 @@ macro_rules! every_codec {
 
             #[test]
             fn plain_values_decode_to_themselves() {
+                [0, 1, u128::MAX, u128::MAX / 2, 0x80, 0xFA, 0xFB].into_iter().for_each(numbers_round_trip::<$codec>);
                 round_trip::<$codec, _>(&());
                 round_trip::<$codec, _>(&String::new());
                 round_trip::<$codec, _>(&(u64::MAX, i64::MIN, u8::MAX, f32::MIN_POSITIVE, '\u{10FFFF}'));
@@ -236,6 +296,9 @@ macro_rules! every_codec {
                 right_or_refused::<$codec, _>(&Untagged::Text("a".into()));
                 right_or_refused::<$codec, _>(&Flat { id: 1, rest: HashMap::from([("a".into(), 2)]) });
                 assert!(stored::<$codec, _>(&Skewed { amount: 1 }).is_err());
+                assert!(stored::<$codec, _>(&Loud("a".into())).is_err());
+                assert!(stored::<$codec, _>(&Doubled(vec![1, 2])).is_err());
+                assert!(stored::<$codec, _>(&Some(Loud("a".into()))).is_err());
                 assert!(stored::<$codec, _>(&f64::NAN).is_ok_and(|bytes| decode::<$codec, f64>(&bytes).unwrap().is_nan())
                     || $codec::NAME == "json");
             }

@@ -23,7 +23,7 @@ fn sealed(binding: &Binding<'_>, header: &Header, payload: &[u8]) -> Vec<u8> {
         out.extend_from_slice(payload);
         Ok(())
     };
-    seal(binding, header, write).unwrap()
+    seal(binding, header, 0, write).unwrap()
 }
 
 fn refused(binding: &Binding<'_>, bytes: &[u8]) -> bool {
@@ -90,10 +90,10 @@ fn an_entry_of_another_version_is_refused_whatever_its_checksum() {
 
 #[test]
 fn what_a_payload_refuses_is_told() {
-    let error = seal(&BINDING, &header(), |_| Err(Error::new(ErrorKind::Encode, "no"))).unwrap_err();
+    let error = seal(&BINDING, &header(), 0, |_| Err(Error::new(ErrorKind::Encode, "no"))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode);
     let crowded = Header { groups: smallvec![[0; 16]; 1 << 16], ..Header::default() };
-    assert_eq!(seal(&BINDING, &crowded, |_| Ok(())).unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(seal(&BINDING, &crowded, 0, |_| Ok(())).unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::ser::{self, Serialize, Serializer};
 
-use super::collect;
+use super::{collect, of};
 
 /// A piece of serde around which this is wrapped, at every level of a value.
 pub(crate) struct Bulk<X>(pub(crate) X);
@@ -10,7 +10,10 @@ pub(crate) struct Bulk<X>(pub(crate) X);
 impl<T: Serialize + ?Sized> Serialize for Bulk<&T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(Bulk(serializer))
+        match of(self.0) {
+            Some(bytes) => serializer.serialize_bytes(bytes),
+            None => self.0.serialize(Bulk(serializer)),
+        }
     }
 }
 

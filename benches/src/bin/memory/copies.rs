@@ -44,6 +44,7 @@ fn bytes(n: u64) -> Vec<u8> {
 /// Reading and writing.
 pub fn compare(part: &mut Part) {
     let values: Vec<Vec<u8>> = (0..KEYS).map(bytes).collect();
+    let texts: Vec<String> = (0..KEYS).map(text::uncached).collect();
     let copy = |index: u64| values[(index % KEYS) as usize].clone();
     let bare = "8 bytes, and a copy of 4 KiB";
     let goals = [Goal::time(bare, 1.3)];
@@ -62,6 +63,11 @@ pub fn compare(part: &mut Part) {
     let cases = vec![
         Case::each("Vec<u8> of 4 KiB", |index| vector::insert(index % KEYS, copy(index))),
         Case::each(bare, |index| (eight_bytes::insert(index % KEYS, index), copy(index), copy(index))),
+        Case::each("String of 4 KiB", |index| {
+            text::insert(index % KEYS, texts[(index % KEYS) as usize].clone())
+        }),
+        Case::each("Arc<[u8]> of 4 KiB", |index| shared_slice::insert(index % KEYS, copy(index).into())),
+        Case::each("Bytes of 4 KiB", |index| shared_bytes::insert(index % KEYS, copy(index).into())),
         Case::each("8 bytes", |index| eight_bytes::insert(index % KEYS, index)),
     ];
     part.compare("remote insert without the server", &Settings::busy(1), &goals, cases);
