@@ -142,7 +142,12 @@ impl Encoder<'_> {
                 room.copy_from_slice(&bytes);
                 self.out.append(u64::from_le_bytes(word), 1 + N);
             }
-            None => self.out.append_with(tag.into(), 1, &bytes),
+            None => {
+                self.out.push(tag);
+                let (words, rest) = bytes.as_chunks();
+                words.iter().for_each(|word| self.out.append(u64::from_le_bytes(*word), 8));
+                debug_assert!(rest.is_empty(), "numbers are of whole words, or of less than one");
+            }
         }
         Ok(())
     }
