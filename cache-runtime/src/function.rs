@@ -220,22 +220,16 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     #[inline(never)]
     fn hit_at(site: &'static Site, copy: Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
-        let serve = |value: &Value, ret: &mut Option<R>| {
-            *ret = copy(value).map(O::revive);
-            ret.is_some()
+        let serve = |value: &Value| copy(value).map(O::revive);
+        let Some(state) = site.state_outside_scopes() else {
+            let mut ret = None;
+            site.find_state().hit_in_scope(key, &mut |value| {
+                ret = serve(value);
+                ret.is_some().then_some(())
+            });
+            return ret;
         };
-        // A place for each: that of the first, which is shown to no `dyn`, is in registers then.
-        let (mut ret, mut ret_in_scope) = (None, None);
-        match site.state_outside_scopes() {
-            Some(state) => {
-                state.hit(key, |value| serve(value, &mut ret));
-                ret
-            }
-            None => {
-                site.find_state().hit_in_scope(key, &mut |value| serve(value, &mut ret_in_scope));
-                ret_in_scope
-            }
-        }
+        state.hit(key, serve)
     }
 
     /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.

@@ -171,21 +171,26 @@ impl State {
 
     // Looking
 
-    /// Has the value under `key` served by `serve`, if it is in this process and there is nothing to decide about it: it is
-    /// fresh, and not to be renewed early. If `serve` returns `true`, that is a hit, and all that most hits need.
+    /// What `serve` makes of the value under `key`, if that is in this process and there is nothing to decide about it: it is
+    /// fresh, and not to be renewed early. If it makes something, that is a hit, and all that most hits need.
     #[inline]
-    pub(crate) fn hit(&self, key: &Result<Key, Error>, mut serve: impl FnMut(&Value) -> bool) {
-        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return };
-        let Some(lane) = lane::current() else { return };
+    pub(crate) fn hit<T>(
+        &self,
+        key: &Result<Key, Error>,
+        mut serve: impl FnMut(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return None };
+        let lane = lane::current()?;
         store.read(key.short(), || key.words(), |slot| {
-            let is_hit = self.clock.is_before(slot.deadline) && serve(&slot.value);
-            is_hit.then(|| self.counters.hits.one(slot.cost, lane))
-        });
+            let served = self.clock.is_before(slot.deadline).then(|| serve(&slot.value))??;
+            self.counters.hits.one(slot.cost, lane);
+            Some(served)
+        })
     }
 
     /// [`hit`](Self::hit) for calls that are in no hurry: compiled once, and not with each function.
     #[inline(never)]
-    pub(crate) fn hit_in_scope(&self, key: &Result<Key, Error>, serve: &mut dyn FnMut(&Value) -> bool) {
+    pub(crate) fn hit_in_scope(&self, key: &Result<Key, Error>, serve: &mut dyn FnMut(&Value) -> Option<()>) {
         self.hit(key, serve);
     }
 
