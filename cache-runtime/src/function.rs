@@ -14,8 +14,9 @@ use crate::error::Error;
 use crate::io::{Io, Soon, block_on};
 use crate::key::{Args, Key};
 use crate::outcome::Outcome;
+use crate::policy::Verdict;
 use crate::stats::{AllStats, Stats};
-use crate::step::{Found, Run, Source, Ticket, Turn};
+use crate::step::{Found, Looked, Run, Source, Ticket, Turn};
 use crate::value::{MakeFormat, Mode, Packed, Value};
 
 pub(crate) use crate::state::State;
@@ -242,12 +243,17 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     #[inline]
     pub fn call_async(self, key: Args, body: impl Future<Output = R>) -> Pin<Box<impl Future<Output = R>>> {
         Box::pin(async move {
-            let (Args(key), body) = (key, pin!(body));
+            // Neither the key nor the body is moved to a place of its own: it would be there twice.
             let state = self.state();
             let landed = state.landed();
-            let looked = state.look(&key, self.format(), Io::Async).await;
-            let turn = state.begin(&key, looked, landed, self.format(), Io::Async);
-            self.run_in_turn_async(&state, &key, landed, turn, body).await
+            let looked = state.look(&key.0, self.format(), Io::Async).await;
+            let turn = match self.begin(&state, &key.0, looked, landed, Io::Async) {
+                Ok(ret) => return ret,
+                Err(turn) => turn,
+            };
+            // In boxes, like all that few hits need: it would be most of their futures.
+            let mut body = Box::pin(body);
+            Box::pin(self.run_in_turn_async(&state, &key.0, landed, turn, body.as_mut())).await
         })
     }
 
@@ -359,8 +365,28 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         let state = self.state();
         let landed = state.landed();
         let looked = state.look(key, self.format(), Io::Blocking).now();
-        let turn = state.begin(key, looked, landed, self.format(), Io::Blocking);
-        self.run_in_turn(&state, key, landed, turn, body)
+        match self.begin(&state, key, looked, landed, Io::Blocking) {
+            Ok(ret) => ret,
+            Err(turn) => self.run_in_turn(&state, key, landed, turn, body),
+        }
+    }
+
+    /// The answer, if what was found is fresh and unpacks; else how the call comes to its turn.
+    #[inline(never)]
+    fn begin<'a>(
+        self,
+        state: &'a State,
+        key: &'a Result<Key, Error>,
+        looked: Looked,
+        landed: u64,
+        io: Io,
+    ) -> Result<R, Soon<'a, Turn>> {
+        match looked {
+            Looked::Found(found) if found.verdict == Verdict::Fresh => {
+                self.serve(state, found).map_err(|ticket| state.turn(key, ticket, landed, self.format(), io))
+            }
+            looked => Err(state.begin(key, looked, landed, self.format(), io)),
+        }
     }
 
     /// Answers, or runs `body`, as the turn is.
