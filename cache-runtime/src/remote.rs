@@ -230,7 +230,15 @@ impl Remote {
             // What the server has is not to be served, so it isn't asked for that.
             (kept(), Box::pin(self.token(clock, io, deadline)).await, None)
         } else {
-            match self.read(&text, clock, io, started, deadline).await {
+            let read = match self.owed.generation.known(clock) {
+                Ok(token) => match self.connected.get(&text, started, deadline, io) {
+                    Ok(asked) => asked.await.map(|bytes| (bytes, token)),
+                    Err(error) => Err(error),
+                },
+                // In a box, like all that few hits need: it would be most of their futures.
+                Err(epoch) => Box::pin(self.read_both(&text, epoch, clock, io, deadline)).await,
+            };
+            match read {
                 Ok((bytes, token)) => {
                     let seen = self
                         .has_leases
@@ -400,22 +408,6 @@ impl Remote {
                 let found = backend.get(self.generation_key.as_bytes(), deadline).await?;
                 self.learn(found, epoch, backend, clock, deadline).await
             }
-        }
-    }
-
-    /// The bytes under `text`, and the generation that an entry must have.
-    async fn read(
-        &self,
-        text: &[u8],
-        clock: &Clock,
-        io: Io,
-        start: Instant,
-        deadline: Instant,
-    ) -> Result<(Option<Bytes>, Token), Error> {
-        match self.owed.generation.known(clock) {
-            Ok(token) => Ok((self.connected.get(text, start, deadline, io)?.await?, token)),
-            // In a box, like all that few hits need: it would be most of their futures.
-            Err(epoch) => Box::pin(self.read_both(text, epoch, clock, io, deadline)).await,
         }
     }
 
