@@ -266,12 +266,43 @@ impl Remote {
         clock: &Clock,
     ) -> Result<Option<Opened>, Error> {
         self.outage(text).answered(clock);
-        match bytes.map_or(Ok(None), |bytes| form.open(text, bytes, token, &self.judge, clock)) {
+        match bytes.map_or(Ok(None), |bytes| self.open_entry(form, text, bytes, token, clock)) {
             Ok(Some(opened)) => Ok(Some(opened)),
             nothing => {
                 self.outage(text).missed(text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into())))
             }
         }
+    }
+
+    /// The entry in `bytes`, if it may be served now.
+    fn open_entry(
+        &self,
+        form: &Form,
+        text: &[u8],
+        bytes: Bytes,
+        token: Token,
+        clock: &Clock,
+    ) -> Result<Option<Opened>, Error> {
+        let (header, payload) = entry::open(&form.binding(text), bytes)?;
+        let is_current = header.groups.first() == Some(&token);
+        Ok(if is_current { self.judged(&header, payload, clock) } else { None })
+    }
+
+    /// An entry of the current generation, if it may be served.
+    fn judged(&self, header: &Header, payload: Bytes, clock: &Clock) -> Option<Opened> {
+        let nanos = |millis: u64| millis.saturating_mul(1_000_000);
+        let (until, cost) = (header.fresh_until_ms, Duration::from_micros(header.cost_us.into()));
+        let is_fresh =
+            !self.judge.is_eager() && until.is_none_or(|until| self.owed.generation.is_before(until, clock));
+        let verdict = match is_fresh {
+            true => Verdict::Fresh,
+            false => {
+                let until = until.map_or(u64::MAX, nanos);
+                self.judge.verdict(nanos(clock.unix_ms()), until, cost, fastrand::f64)
+            }
+        };
+        let is_served = verdict != Verdict::Gone && !header.is_hollow();
+        is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
     }
 
     /// The right to store the result of a run that begins now.
@@ -486,30 +517,6 @@ impl Forms {
 }
 
 impl Form {
-    /// The entry in `bytes`, if it may be served now.
-    fn open(
-        &self,
-        text: &[u8],
-        bytes: Bytes,
-        token: Token,
-        judge: &Judge,
-        clock: &Clock,
-    ) -> Result<Option<Opened>, Error> {
-        let (header, payload) = entry::open(&self.binding(text), bytes)?;
-        let is_current = header.groups.first() == Some(&token);
-        Ok(if is_current { Self::judged(&header, payload, judge, clock) } else { None })
-    }
-
-    /// An entry of the current generation, if it may be served.
-    fn judged(header: &Header, payload: Bytes, judge: &Judge, clock: &Clock) -> Option<Opened> {
-        let nanos = |millis: u64| millis.saturating_mul(1_000_000);
-        let (now, fresh_until) = (nanos(clock.unix_ms()), header.fresh_until_ms.map_or(u64::MAX, nanos));
-        let cost = Duration::from_micros(header.cost_us.into());
-        let verdict = judge.verdict(now, fresh_until, cost, fastrand::f64);
-        let is_served = verdict != Verdict::Gone && !header.is_hollow();
-        is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
-    }
-
     fn binding<'a>(&self, text: &'a [u8]) -> Binding<'a> {
         Binding { key: text, shape: self.shape, codec: self.codec }
     }
