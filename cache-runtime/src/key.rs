@@ -48,7 +48,9 @@ impl Key {
 
     /// The bytes of [`text`](Self::text), for a look-up, without allocating.
     pub(crate) fn text_bytes(&self, head: &str) -> TextBytes {
-        let mut text = TextBytes::from_slice(head.as_bytes());
+        // Not `from_slice`, which fills another place and copies all of that.
+        let mut text = TextBytes::new();
+        text.extend_from_slice(head.as_bytes());
         // A template that begins like a digest, or is too long, becomes a digest itself.
         if self.is_text && !self.bytes.starts_with(b"#") && text.len() + self.bytes.len() <= MAX_TEXT {
             text.extend_from_slice(&self.bytes);

@@ -275,6 +275,7 @@ impl Remote {
     }
 
     /// The entry in `bytes`, if it may be served now.
+    #[inline]
     fn open_entry(
         &self,
         form: &Form,
@@ -289,20 +290,24 @@ impl Remote {
     }
 
     /// An entry of the current generation, if it may be served.
+    #[inline]
     fn judged(&self, header: &Header, payload: Bytes, clock: &Clock) -> Option<Opened> {
-        let nanos = |millis: u64| millis.saturating_mul(1_000_000);
-        let (until, cost) = (header.fresh_until_ms, Duration::from_micros(header.cost_us.into()));
-        let is_fresh =
-            !self.judge.is_eager() && until.is_none_or(|until| self.owed.generation.is_before(until, clock));
-        let verdict = match is_fresh {
-            true => Verdict::Fresh,
-            false => {
-                let until = until.map_or(u64::MAX, nanos);
-                self.judge.verdict(nanos(clock.unix_ms()), until, cost, fastrand::f64)
-            }
-        };
+        let cost = Duration::from_micros(header.cost_us.into());
+        let verdict = self.verdict(header.fresh_until_ms, cost, clock);
         let is_served = verdict != Verdict::Gone && !header.is_hollow();
         is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
+    }
+
+    /// Not inlined, so that what calls it can be: an entry is copied from call to call else.
+    #[inline(never)]
+    fn verdict(&self, fresh_until_ms: Option<u64>, cost: Duration, clock: &Clock) -> Verdict {
+        let nanos = |millis: u64| millis.saturating_mul(1_000_000);
+        let is_before = |until| self.owed.generation.is_before(until, clock);
+        if !self.judge.is_eager() && fresh_until_ms.is_none_or(is_before) {
+            return Verdict::Fresh;
+        }
+        let fresh_until = fresh_until_ms.map_or(u64::MAX, nanos);
+        self.judge.verdict(nanos(clock.unix_ms()), fresh_until, cost, fastrand::f64)
     }
 
     /// The right to store the result of a run that begins now.
