@@ -464,14 +464,26 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     /// The return value that an entry stands for, if it unpacks; or the right to store what a run will give.
     pub(crate) fn serve(self, state: &State, found: Found) -> Result<R, Ticket> {
-        match (self.values.unpack)(found.packed) {
+        let Found { packed, cost, source, verdict, ticket } = found;
+        self.unpack(state, packed, cost, source, verdict).ok_or_else(|| ticket.resumed())
+    }
+
+    fn unpack(
+        self,
+        state: &State,
+        packed: Packed,
+        cost: Duration,
+        source: Source,
+        verdict: Verdict,
+    ) -> Option<R> {
+        match (self.values.unpack)(packed) {
             Ok(stored) => {
-                state.answered(found.cost, found.source, found.verdict);
-                Ok(O::revive(stored))
+                state.answered(cost, source, verdict);
+                Some(O::revive(stored))
             }
             Err(error) => {
                 state.undecodable(&error);
-                Err(found.ticket.resumed())
+                None
             }
         }
     }

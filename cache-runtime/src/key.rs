@@ -48,8 +48,14 @@ impl Key {
 
     /// The bytes of [`text`](Self::text), for a look-up, without allocating.
     pub(crate) fn text_bytes(&self, head: &str) -> TextBytes {
-        // Not `from_slice`, which fills another place and copies all of that.
         let mut text = TextBytes::new();
+        self.append_text(head, &mut text);
+        text
+    }
+
+    /// Appends them, where they are to stay.
+    pub(crate) fn append_text(&self, head: &str, text: &mut TextBytes) {
+        // Not `from_slice`, which fills another place and copies all of that.
         text.extend_from_slice(head.as_bytes());
         // A template that begins like a digest, or is too long, becomes a digest itself.
         if self.is_text && !self.bytes.starts_with(b"#") && text.len() + self.bytes.len() <= MAX_TEXT {
@@ -58,7 +64,6 @@ impl Key {
             text.push(b'#');
             text.extend_from_slice(&digest(&self.bytes)[..DIGEST]);
         }
-        text
     }
 }
 

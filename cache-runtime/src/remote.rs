@@ -25,7 +25,7 @@ use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::generation::random_token;
 use crate::io::Io;
-use crate::key::{Key, namespace_in_keys};
+use crate::key::{Key, TextBytes, namespace_in_keys};
 use crate::outage::{Outage, Outcome};
 use crate::owed::{Debt, Owed};
 use crate::policy::{Judge, Verdict};
@@ -209,8 +209,8 @@ impl Remote {
         clock: &Clock,
         io: Io,
     ) -> Result<Look, Error> {
-        let (form, clears) = (self.form(format)?, self.clears());
-        let text = key.text_bytes(&form.head);
+        let (form, clears, mut text) = (self.form(format)?, self.clears(), TextBytes::new());
+        key.append_text(&form.head, &mut text);
         let kept = || Ok(self.outage(&text).unanswered(&text, clock).map(Opened::from));
         if let Some(refusal) = self.connected.refusal(&text) {
             let ticket = Ticket {
