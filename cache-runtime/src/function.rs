@@ -4,6 +4,7 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
@@ -248,8 +249,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             let landed = state.landed();
             let looked = state.look(&key.0, self.format(), Io::Async).await;
             let turn = match self.begin(&state, &key.0, looked, landed, Io::Async) {
-                Ok(ret) => return ret,
-                Err(turn) => turn,
+                Break(ret) => return ret,
+                Continue(turn) => turn,
             };
             // In boxes, like all that few hits need: it would be most of their futures.
             let mut body = Box::pin(body);
@@ -366,8 +367,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         let landed = state.landed();
         let looked = state.look(key, self.format(), Io::Blocking).now();
         match self.begin(&state, key, looked, landed, Io::Blocking) {
-            Ok(ret) => ret,
-            Err(turn) => self.run_in_turn(&state, key, landed, turn, body),
+            Break(ret) => ret,
+            Continue(turn) => self.run_in_turn(&state, key, landed, turn, body),
         }
     }
 
@@ -380,12 +381,16 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         looked: Looked,
         landed: u64,
         io: Io,
-    ) -> Result<R, Soon<'a, Turn>> {
+    ) -> ControlFlow<R, Soon<'a, Turn>> {
         match looked {
-            Looked::Found(found) if found.verdict == Verdict::Fresh => {
-                self.serve(state, found).map_err(|ticket| state.turn(key, ticket, landed, self.format(), io))
+            // Taken apart here: a ticket is large to move, and a hit has no use for it.
+            Looked::Found(Found { packed, cost, source, verdict: Verdict::Fresh, ticket }) => {
+                match self.unpack(state, packed, cost, source, Verdict::Fresh) {
+                    Some(ret) => Break(ret),
+                    None => Continue(state.turn(key, ticket.resumed(), landed, self.format(), io)),
+                }
             }
-            looked => Err(state.begin(key, looked, landed, self.format(), io)),
+            looked => Continue(state.begin(key, looked, landed, self.format(), io)),
         }
     }
 

@@ -129,18 +129,22 @@ impl Latest {
             self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
         // Whoever has seen a new word sees that there was a change.
         fence(Ordering::Acquire);
-        let is_whole = before > 0 && before % 2 == 0 && self.changes.load(Ordering::Relaxed) == before;
-        let token = u128::from(second) << 64 | u128::from(first);
-        is_whole.then_some(Current { token: token.to_le_bytes(), fresh_until, ahead })
+        let is_whole =
+            before > 0 && before.is_multiple_of(2) && self.changes.load(Ordering::Relaxed) == before;
+        is_whole.then(|| {
+            let mut token = Token::default();
+            token.as_chunks_mut().0.copy_from_slice(&[first.to_le_bytes(), second.to_le_bytes()]);
+            Current { token, fresh_until, ahead }
+        })
     }
 
     /// For one thread at a time.
     fn set(&self, Current { token, fresh_until, ahead }: Current) {
-        let token = u128::from_le_bytes(token);
         let changes = self.changes.load(Ordering::Relaxed);
         self.changes.store(changes + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        let words = [token as u64, (token >> 64) as u64, fresh_until, ahead];
+        let halves = token.as_chunks().0.iter().map(|half| u64::from_le_bytes(*half));
+        let words = halves.chain([fresh_until, ahead]);
         self.words.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
         self.changes.store(changes + 2, Ordering::Release);
     }
@@ -208,14 +212,18 @@ mod tests {
         let current = |n: u8| Current { token: [n; 16], fresh_until: n.into(), ahead: n.into() };
         assert_eq!(latest.get(), None);
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| (0..100_000_u32).for_each(|n| latest.set(current(n as u8))));
+            let writer = scope.spawn(|| {
+                for _ in 0..400 {
+                    (0..=u8::MAX).for_each(|n| latest.set(current(n)));
+                }
+            });
             while !writer.is_finished() {
                 if let Some(seen) = latest.get() {
                     assert_eq!(seen, current(seen.token[0]));
                 }
             }
         });
-        assert_eq!(latest.get(), Some(current(99_999_u32 as u8)));
+        assert_eq!(latest.get(), Some(current(u8::MAX)));
     }
 
     #[test]

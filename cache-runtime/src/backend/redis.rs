@@ -205,7 +205,7 @@ fn announce(what: u8, count: usize, out: &mut Vec<u8>) {
     let (mut line, mut start, mut rest) = (*b"                    \r\n", 20, count);
     while start == 20 || rest > 0 {
         start -= 1;
-        line[start] = b'0' + (rest % 10) as u8;
+        line[start] = b"0123456789"[rest % 10];
         rest /= 10;
     }
     out.push(what);
@@ -464,6 +464,19 @@ fn kind(error: &RedisError) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_packed_as_redis_rs_packs_them() {
+        let (key, long) = (b"a key".as_slice(), [b'k'; 12_345].as_slice());
+        let theirs = |name: &str, args: &[&[u8]]| cmd(name).arg(args).get_packed_command();
+        assert_eq!(get(key), theirs("GET", &[key]));
+        assert_eq!(get(b""), theirs("GET", &[b""]));
+        let many = [[key; 100].as_slice(), &[long]].concat();
+        assert_eq!(get_many(&many), theirs("MGET", &many));
+        assert_eq!(set(key, b"\r\n", None), theirs("SET", &[key, b"\r\n"]));
+        let ttl = Some(Duration::from_secs(60));
+        assert_eq!(add(key, long, ttl), theirs("SET", &[key, long, b"PX", b"60000", b"NX"]));
+    }
 
     fn server(text: &str) -> Result<Server, Error> {
         Redis::from_url(text).map(|redis| redis.server)
