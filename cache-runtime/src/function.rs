@@ -4,6 +4,7 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
@@ -14,8 +15,9 @@ use crate::error::Error;
 use crate::io::{Io, Soon, block_on};
 use crate::key::{Args, Key};
 use crate::outcome::Outcome;
+use crate::policy::Verdict;
 use crate::stats::{AllStats, Stats};
-use crate::step::{Found, Run, Source, Ticket, Turn};
+use crate::step::{Found, Looked, Run, Source, Ticket, Turn};
 use crate::value::{MakeFormat, Mode, Packed, Value};
 
 pub(crate) use crate::state::State;
@@ -242,12 +244,17 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     #[inline]
     pub fn call_async(self, key: Args, body: impl Future<Output = R>) -> Pin<Box<impl Future<Output = R>>> {
         Box::pin(async move {
-            let (Args(key), body) = (key, pin!(body));
+            // Neither the key nor the body is moved to a place of its own: it would be there twice.
             let state = self.state();
             let landed = state.landed();
-            let looked = state.look(&key, self.format(), Io::Async).await;
-            let turn = state.begin(&key, looked, landed, self.format(), Io::Async);
-            self.run_in_turn_async(&state, &key, landed, turn, body).await
+            let looked = state.look(&key.0, self.format(), Io::Async).await;
+            let turn = match self.begin(&state, &key.0, looked, landed, Io::Async) {
+                Break(ret) => return ret,
+                Continue(turn) => turn,
+            };
+            // In boxes, like all that few hits need: it would be most of their futures.
+            let mut body = Box::pin(body);
+            Box::pin(self.run_in_turn_async(&state, &key.0, landed, turn, body.as_mut())).await
         })
     }
 
@@ -359,8 +366,32 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         let state = self.state();
         let landed = state.landed();
         let looked = state.look(key, self.format(), Io::Blocking).now();
-        let turn = state.begin(key, looked, landed, self.format(), Io::Blocking);
-        self.run_in_turn(&state, key, landed, turn, body)
+        match self.begin(&state, key, looked, landed, Io::Blocking) {
+            Break(ret) => ret,
+            Continue(turn) => self.run_in_turn(&state, key, landed, turn, body),
+        }
+    }
+
+    /// The answer, if what was found is fresh and unpacks; else how the call comes to its turn.
+    #[inline(never)]
+    fn begin<'a>(
+        self,
+        state: &'a State,
+        key: &'a Result<Key, Error>,
+        looked: Looked,
+        landed: u64,
+        io: Io,
+    ) -> ControlFlow<R, Soon<'a, Turn>> {
+        match looked {
+            // Taken apart here: a ticket is large to move, and a hit has no use for it.
+            Looked::Found(Found { packed, cost, source, verdict: Verdict::Fresh, ticket }) => {
+                match self.unpack(state, packed, cost, source, Verdict::Fresh) {
+                    Some(ret) => Break(ret),
+                    None => Continue(state.turn(key, ticket.resumed(), landed, self.format(), io)),
+                }
+            }
+            looked => Continue(state.begin(key, looked, landed, self.format(), io)),
+        }
     }
 
     /// Answers, or runs `body`, as the turn is.
@@ -438,14 +469,26 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     /// The return value that an entry stands for, if it unpacks; or the right to store what a run will give.
     pub(crate) fn serve(self, state: &State, found: Found) -> Result<R, Ticket> {
-        match (self.values.unpack)(found.packed) {
+        let Found { packed, cost, source, verdict, ticket } = found;
+        self.unpack(state, packed, cost, source, verdict).ok_or_else(|| ticket.resumed())
+    }
+
+    fn unpack(
+        self,
+        state: &State,
+        packed: Packed,
+        cost: Duration,
+        source: Source,
+        verdict: Verdict,
+    ) -> Option<R> {
+        match (self.values.unpack)(packed) {
             Ok(stored) => {
-                state.answered(found.cost, found.source, found.verdict);
-                Ok(O::revive(stored))
+                state.answered(cost, source, verdict);
+                Some(O::revive(stored))
             }
             Err(error) => {
                 state.undecodable(&error);
-                Err(found.ticket.resumed())
+                None
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use crate::clock::{Clock, nanos};
@@ -12,61 +13,140 @@ use crate::entry::Group as Token;
 pub(crate) const TOKEN_FRESH: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
-pub(crate) struct Generation(Mutex<Known>);
+pub(crate) struct Generation {
+    known: Mutex<Known>,
+    /// What hits need, without the lock.
+    latest: Latest,
+}
 
 #[derive(Default)]
 struct Known {
-    /// The token, and when it was read, by the monotonic clock.
-    token: Option<(Token, u64)>,
+    token: Option<Token>,
     /// Counts the clears of this process, so that a token read before one isn't learnt after it.
     epoch: u64,
     /// Made by a clear of this process that the server doesn't know of yet: no token from there counts.
     is_owed: bool,
 }
 
+/// A token, and until when it is used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Current {
+    token: Token,
+    /// By the monotonic clock.
+    fresh_until: u64,
+    /// How far the wall clock was ahead of the monotonic one when the token was read, in nanoseconds and rounded up; zero
+    /// if that isn't known.
+    ahead: u64,
+}
+
+/// A [`Current`] that all threads read while one may write it, with the lock of [`Known`] held.
+#[derive(Default)]
+struct Latest {
+    /// Odd while the others change.
+    changes: AtomicU64,
+    words: [AtomicU64; 4],
+}
+
 impl Generation {
     /// The token if it was read lately, else the epoch in which it is read now.
     pub(crate) fn known(&self, clock: &Clock) -> Result<Token, u64> {
-        let known = lock(&self.0);
-        let is_fresh = |read: u64| clock.is_before(read.saturating_add(nanos(TOKEN_FRESH)));
-        match known.token {
-            Some((token, read)) if known.is_owed || is_fresh(read) => Ok(token),
+        match self.latest.get() {
+            Some(current) if clock.is_before(current.fresh_until) => Ok(current.token),
+            _ => self.known_after_all(clock),
+        }
+    }
+
+    #[cold]
+    fn known_after_all(&self, clock: &Clock) -> Result<Token, u64> {
+        let known = lock(&self.known);
+        // It may have been changing.
+        match self.latest.get() {
+            Some(current) if clock.is_before(current.fresh_until) => Ok(current.token),
             _ => Err(known.epoch),
         }
     }
 
+    /// Whether a moment in Unix time is surely yet to come. Reckoned from what both clocks said when the token was read,
+    /// because the wall clock takes as long to read as half of an answer to check: that it was set is noticed with
+    /// the next token.
+    pub(crate) fn is_before(&self, unix_ms: u64, clock: &Clock) -> bool {
+        let moment = unix_ms.saturating_mul(1_000_000);
+        let ahead = self.latest.get().map_or(0, |current| current.ahead);
+        ahead > 0 && clock.is_before(moment.saturating_sub(ahead))
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
-        lock(&self.0).epoch
+        lock(&self.known).epoch
     }
 
     pub(crate) fn learn(&self, token: Token, epoch: u64, clock: &Clock) {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         if known.epoch == epoch {
-            known.token = Some((token, clock.monotonic()));
+            known.token = Some(token);
+            self.latest.set(Current::read_now(token, clock));
         }
     }
 
     /// Begins a generation that the server is still to be told of.
     pub(crate) fn begin(&self) -> Token {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         let token = random_token();
-        *known = Known { token: Some((token, 0)), epoch: known.epoch + 1, is_owed: true };
+        *known = Known { token: Some(token), epoch: known.epoch + 1, is_owed: true };
+        self.latest.set(Current { token, fresh_until: u64::MAX, ahead: 0 });
         token
     }
 
     /// The token that the server is still to be told.
     pub(crate) fn owed(&self) -> Option<Token> {
-        let known = lock(&self.0);
-        known.token.filter(|_| known.is_owed).map(|(token, _)| token)
+        let known = lock(&self.known);
+        known.token.filter(|_| known.is_owed)
     }
 
     /// The server has been told `token`.
     pub(crate) fn told(&self, token: Token, clock: &Clock) {
-        let mut known = lock(&self.0);
-        if known.is_owed && known.token.is_some_and(|(current, _)| current == token) {
-            known.token = Some((token, clock.monotonic()));
+        let mut known = lock(&self.known);
+        if known.is_owed && known.token == Some(token) {
             known.is_owed = false;
+            self.latest.set(Current::read_now(token, clock));
         }
+    }
+}
+
+impl Current {
+    fn read_now(token: Token, clock: &Clock) -> Self {
+        // In this order, so that what passes between the two doesn't make the end of entries later.
+        let read = clock.monotonic();
+        let unix = clock.unix_ms().saturating_add(1).saturating_mul(1_000_000);
+        Self { token, fresh_until: read.saturating_add(nanos(TOKEN_FRESH)), ahead: unix.saturating_sub(read) }
+    }
+}
+
+impl Latest {
+    /// `None` before the first, and while it changes.
+    fn get(&self) -> Option<Current> {
+        let before = self.changes.load(Ordering::Acquire);
+        let [first, second, fresh_until, ahead] =
+            self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+        // Whoever has seen a new word sees that there was a change.
+        fence(Ordering::Acquire);
+        let is_whole =
+            before > 0 && before.is_multiple_of(2) && self.changes.load(Ordering::Relaxed) == before;
+        is_whole.then(|| {
+            let mut token = Token::default();
+            token.as_chunks_mut().0.copy_from_slice(&[first.to_le_bytes(), second.to_le_bytes()]);
+            Current { token, fresh_until, ahead }
+        })
+    }
+
+    /// For one thread at a time.
+    fn set(&self, Current { token, fresh_until, ahead }: Current) {
+        let changes = self.changes.load(Ordering::Relaxed);
+        self.changes.store(changes + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let halves = token.as_chunks().0.iter().map(|half| u64::from_le_bytes(*half));
+        let words = halves.chain([fresh_until, ahead]);
+        self.words.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+        self.changes.store(changes + 2, Ordering::Release);
     }
 }
 
@@ -108,6 +188,42 @@ mod tests {
         assert_eq!(generation.owed(), Some(second), "a later clear is still owed");
         generation.told(second, &clock);
         assert_eq!(generation.owed(), None);
+    }
+
+    #[test]
+    fn the_end_of_an_entry_is_never_reckoned_too_late() {
+        let (generation, clock) = (Generation::default(), Clock::manual());
+        let is_before = |unix_ms| generation.is_before(unix_ms, &clock);
+        assert!(!is_before(u64::MAX), "nothing is known");
+        generation.begin();
+        assert!(!is_before(u64::MAX), "a token of our own says nothing of clocks");
+        generation.told(generation.owed().unwrap(), &clock);
+        let end = clock.unix_ms() + 100;
+        assert!(is_before(end) && is_before(u64::MAX));
+        clock.advance(Duration::from_millis(98));
+        assert!(is_before(end));
+        clock.advance(Duration::from_millis(2));
+        assert!(!is_before(end) && is_before(end + 2));
+    }
+
+    #[test]
+    fn who_reads_while_it_changes_gets_one_or_the_other() {
+        let latest = &Latest::default();
+        let current = |n: u8| Current { token: [n; 16], fresh_until: n.into(), ahead: n.into() };
+        assert_eq!(latest.get(), None);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for _ in 0..400 {
+                    (0..=u8::MAX).for_each(|n| latest.set(current(n)));
+                }
+            });
+            while !writer.is_finished() {
+                if let Some(seen) = latest.get() {
+                    assert_eq!(seen, current(seen.token[0]));
+                }
+            }
+        });
+        assert_eq!(latest.get(), Some(current(u8::MAX)));
     }
 
     #[test]

@@ -55,7 +55,15 @@ impl Key {
 
     /// The bytes of [`text`](Self::text), for a look-up, without allocating.
     pub(crate) fn text_bytes(&self, head: &str) -> TextBytes {
-        let mut text = TextBytes::from_slice(head.as_bytes());
+        let mut text = TextBytes::new();
+        self.append_text(head, &mut text);
+        text
+    }
+
+    /// Appends them, where they are to stay.
+    pub(crate) fn append_text(&self, head: &str, text: &mut TextBytes) {
+        // Not `from_slice`, which fills another place and copies all of that.
+        text.extend_from_slice(head.as_bytes());
         // A template that begins like a digest, or is too long, becomes a digest itself.
         if self.is_text && !self.bytes.starts_with(b"#") && text.len() + self.bytes.len() <= MAX_TEXT {
             text.extend_from_slice(&self.bytes);
@@ -63,7 +71,6 @@ impl Key {
             text.push(b'#');
             text.extend_from_slice(&digest(&self.bytes)[..DIGEST]);
         }
-        text
     }
 }
 
@@ -77,15 +84,35 @@ const DIGEST: usize = 43;
 ///
 /// Not inlined: what the compiler knows to be single bytes it also copies one by one.
 #[inline(never)]
-fn digest(bytes: &[u8]) -> [u8; DIGEST + 1] {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let (mut padded, mut digits) = ([0; 33], [0; DIGEST + 1]);
+fn digest(bytes: &[u8]) -> [u8; WORDS * 8] {
+    let (mut padded, mut digits) = ([0; WORDS * 6], [0; WORDS * 8]);
     padded[..32].copy_from_slice(blake3::hash(bytes).as_bytes());
-    for ([a, b, c], four) in padded.as_chunks().0.iter().zip(digits.as_chunks_mut::<4>().0) {
-        let bits = u32::from_be_bytes([0, *a, *b, *c]);
-        *four = [18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]);
+    for (six, eight) in padded.as_chunks().0.iter().zip(digits.as_chunks_mut().0) {
+        *eight = spread(*six).to_le_bytes();
     }
+    digits.iter_mut().for_each(|digit| *digit = letter(*digit));
     digits
+}
+
+/// How many words of eight digits hold a digest.
+const WORDS: usize = DIGEST.div_ceil(8);
+
+/// Six bytes as eight digits of six bits, the first one lowest: three times, each part is halved and its halves change
+/// places.
+fn spread([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    let bits = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    let bits = bits >> 24 | (bits & 0x00ff_ffff) << 32;
+    let bits = bits >> 12 & 0x0000_0fff_0000_0fff | (bits & 0x0000_0fff_0000_0fff) << 16;
+    bits >> 6 & 0x003f_003f_003f_003f | (bits & 0x003f_003f_003f_003f) << 8
+}
+
+/// The letter of a digit. Reckoned, because the compiler does so for many at once, and looks up one by one.
+fn letter(digit: u8) -> u8 {
+    let from = |first: u8, step: u8| if digit >= first { step } else { 0 };
+    // `A` to `Z`, `a` to `z`, `0` to `9`, `-`, `_`.
+    let behind = from(26, b'a' - b'Z' - 1).wrapping_sub(from(52, b'z' - b'0' + 1));
+    let behind = behind.wrapping_sub(from(62, b'9' - b'-' + 1)).wrapping_add(from(63, b'_' - b'-' - 1));
+    digit.wrapping_add(b'A').wrapping_add(behind)
 }
 
 /// A function's namespace as it stands in keys: in letters that every backend takes, and so short that a digest fits
@@ -325,6 +352,22 @@ mod tests {
         assert_eq!(foreign.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
         assert_ne!(long("a-user"), long("b-user"));
         assert_ne!(namespace_in_keys(&"a".repeat(300), ""), namespace_in_keys(&"a".repeat(301), ""));
+    }
+
+    #[test]
+    fn digests_are_in_the_base64_of_urls() {
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        assert_eq!(&(0..64).map(letter).collect::<Vec<_>>(), letters);
+        for text in
+            ["", "ann", "a text of more than one block of the digest: 0123456789 0123456789 0123456789"]
+        {
+            let hash = blake3::hash(text.as_bytes());
+            let bit =
+                |index: usize| hash.as_bytes().get(index / 8).map_or(0, |byte| byte >> (7 - index % 8) & 1);
+            let digit = |index| (0..6).fold(0, |digit, at| digit << 1 | bit(6 * index + at));
+            let expected: Vec<_> = (0..DIGEST).map(|index| letters[usize::from(digit(index))]).collect();
+            assert_eq!(digest(text.as_bytes())[..DIGEST], expected, "{text}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::generation::random_token;
 use crate::io::Io;
-use crate::key::{Key, namespace_in_keys};
+use crate::key::{Key, TextBytes, namespace_in_keys};
 use crate::outage::{Outage, Outcome};
 use crate::owed::{Debt, Owed};
 use crate::policy::{Judge, Verdict};
@@ -209,8 +209,8 @@ impl Remote {
         clock: &Clock,
         io: Io,
     ) -> Result<Look, Error> {
-        let (form, clears) = (self.form(format)?, self.clears());
-        let text = key.text_bytes(&form.head);
+        let (form, clears, mut text) = (self.form(format)?, self.clears(), TextBytes::new());
+        key.append_text(&form.head, &mut text);
         let kept = || Ok(self.outage(&text).unanswered(&text, clock).map(Opened::from));
         if let Some(refusal) = self.connected.refusal(&text) {
             let ticket = Ticket {
@@ -230,7 +230,15 @@ impl Remote {
             // What the server has is not to be served, so it isn't asked for that.
             (kept(), Box::pin(self.token(clock, io, deadline)).await, None)
         } else {
-            match self.read(&text, clock, io, started, deadline).await {
+            let read = match self.owed.generation.known(clock) {
+                Ok(token) => match self.connected.get(&text, started, deadline, io) {
+                    Ok(asked) => asked.await.map(|bytes| (bytes, token)),
+                    Err(error) => Err(error),
+                },
+                // In a box, like all that few hits need: it would be most of their futures.
+                Err(epoch) => Box::pin(self.read_both(&text, epoch, clock, io, deadline)).await,
+            };
+            match read {
                 Ok((bytes, token)) => {
                     let seen = self
                         .has_leases
@@ -258,12 +266,48 @@ impl Remote {
         clock: &Clock,
     ) -> Result<Option<Opened>, Error> {
         self.outage(text).answered(clock);
-        match bytes.map_or(Ok(None), |bytes| form.open(text, bytes, token, &self.judge, clock)) {
+        match bytes.map_or(Ok(None), |bytes| self.open_entry(form, text, bytes, token, clock)) {
             Ok(Some(opened)) => Ok(Some(opened)),
             nothing => {
                 self.outage(text).missed(text, token, clock).map_or(nothing, |kept| Ok(Some(kept.into())))
             }
         }
+    }
+
+    /// The entry in `bytes`, if it may be served now.
+    #[inline]
+    fn open_entry(
+        &self,
+        form: &Form,
+        text: &[u8],
+        bytes: Bytes,
+        token: Token,
+        clock: &Clock,
+    ) -> Result<Option<Opened>, Error> {
+        let (header, payload) = entry::open(&form.binding(text), bytes)?;
+        let is_current = header.groups.first() == Some(&token);
+        Ok(if is_current { self.judged(&header, payload, clock) } else { None })
+    }
+
+    /// An entry of the current generation, if it may be served.
+    #[inline]
+    fn judged(&self, header: &Header, payload: Bytes, clock: &Clock) -> Option<Opened> {
+        let cost = Duration::from_micros(header.cost_us.into());
+        let verdict = self.verdict(header.fresh_until_ms, cost, clock);
+        let is_served = verdict != Verdict::Gone && !header.is_hollow();
+        is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
+    }
+
+    /// Not inlined, so that what calls it can be: an entry is copied from call to call else.
+    #[inline(never)]
+    fn verdict(&self, fresh_until_ms: Option<u64>, cost: Duration, clock: &Clock) -> Verdict {
+        let nanos = |millis: u64| millis.saturating_mul(1_000_000);
+        let is_before = |until| self.owed.generation.is_before(until, clock);
+        if !self.judge.is_eager() && fresh_until_ms.is_none_or(is_before) {
+            return Verdict::Fresh;
+        }
+        let fresh_until = fresh_until_ms.map_or(u64::MAX, nanos);
+        self.judge.verdict(nanos(clock.unix_ms()), fresh_until, cost, fastrand::f64)
     }
 
     /// The right to store the result of a run that begins now.
@@ -403,22 +447,6 @@ impl Remote {
         }
     }
 
-    /// The bytes under `text`, and the generation that an entry must have.
-    async fn read(
-        &self,
-        text: &[u8],
-        clock: &Clock,
-        io: Io,
-        start: Instant,
-        deadline: Instant,
-    ) -> Result<(Option<Bytes>, Token), Error> {
-        match self.owed.generation.known(clock) {
-            Ok(token) => Ok((self.connected.get(text, start, deadline, io)?.await?, token)),
-            // In a box, like all that few hits need: it would be most of their futures.
-            Err(epoch) => Box::pin(self.read_both(text, epoch, clock, io, deadline)).await,
-        }
-    }
-
     /// The bytes under `text`, and the generation as the server has it.
     async fn read_both(
         &self,
@@ -494,30 +522,6 @@ impl Forms {
 }
 
 impl Form {
-    /// The entry in `bytes`, if it may be served now.
-    fn open(
-        &self,
-        text: &[u8],
-        bytes: Bytes,
-        token: Token,
-        judge: &Judge,
-        clock: &Clock,
-    ) -> Result<Option<Opened>, Error> {
-        let (header, payload) = entry::open(&self.binding(text), bytes)?;
-        let is_current = header.groups.first() == Some(&token);
-        Ok(if is_current { Self::judged(&header, payload, judge, clock) } else { None })
-    }
-
-    /// An entry of the current generation, if it may be served.
-    fn judged(header: &Header, payload: Bytes, judge: &Judge, clock: &Clock) -> Option<Opened> {
-        let nanos = |millis: u64| millis.saturating_mul(1_000_000);
-        let (now, fresh_until) = (nanos(clock.unix_ms()), header.fresh_until_ms.map_or(u64::MAX, nanos));
-        let cost = Duration::from_micros(header.cost_us.into());
-        let verdict = judge.verdict(now, fresh_until, cost, fastrand::f64);
-        let is_served = verdict != Verdict::Gone && !header.is_hollow();
-        is_served.then_some(Opened { payload, cost, verdict, source: Source::Entry })
-    }
-
     fn binding<'a>(&self, text: &'a [u8]) -> Binding<'a> {
         Binding { key: text, shape: self.shape, codec: self.codec }
     }

@@ -250,16 +250,15 @@ impl State {
         if let Some(error) = looked.ticket.failure() {
             self.failed(error);
         }
-        let ticket = Ticket::Remote(looked.ticket);
         match looked.entry {
             Ok(Some(Opened { payload, cost, verdict, source })) => {
-                let packed = Packed::Encoded(payload);
+                let (packed, ticket) = (Packed::Encoded(payload), Ticket::Remote(looked.ticket));
                 return Looked::Found(Found { packed, cost, ticket, source, verdict });
             }
             Ok(None) => {}
             Err(error) => self.undecodable(&error),
         }
-        Looked::Miss(ticket)
+        Looked::Miss(Ticket::Remote(looked.ticket))
     }
 
     /// What is under `key`, without counting it.

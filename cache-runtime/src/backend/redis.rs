@@ -172,35 +172,66 @@ fn login(url: &Url, db: u32) -> Result<Vec<Cmd>, Error> {
 
 // ---- Commands and answers ----------------------------------------------------------------------
 
-fn get(key: &[u8]) -> Cmd {
-    let mut command = Cmd::with_capacity(2, 3 + key.len());
-    command.arg("GET").arg(key);
-    command
+// Packed, as they are sent.
+
+fn get(key: &[u8]) -> Vec<u8> {
+    packed(b"GET", &[key])
 }
 
-fn get_many(keys: &[&[u8]]) -> Cmd {
-    let len = keys.iter().map(|key| key.len()).sum::<usize>();
-    let mut command = Cmd::with_capacity(1 + keys.len(), 4 + len);
-    command.arg("MGET").arg(keys);
-    command
+fn get_many(keys: &[&[u8]]) -> Vec<u8> {
+    packed(b"MGET", keys)
 }
 
-fn set(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Cmd {
-    let mut command = cmd("SET");
-    command.arg(key).arg(value);
-    if let Some(ttl) = ttl {
-        command.arg("PX").arg(millis(ttl));
+/// A command that hits or misses are made of. All others are for the encoder, which copies each argument twice and takes
+/// four times as long.
+fn packed(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
+    let parts = || [name].into_iter().chain(args.iter().copied());
+    let len = parts().map(|part| part.len() + USUAL_FRAME).sum::<usize>();
+    let mut request = Vec::with_capacity(USUAL_FRAME + len);
+    announce(b'*', 1 + args.len(), &mut request);
+    for part in parts() {
+        announce(b'$', part.len(), &mut request);
+        request.extend_from_slice(part);
+        request.extend_from_slice(b"\r\n");
     }
-    command
+    request
 }
 
-fn add(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Cmd {
-    set(key, value, ttl).arg("NX").take()
+/// What is around an argument: `$`, a length below 10,000 and two ends of lines.
+const USUAL_FRAME: usize = 9;
+
+/// Appends the line that says how many or how long.
+fn announce(what: u8, count: usize, out: &mut Vec<u8>) {
+    let (mut line, mut start, mut rest) = (*b"                    \r\n", 20, count);
+    while start == 20 || rest > 0 {
+        start -= 1;
+        line[start] = b"0123456789"[rest % 10];
+        rest /= 10;
+    }
+    out.push(what);
+    out.extend_from_slice(&line[start..]);
+}
+
+fn set(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Vec<u8> {
+    put(key, value, ttl, &[])
+}
+
+fn add(key: &[u8], value: &[u8], ttl: Option<Duration>) -> Vec<u8> {
+    put(key, value, ttl, &[b"NX"])
+}
+
+fn put(key: &[u8], value: &[u8], ttl: Option<Duration>, condition: &[&[u8]]) -> Vec<u8> {
+    let ttl = ttl.map(|ttl| millis(ttl).to_string());
+    let life: &[&[u8]] = match &ttl {
+        Some(ttl) => &[b"PX", ttl.as_bytes()],
+        None => &[],
+    };
+    packed(b"SET", &[&[key, value], life, condition].concat())
 }
 
 /// The script travels with each call, which costs less than the state and the second round trip that a script
 /// known by its digest would need after each restart.
-fn replace(key: &[u8], old: &[u8], new: &[u8], ttl: Option<Duration>) -> Cmd {
+fn replace(key: &[u8], old: &[u8], new: &[u8], ttl: Option<Duration>) -> Vec<u8> {
     const SCRIPT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
         return redis.call('SET', KEYS[1], unpack(ARGV, 2)) end return false";
     let mut command = cmd("EVAL");
@@ -208,15 +239,15 @@ fn replace(key: &[u8], old: &[u8], new: &[u8], ttl: Option<Duration>) -> Cmd {
     if let Some(ttl) = ttl {
         command.arg("PX").arg(millis(ttl));
     }
-    command
+    command.get_packed_command()
 }
 
-fn exists(key: &[u8]) -> Cmd {
-    cmd("EXISTS").arg(key).take()
+fn exists(key: &[u8]) -> Vec<u8> {
+    cmd("EXISTS").arg(key).get_packed_command()
 }
 
-fn delete(key: &[u8]) -> Cmd {
-    cmd("DEL").arg(key).take()
+fn delete(key: &[u8]) -> Vec<u8> {
+    cmd("DEL").arg(key).get_packed_command()
 }
 
 /// Rounded up: the server refuses a lifetime of zero, and an entry must not go before its time.
@@ -313,15 +344,14 @@ fn dial_unix(path: &std::path::Path, deadline: Instant) -> io::Result<std::os::u
 impl Redis {
     fn ask<T>(
         &self,
-        command: &Cmd,
+        request: &[u8],
         redo: Redo,
         read: impl Fn(Reply) -> Result<T, Error>,
         deadline: Instant,
     ) -> Result<T, Error> {
         let span = self.server.limits.span(deadline)?;
-        let request = command.get_packed_command();
         let connect = || self.server.connect(span.end);
-        let call = |connection: &mut Connection| judge(connection.ask(&request, span.end)?, &read);
+        let call = |connection: &mut Connection| judge(connection.ask(request, span.end)?, &read);
         let answer = self.pool.run(redo, span, connect, call);
         answer.and_then(identity).map_err(|error| error.at(&self.server.limits.place))
     }
@@ -434,6 +464,19 @@ fn kind(error: &RedisError) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_packed_as_redis_rs_packs_them() {
+        let (key, long) = (b"a key".as_slice(), [b'k'; 12_345].as_slice());
+        let theirs = |name: &str, args: &[&[u8]]| cmd(name).arg(args).get_packed_command();
+        assert_eq!(get(key), theirs("GET", &[key]));
+        assert_eq!(get(b""), theirs("GET", &[b""]));
+        let many = [[key; 100].as_slice(), &[long]].concat();
+        assert_eq!(get_many(&many), theirs("MGET", &many));
+        assert_eq!(set(key, b"\r\n", None), theirs("SET", &[key, b"\r\n"]));
+        let ttl = Some(Duration::from_secs(60));
+        assert_eq!(add(key, long, ttl), theirs("SET", &[key, long, b"PX", b"60000", b"NX"]));
+    }
 
     fn server(text: &str) -> Result<Server, Error> {
         Redis::from_url(text).map(|redis| redis.server)

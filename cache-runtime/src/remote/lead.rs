@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Form, Opened, Remote, Ticket};
+use super::{Opened, Remote, Ticket};
 use crate::clock::Clock;
 use crate::context::lock;
 use crate::entry::{self, Binding, Group as Token, Header};
@@ -210,7 +210,7 @@ impl Remote {
         let (mut entry, mut mark) = (None, None);
         if let Some((header, payload)) = ticket.opened(&place.binding(), bytes.as_ref()) {
             mark = Mark::of(&header);
-            let opened = Form::judged(&header, payload, &self.judge, &place.clock);
+            let opened = self.judged(&header, payload, &place.clock);
             entry = opened.map(|opened| (header, opened));
         }
         Under { bytes, entry, mark }

@@ -47,7 +47,7 @@ impl Server {
 impl Redis {
     async fn ask_async<T: Send>(
         &self,
-        command: Cmd,
+        request: Vec<u8>,
         redo: Redo,
         read: impl Fn(Reply) -> Result<T, Error> + Sync,
         deadline: Instant,
@@ -55,7 +55,7 @@ impl Redis {
         let limits = &self.server.limits;
         let span = limits.span(deadline)?;
         let pool = self.shared.with(|| Arc::new(AsyncPool::new(limits.pool)), |pool| pool.clone())?;
-        let asked = Asked { server: &self.server, request: command.get_packed_command(), read };
+        let asked = Asked { server: &self.server, request, read };
         let answer = pool.run(redo, span, asked).await.unwrap_or_else(|| Err(limits.timed_out()));
         answer.and_then(identity).map_err(|error| error.at(&limits.place))
     }
