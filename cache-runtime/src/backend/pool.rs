@@ -170,13 +170,17 @@ impl<C> Pool<C> {
             state.used += 1;
             return Ok(self.occupy(state, span));
         }
+        // A slot that is left now is another's, who came earlier.
         state.waiting += 1;
-        while state.left == 0 {
+        loop {
             let Ok(left) = left(span.end) else {
                 state.waiting -= 1;
                 return Err(self.busy());
             };
             state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            if state.left > 0 {
+                break;
+            }
         }
         state.waiting -= 1;
         state.left -= 1;
@@ -370,6 +374,8 @@ mod tests {
             }
             drop(first);
             assert!(pool.try_slot(span()).is_none());
+            let hasty = Span { end: Instant::now() + Duration::from_millis(10), ..span() };
+            assert!(pool.slot(hasty).is_err());
             go.send(()).unwrap();
             waiting.join().unwrap();
         });
