@@ -105,7 +105,7 @@ impl<C> Idle<C> {
 
     /// For a call that begins `now`.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Member<C>> {
-        let member = self.0.pop().filter(|member| now.saturating_duration_since(member.used) < MAX_IDLE);
+        let member = self.0.pop().filter(|member| now < member.used + MAX_IDLE);
         if member.is_none() {
             // The others were used even longer ago.
             self.0.clear();
@@ -117,8 +117,7 @@ impl<C> Idle<C> {
     /// time, an answer may still be on its way, and the next caller would take it for its own.
     pub(crate) fn keep(&mut self, mut member: Member<C>, start: Instant) {
         member.used = start;
-        let is_old = |oldest: &Member<C>| start.saturating_duration_since(oldest.used) >= MAX_IDLE;
-        if self.0.first().is_some_and(is_old) {
+        if self.0.first().is_some_and(|oldest| oldest.used + MAX_IDLE <= start) {
             self.0.remove(0);
         }
         self.0.push(member);

@@ -184,14 +184,16 @@ fn get(key: &[u8]) -> Cmd {
 
 /// [`get`], packed: hits are made of it, and the encoder takes a tenth of all the instructions of a hit.
 fn packed_get(key: &[u8]) -> SmallVec<[u8; 256]> {
-    let (mut digits, mut rest) = (SmallVec::<[u8; 20]>::new(), key.len());
-    while digits.is_empty() || rest > 0 {
-        digits.insert(0, b'0' + (rest % 10) as u8);
+    // The length, from its end.
+    let mut line = *b"                    \r\n";
+    let (mut at, mut rest) = (line.len() - b"\r\n".len(), key.len());
+    while rest > 0 || line[at] == b'\r' {
+        at -= 1;
+        line[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
     let mut request = SmallVec::from_slice(b"*2\r\n$3\r\nGET\r\n$");
-    request.extend_from_slice(&digits);
-    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(&line[at..]);
     request.extend_from_slice(key);
     request.extend_from_slice(b"\r\n");
     request
