@@ -413,7 +413,13 @@ impl Remote {
         deadline: Instant,
     ) -> Result<(Option<Bytes>, Token), Error> {
         match self.owed.generation.known(clock) {
-            Ok(token) => Ok((self.connected.get(text, start, deadline, io)?.await?, token)),
+            Ok(token) => {
+                let bytes = match io {
+                    Io::Blocking => self.connected.get_now(text, start, deadline)?,
+                    Io::Async => self.connected.get(text, start, deadline)?.await?,
+                };
+                Ok((bytes, token))
+            }
             // In a box, like all that few hits need: it would be most of their futures.
             Err(epoch) => Box::pin(self.read_both(text, epoch, clock, io, deadline)).await,
         }

@@ -176,6 +176,7 @@ fn login(url: &Url, db: u32) -> Result<Vec<Cmd>, Error> {
 
 // ---- Commands and answers ----------------------------------------------------------------------
 
+#[cfg(any(feature = "tokio", test))]
 fn get(key: &[u8]) -> Cmd {
     let mut command = Cmd::with_capacity(2, 3 + key.len());
     command.arg("GET").arg(key);
@@ -189,7 +190,7 @@ fn packed_get(key: &[u8]) -> SmallVec<[u8; 256]> {
     let (mut at, mut rest) = (line.len() - b"\r\n".len(), key.len());
     while rest > 0 || line[at] == b'\r' {
         at -= 1;
-        line[at] = b'0' + (rest % 10) as u8;
+        line[at] = b"0123456789"[rest % 10];
         rest /= 10;
     }
     let mut request = SmallVec::from_slice(b"*2\r\n$3\r\nGET\r\n$");
