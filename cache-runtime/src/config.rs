@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::adapt::{Bridged, Inline, Spawned};
+use crate::backend::adapt::{Bridged, Inline, Prompt, Spawned};
 use crate::backend::memory::Memory;
 use crate::backend::{AsyncBackend, Backend};
 use crate::context::{Connected, Context};
@@ -275,7 +275,7 @@ impl Config {
         self.connected(Arc::new(Inline(backend.clone())), Arc::new(Spawned(backend)))
     }
 
-    fn connected(&self, blocking: Arc<dyn AsyncBackend>, asynchronous: Arc<dyn AsyncBackend>) -> Connected {
+    fn connected(&self, blocking: Arc<dyn Prompt>, asynchronous: Arc<dyn AsyncBackend>) -> Connected {
         Connected {
             blocking,
             asynchronous,

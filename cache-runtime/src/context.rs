@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::backend::AsyncBackend;
+use crate::backend::adapt::Prompt;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::function::State;
 use crate::guard::{Guard, Guarded, Watched};
-use crate::io::{Io, block_on};
+use crate::io::Io;
 
 /// Settings, and everything that lives as long as they do.
 pub(crate) struct Context {
@@ -31,7 +32,7 @@ pub(crate) struct Context {
 
 /// A backend as calls use it; the name says what it is for, a connection is made at first use.
 pub(crate) struct Connected {
-    pub(crate) blocking: Arc<dyn AsyncBackend>,
+    pub(crate) blocking: Arc<dyn Prompt>,
     pub(crate) asynchronous: Arc<dyn AsyncBackend>,
     /// None around what can't be down.
     pub(crate) guard: Option<Arc<Guard>>,
@@ -56,17 +57,29 @@ impl Connected {
         Self { blocking, asynchronous, guard: Some(guard), ..self }
     }
 
-    /// As [`AsyncBackend::get`], begun at `start`.
+    /// As [`AsyncBackend::get`] for async callers, begun at `start`.
     pub(crate) fn get<'a>(
         &'a self,
         key: &'a [u8],
         start: Instant,
         deadline: Instant,
-        io: Io,
     ) -> Result<Watched<'a, Option<Bytes>>, Error> {
         match &self.guard {
-            Some(guard) => guard.get(key, start, deadline, io),
-            None => Ok(Watched::unwatched(self.of(io).get(key, deadline))),
+            Some(guard) => guard.get(key, start, deadline),
+            None => Ok(Watched::unwatched(self.asynchronous.get(key, deadline))),
+        }
+    }
+
+    /// The same for blocking callers.
+    pub(crate) fn get_now(
+        &self,
+        key: &[u8],
+        start: Instant,
+        deadline: Instant,
+    ) -> Result<Option<Bytes>, Error> {
+        match &self.guard {
+            Some(guard) => guard.get_now(key, start, deadline),
+            None => self.blocking.get_now(key, deadline),
         }
     }
 
@@ -88,7 +101,7 @@ impl Connected {
     /// Asks the server for something, so that mistakes show.
     pub(crate) fn probe(&self) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeout;
-        block_on(self.blocking.get(b"cache-runtime:probe", deadline).as_mut()).map(drop)
+        self.blocking.get_now(b"cache-runtime:probe", deadline).map(drop)
     }
 }
 

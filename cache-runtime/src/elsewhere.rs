@@ -4,6 +4,7 @@
 //! program whose functions are all in memory holds no code for servers. [`Leased`] does the same for leases, because
 //! a ticket that may hold one is a part of every call.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::context::Context;
 use crate::entry::Group as Token;
 use crate::error::Error;
 use crate::flight::Began;
-use crate::io::{Io, Soon};
+use crate::io::{Io, Soon, block_on};
 use crate::key::Key;
 use crate::lease::Lease;
 use crate::policy::Judge;
@@ -104,7 +105,11 @@ impl Elsewhere for Remote {
         clock: &'a Clock,
         io: Io,
     ) -> Soon<'a, Result<Look, Error>> {
-        Soon::of(self.look(key, format, budget, clock, io), io)
+        // Made where it is polled, because hits are made of it: a future that is handed on is copied.
+        match io {
+            Io::Blocking => Soon::done(block_on(pin!(self.look(key, format, budget, clock, io)))),
+            Io::Async => Soon::Later(Box::pin(self.look(key, format, budget, clock, io))),
+        }
     }
 
     fn ticket<'a>(&'a self, format: MakeFormat, clock: &'a Clock, io: Io) -> Soon<'a, Result<Ticket, Error>> {

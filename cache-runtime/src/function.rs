@@ -456,7 +456,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     #[inline(never)]
     fn next(self, state: &State, turn: Turn) -> Next<R> {
         let found = match turn {
-            Turn::Run(run) | Turn::Renew(_, run) => return Next::Run(run),
+            Turn::Run(run) => return Next::Run(run),
+            Turn::Renew(_, run) => return Next::Run(*run),
             Turn::Answer(found) => found,
         };
         let is_shared = found.source == Source::Run;

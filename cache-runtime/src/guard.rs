@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::backend::adapt::Prompt;
 use crate::backend::{AsyncBackend, BoxFuture};
 use crate::background;
 use crate::clock::{Clock, nanos};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
-use crate::io::{Io, block_on};
+use crate::io::Io;
 
 /// The pause before the first probe; each one that fails doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -40,7 +41,7 @@ pub(crate) struct Guarded {
 pub(crate) struct Guard {
     breakers: Box<[Breaker]>,
     /// For blocking callers, and for probes.
-    blocking: Arc<dyn AsyncBackend>,
+    blocking: Arc<dyn Prompt>,
     asynchronous: Arc<dyn AsyncBackend>,
     /// Where the backend is, in errors and in the log.
     place: String,
@@ -71,7 +72,7 @@ struct Outage {
 impl Guarded {
     /// Both sides of one backend, and what guards them.
     pub(crate) fn pair(
-        blocking: Arc<dyn AsyncBackend>,
+        blocking: Arc<dyn Prompt>,
         asynchronous: Arc<dyn AsyncBackend>,
         place: String,
         budget: Duration,
@@ -100,6 +101,12 @@ impl Guarded {
 }
 
 type Reply<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+impl Prompt for Guarded {
+    fn get_now(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
+        self.guard.get_now(key, Instant::now(), deadline)
+    }
+}
 
 impl AsyncBackend for Guarded {
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, Option<Bytes>> {
@@ -248,16 +255,28 @@ fn is_answer(error: &Error) -> bool {
 }
 
 impl Guard {
-    /// As [`AsyncBackend::get`], begun at `start`, without a box around it: hits are made of it.
+    /// As [`AsyncBackend::get`] for async callers, begun at `start`, without a box around it: hits are made of it.
     pub(crate) fn get<'a>(
         self: &'a Arc<Self>,
         key: &'a [u8],
         start: Instant,
         deadline: Instant,
-        io: Io,
     ) -> Result<Watched<'a, Option<Bytes>>, Error> {
         let watch = self.admit(self.server_of(key), self.clock.at(start))?;
-        Ok(Watched { watch: Some(watch), operation: self.of(io).get(key, deadline) })
+        Ok(Watched { watch: Some(watch), operation: self.asynchronous.get(key, deadline) })
+    }
+
+    /// The same for blocking callers.
+    pub(crate) fn get_now(
+        self: &Arc<Self>,
+        key: &[u8],
+        start: Instant,
+        deadline: Instant,
+    ) -> Result<Option<Bytes>, Error> {
+        let watch = self.admit(self.server_of(key), self.clock.at(start))?;
+        let result = self.blocking.get_now(key, deadline);
+        watch.ended(&result);
+        result
     }
 
     fn of(&self, io: Io) -> &dyn AsyncBackend {
@@ -379,7 +398,7 @@ impl Guard {
     /// How long the server takes to say anything.
     fn ask(&self, key: &[u8], time: Duration) -> Result<Duration, Error> {
         let started = Instant::now();
-        let result = block_on(self.blocking.get(key, started + time).as_mut());
+        let result = self.blocking.get_now(key, started + time);
         match result {
             Err(error) if !is_answer(&error) => Err(error),
             _ => Ok(started.elapsed()),

@@ -231,10 +231,16 @@ impl Remote {
             (kept(), Box::pin(self.token(clock, io, deadline)).await, None)
         } else {
             let read = match self.owed.generation.known(clock) {
-                Ok(token) => match self.connected.get(&text, started, deadline, io) {
-                    Ok(asked) => asked.await.map(|bytes| (bytes, token)),
-                    Err(error) => Err(error),
-                },
+                Ok(token) => {
+                    let bytes = match io {
+                        Io::Blocking => self.connected.get_now(&text, started, deadline),
+                        Io::Async => match self.connected.get(&text, started, deadline) {
+                            Ok(asked) => asked.await,
+                            Err(error) => Err(error),
+                        },
+                    };
+                    bytes.map(|bytes| (bytes, token))
+                }
                 // In a box, like all that few hits need: it would be most of their futures.
                 Err(epoch) => Box::pin(self.read_both(&text, epoch, clock, io, deadline)).await,
             };

@@ -92,7 +92,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let landed = state.landed();
         let looked = state.look(&key.0, self.format(), Io::Blocking).now();
         let turn = match state.begin(&key.0, looked, landed, self.format(), Io::Blocking).now() {
-            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+            Turn::Renew(found, run) => match behind(state.arc(), *run, &args) {
                 Some(run) => {
                     let renewed = self.renew(&state, run, || body(args));
                     return renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure));
@@ -116,7 +116,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let landed = state.landed();
         let looked = state.look(&key, self.format(), Io::Async).await;
         let turn = match state.begin(&key, looked, landed, self.format(), Io::Async).await {
-            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+            Turn::Renew(found, run) => match behind(state.arc(), *run, &args) {
                 Some(run) => {
                     let renewed = self.renew_async(&state, run, pin!(body(args))).await;
                     return renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure));

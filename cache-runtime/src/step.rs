@@ -80,7 +80,7 @@ pub(crate) enum Turn {
     /// Run the body.
     Run(Run),
     /// Run the body to renew what was found, which serves meanwhile.
-    Renew(Found, Run),
+    Renew(Found, Box<Run>),
 }
 
 /// A run of the body that is to be made.

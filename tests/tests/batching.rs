@@ -6,11 +6,13 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{
-    AsyncBackend, Batched, BoxFuture, Bytes, Config, Error, ErrorKind, Memcached, Redis, cached,
+    AsyncBackend, Backend, Batched, BoxFuture, Bytes, Config, Error, ErrorKind, Memcached, Redis, cached,
 };
 use cache_tests::servers::{MemcachedServer, Process, RedisServer};
 use tokio::task::{JoinHandle, yield_now};
@@ -259,4 +261,126 @@ async fn cached_functions_on_several_servers_get_their_own() {
     }
     let stats = double::stats();
     assert_eq!((stats.runs, stats.hits, stats.errors), (200, 200, 0), "{stats}");
+}
+
+// Threads, whose reads travel together where they find no connection free.
+
+const THREADS: u32 = 64;
+
+/// Far fewer connections than threads.
+const FEW: &str = "?timeout=10s&pool=2";
+
+/// The clients of Redis, of one Memcached server and of three.
+fn of_few_connections(redis: &RedisServer, memcached: &[MemcachedServer; 3]) -> [Arc<dyn Backend>; 3] {
+    let hosts = memcached.each_ref().map(|server| server.addr().to_string()).join(",");
+    [
+        Arc::new(Redis::from_url(&(redis.url() + FEW)).unwrap()),
+        Arc::new(Memcached::from_url(&(memcached[0].url() + FEW)).unwrap()),
+        Arc::new(Memcached::from_url(&format!("memcached://{hosts}{FEW}")).unwrap()),
+    ]
+}
+
+/// What `call` gives in each of the threads, which begin at about the same time.
+fn in_threads<T: Send>(call: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let call = &call;
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || call(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn every_thread_gets_its_own_value() {
+    let servers = (RedisServer::start(), std::array::from_fn(|_| MemcachedServer::start()));
+    for backend in of_few_connections(&servers.0, &servers.1) {
+        for n in (0..500).step_by(2) {
+            backend.set(key(n).as_bytes(), n.to_string().into(), None, soon()).unwrap();
+        }
+        in_threads(|thread| {
+            let own = format!("own:{thread}").into_bytes();
+            for round in 0..100 {
+                let n = (thread * 7 + round * 13) % 500;
+                let expected = (n % 2 == 0).then(|| Bytes::from(n.to_string()));
+                assert_eq!(backend.get(key(n).as_bytes(), soon()).unwrap(), expected);
+                // What isn't read together waits in the same line.
+                if round % 10 == thread % 10 {
+                    let value = Bytes::from(round.to_string());
+                    backend.set(&own, value.clone(), None, soon()).unwrap();
+                    assert_eq!(backend.get(&own, soon()).unwrap(), Some(value));
+                    assert!(backend.delete(&own, soon()).unwrap());
+                }
+            }
+        });
+    }
+    let trips = calls(&servers.0, "mget") + calls(&servers.0, "get");
+    assert!(trips < 64 * 110 / 2, "{trips} trips for 7040 reads");
+}
+
+#[test]
+fn threads_wait_for_a_frozen_server_until_their_deadlines() {
+    const SHORT: Duration = Duration::from_millis(150);
+    let servers = (RedisServer::start(), std::array::from_fn(|_| MemcachedServer::start()));
+    let [redis, memcached, _] = of_few_connections(&servers.0, &servers.1);
+    let both: [(_, &Process); 2] = [(redis, &servers.0), (memcached, &servers.1[0])];
+    for (backend, server) in both {
+        backend.set(b"key", "value".into(), None, soon()).unwrap();
+        server.freeze();
+        in_threads(|thread| {
+            // Some have less time than those who drive, and some more.
+            let time = SHORT + Duration::from_millis(1) * (thread * 7 % 100);
+            let start = Instant::now();
+            let error = backend.get(b"key", start + time).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+            assert!(start.elapsed() < time + SHORT, "{:?} of {time:?}", start.elapsed());
+        });
+        server.thaw();
+        for value in in_threads(|_| backend.get(b"key", soon())) {
+            assert_eq!(value.unwrap().as_deref(), Some(&b"value"[..]));
+        }
+    }
+}
+
+static RUNS: AtomicU32 = AtomicU32::new(0);
+
+#[cached(backend = "redis", ttl = 60)]
+fn half(n: u32) -> u32 {
+    RUNS.fetch_add(1, Ordering::Relaxed);
+    n / 2
+}
+
+#[test]
+fn threads_that_travel_when_the_server_dies_run_the_body() {
+    let mut server = RedisServer::start();
+    let scope = Scope::with(Config::new().url("redis", &(server.url() + FEW))).unwrap();
+    let (begun, ended) = (AtomicU32::new(0), AtomicU32::new(0));
+    thread::scope(|threads| {
+        let callers = (0..THREADS).map(|thread| {
+            let (scope, begun, ended) = (&scope, &begun, &ended);
+            threads.spawn(move || {
+                let _inside = scope.enter();
+                // Until each thread has made some calls with the server, and some without.
+                let mut without = 0;
+                for round in 0.. {
+                    let n = (thread + 7 * round) % 1000;
+                    assert_eq!(half(n), n / 2);
+                    begun.fetch_add(u32::from(round == 50), Ordering::Relaxed);
+                    without += ended.load(Ordering::Relaxed);
+                    if without > 50 {
+                        break;
+                    }
+                }
+            })
+        });
+        let callers: Vec<_> = callers.collect();
+        while begun.load(Ordering::Relaxed) < THREADS && !callers.iter().any(|caller| caller.is_finished()) {
+            thread::yield_now();
+        }
+        let runs = RUNS.load(Ordering::Relaxed);
+        assert!(runs <= 1000 + THREADS, "{runs} runs for 1000 keys, while the server is there");
+        server.kill();
+        ended.store(1, Ordering::Relaxed);
+    });
+    let _inside = scope.enter();
+    let stats = half::stats();
+    assert!(stats.errors > 0, "{stats}");
 }

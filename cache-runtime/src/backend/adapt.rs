@@ -10,14 +10,27 @@ use bytes::Bytes;
 
 use super::{AsyncBackend, Backend, BoxFuture};
 use crate::error::{Error, ErrorKind};
+use crate::io::block_on;
 
 type Reply<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+/// A backend for blocking callers, who get their hits without a future.
+pub(crate) trait Prompt: AsyncBackend {
+    /// As [`AsyncBackend::get`].
+    fn get_now(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error>;
+}
 
 /// A blocking backend for blocking callers: ready futures.
 pub(crate) struct Inline<B: ?Sized>(pub(crate) Arc<B>);
 
 /// A blocking backend for async callers: the runtime's blocking threads do the work.
 pub(crate) struct Spawned(pub(crate) Arc<dyn Backend>);
+
+impl<B: Backend + ?Sized> Prompt for Inline<B> {
+    fn get_now(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
+        self.0.get(key, deadline)
+    }
+}
 
 impl<B: Backend + ?Sized> AsyncBackend for Inline<B> {
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, Option<Bytes>> {
@@ -208,6 +221,12 @@ impl Bridged {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         Box::pin(std::future::ready(Err(needs_tokio("an async backend under a blocking caller"))))
+    }
+}
+
+impl Prompt for Bridged {
+    fn get_now(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
+        block_on(self.get(key, deadline).as_mut())
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -13,12 +14,17 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 use super::limits::Span;
 use super::pool::{Idle, Member, Redo};
 use super::wire::AsyncWire;
+use crate::context::lock;
 use crate::error::Error;
+
+/// How many connections to one server the tasks of a runtime have. Their reads travel together anyhow; a task that waits
+/// to write costs more than a connection.
+pub(crate) const USUAL: usize = 64;
 
 /// The connections of one runtime to one server. A future dropped on the way drops its connection,
 /// and with it the answer that may still come.
 pub(crate) struct AsyncPool {
-    idle: Idle<Line>,
+    idle: Mutex<Idle<Line>>,
     slots: Semaphore,
 }
 
@@ -38,7 +44,7 @@ pub(crate) trait Exchange: Sync {
 
 impl AsyncPool {
     pub(crate) const fn new(size: usize) -> Self {
-        Self { idle: Idle::new(), slots: Semaphore::const_new(size) }
+        Self { idle: Mutex::new(Idle::new()), slots: Semaphore::const_new(size) }
     }
 
     /// Asks on an idle connection, else on a new one; `None` if the call's time is over.
@@ -52,11 +58,12 @@ impl AsyncPool {
             Ok(slot) => slot,
             Err(_) => timeout_at(end.into(), self.slots.acquire()).await.ok()?.ok()?,
         };
-        if let Some(mut member) = self.idle.take(start) {
+        let idle = lock(&self.idle).take(start);
+        if let Some(mut member) = idle {
             let Line { wire, alarm } = &mut member.connection;
             match alarm.until(end, exchange.ask(wire)).await? {
-                Err(error) if redo.applies(&error) => self.idle.forget(&member),
-                result => return Some(self.idle.settle(member, start, result)),
+                Err(error) if redo.applies(&error) => lock(&self.idle).forget(&member),
+                result => return Some(self.settle(member, start, result)),
             }
         }
         let mut alarm = Alarm::at(end);
@@ -65,7 +72,14 @@ impl AsyncPool {
             Err(error) => return Some(Err(error)),
         };
         let result = alarm.until(end, exchange.ask(&mut wire)).await?;
-        Some(self.idle.settle(Member::new(Line { wire, alarm }), start, result))
+        Some(self.settle(Member::new(Line { wire, alarm }), start, result))
+    }
+
+    fn settle<T>(&self, member: Member<Line>, start: Instant, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_ok() {
+            lock(&self.idle).keep(member, start);
+        }
+        result
     }
 }
 

@@ -11,10 +11,6 @@ use crate::url::Url;
 /// How long an operation may take where neither its URL nor the configuration says.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Connections to one server that blocking callers may hold at once. They are opened as they are needed; threads that
-/// wait for one cost more than one each.
-const POOL: usize = 64;
-
 /// When an operation has started, and when it has to end. It reads the clock once.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
@@ -25,21 +21,26 @@ pub(crate) struct Span {
 pub(crate) struct Limits {
     /// The URL, redacted: the place that errors speak of.
     pub(crate) place: String,
-    pub(crate) pool: usize,
     pub(crate) max_value: usize,
+    pool: Option<NonZeroUsize>,
     timeout: Duration,
 }
 
 impl Limits {
     pub(crate) fn take(url: &mut Url, timeout: Duration, max_value: usize) -> Result<Self, Error> {
-        let pool: Option<NonZeroUsize> = url.take("pool", "a number of connections above zero")?;
+        let pool = url.take("pool", "a number of connections above zero")?;
         let size = url.take_size("max_value")?;
         Ok(Self {
             place: url.to_string(),
-            pool: pool.map_or(POOL, NonZeroUsize::get),
+            pool,
             max_value: size.map_or(max_value, |size| usize::try_from(size).unwrap_or(usize::MAX)),
             timeout: url.take_duration("timeout")?.unwrap_or(timeout),
         })
+    }
+
+    /// How many connections to one server there may be at once, if nobody asks for so many, `usual`.
+    pub(crate) fn pool(&self, usual: usize) -> usize {
+        self.pool.map_or(usual, NonZeroUsize::get)
     }
 
     /// The time of an operation that starts now: it has to end at the caller's deadline or after the URL's timeout,
@@ -77,9 +78,9 @@ mod tests {
     #[test]
     fn a_url_overrides_the_defaults() {
         let plain = limits("redis://h").unwrap();
-        assert_eq!((plain.pool, plain.max_value, plain.timeout), (64, 1024, TIMEOUT));
+        assert_eq!((plain.pool(7), plain.max_value, plain.timeout), (7, 1024, TIMEOUT));
         let set = limits("redis://h?pool=2&max_value=1MiB&timeout=2s").unwrap();
-        assert_eq!((set.pool, set.max_value, set.timeout), (2, 1 << 20, Duration::from_secs(2)));
+        assert_eq!((set.pool(7), set.max_value, set.timeout), (2, 1 << 20, Duration::from_secs(2)));
         assert!(limits("redis://h?pool=0").is_err());
     }
 

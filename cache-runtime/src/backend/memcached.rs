@@ -13,7 +13,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Backend;
 use super::limits::{Limits, Span, TIMEOUT};
-use super::pool::{Pool, Redo, dial};
+use super::pool::{self, Pool, Redo, Slot, dial};
+use super::rides::Rides;
 use super::wire::Wire;
 use crate::error::{Error, ErrorKind};
 use crate::url::{Host, Url};
@@ -35,12 +36,13 @@ use super::per_runtime::PerRuntime;
 ///
 /// Making one doesn't connect. Each key lives on one of the servers; taking a server out of the list
 /// or adding one moves only that server's keys. Blocking callers share up to `pool` connections to
-/// each server, the async callers of one tokio runtime as many again.
+/// each server, and so do the async callers of each tokio runtime. Reads of blocking callers that find all connections
+/// busy travel together.
 ///
 /// | URL parameter | meaning | default |
 /// |---|---|---|
 /// | `timeout` | the longest an operation may take, connecting included | `250ms` |
-/// | `pool` | connections to each server | 64 |
+/// | `pool` | connections to each server | 16 for blocking callers, 64 for async ones |
 /// | `max_value` | the longest value; raise it where the server runs with `-I` | 1 MiB less 512 bytes |
 ///
 /// # Example
@@ -82,6 +84,7 @@ struct Server {
     /// What tells the servers apart when keys are distributed.
     seed: u64,
     pool: Pool<Wire>,
+    rides: Rides,
 }
 
 impl Memcached {
@@ -112,7 +115,7 @@ impl Memcached {
         }
         url.finish(&["timeout", "pool", "max_value"])?;
         Ok(Self {
-            servers: url.hosts.iter().map(|host| Server::new(host, limits.pool)).collect(),
+            servers: url.hosts.iter().map(|host| Server::new(host, limits.pool(pool::USUAL))).collect(),
             limits,
             #[cfg(feature = "tokio")]
             shared: PerRuntime::new(),
@@ -134,7 +137,7 @@ impl Server {
     fn new(Host { name, port }: &Host, pool: usize) -> Self {
         let port = port.unwrap_or(PORT);
         let seed = xxh3_64(format!("{name}:{port}").as_bytes());
-        Self { host: name.clone(), port, seed, pool: Pool::new(pool) }
+        Self { host: name.clone(), port, seed, pool: Pool::new(pool), rides: Rides::default() }
     }
 }
 
@@ -198,7 +201,17 @@ impl Server {
         span: Span,
         call: impl FnMut(&mut Wire) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.pool.run(redo, span, || self.connect(span.end), call)
+        self.run_on(self.pool.slot(span)?, redo, span, call)
+    }
+
+    fn run_on<T>(
+        &self,
+        slot: Slot<'_, Wire>,
+        redo: Redo,
+        span: Span,
+        call: impl FnMut(&mut Wire) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        slot.run(redo, || self.connect(span.end), call)
     }
 }
 
@@ -208,6 +221,11 @@ fn send(wire: &mut Wire, requests: &[Request<'_>], deadline: Instant) -> Result<
 
 fn receive<T>(wire: &mut Wire, request: &Request<'_>, read: Read<T>) -> Result<T, Error> {
     wire.receive(|cursor| answer(cursor, &request.key)).map_err(failure)?.and_then(read)
+}
+
+fn send_one<T>(wire: &mut Wire, request: &Request<'_>, read: Read<T>, deadline: Instant) -> Result<T, Error> {
+    send(wire, slice::from_ref(request), deadline)?;
+    receive(wire, request, read)
 }
 
 fn send_many<T>(
@@ -230,10 +248,7 @@ impl Memcached {
     fn ask<T>(&self, request: Request<'_>, redo: Redo, read: Read<T>, deadline: Instant) -> Result<T, Error> {
         let span = self.limits.span(deadline)?;
         let server = &self.servers[self.route(&request.key)];
-        let answer = server.run(redo, span, |wire| {
-            send(wire, slice::from_ref(&request), span.end)?;
-            receive(wire, &request, read)
-        });
+        let answer = server.run(redo, span, |wire| send_one(wire, &request, read, span.end));
         answer.map_err(|error| error.at(&self.limits.place))
     }
 
@@ -257,7 +272,18 @@ impl Memcached {
 
 impl Backend for Memcached {
     fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
-        self.ask(get(key), Redo::Once, value, deadline)
+        let (span, request) = (self.limits.span(deadline)?, get(key));
+        let server = &self.servers[self.route(&request.key)];
+        let found = match server.pool.try_slot(span) {
+            Some(slot) => {
+                server.run_on(slot, Redo::Once, span, |wire| send_one(wire, &request, value, span.end))
+            }
+            None => server.rides.get(&server.pool, key, span, |slot, keys| {
+                let requests: Vec<_> = keys.iter().map(|key| get(key)).collect();
+                server.run_on(slot, Redo::Once, span, |wire| send_many(wire, &requests, value, span.end))
+            }),
+        };
+        found.map_err(|error| error.at(&self.limits.place))
     }
 
     fn get_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<Option<Bytes>>, Error> {

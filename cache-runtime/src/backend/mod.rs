@@ -28,6 +28,8 @@ mod pool;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(any(feature = "redis", feature = "memcached"))]
+mod rides;
+#[cfg(any(feature = "redis", feature = "memcached"))]
 mod wire;
 
 /// A boxed future, as [`AsyncBackend`] returns them: a network call dwarfs the box.

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,10 @@ use crate::error::{Error, ErrorKind};
 
 /// Firewalls and balancers forget quiet connections without telling either end, most after minutes.
 const MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// How many connections to one server blocking callers have. They are opened as they are needed; reads that find all of
+/// them busy travel together, which is faster than on a connection each.
+pub(crate) const USUAL: usize = 16;
 
 /// Whether a call that found its connection closed is done again on a new one.
 ///
@@ -92,119 +96,156 @@ impl<C> Member<C> {
 
 /// The connections nobody uses. The last one used goes first, so that those beyond the need stay
 /// idle and are closed.
-pub(crate) struct Idle<C>(Mutex<Vec<Member<C>>>);
+pub(crate) struct Idle<C>(Vec<Member<C>>);
 
 impl<C> Idle<C> {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Vec::new())
     }
 
     /// For a call that begins `now`.
-    pub(crate) fn take(&self, now: Instant) -> Option<Member<C>> {
-        let mut idle = lock(&self.0);
-        let member = idle.pop().filter(|member| now.saturating_duration_since(member.used) < MAX_IDLE);
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Member<C>> {
+        let member = self.0.pop().filter(|member| now < member.used + MAX_IDLE);
         if member.is_none() {
             // The others were used even longer ago.
-            idle.clear();
+            self.0.clear();
         }
         member
     }
 
-    /// Keeps the connection if all went well on it in the call that began at `start`. After any failure, even one of
+    /// Keeps a connection on which all went well in the call that began at `start`. After any failure, even one of
     /// time, an answer may still be on its way, and the next caller would take it for its own.
-    pub(crate) fn settle<T>(
-        &self,
-        mut member: Member<C>,
-        start: Instant,
-        result: Result<T, Error>,
-    ) -> Result<T, Error> {
-        if result.is_ok() {
-            member.used = start;
-            let mut idle = lock(&self.0);
-            let is_old = |oldest: &Member<C>| start.saturating_duration_since(oldest.used) >= MAX_IDLE;
-            if idle.first().is_some_and(is_old) {
-                idle.remove(0);
-            }
-            idle.push(member);
+    pub(crate) fn keep(&mut self, mut member: Member<C>, start: Instant) {
+        member.used = start;
+        if self.0.first().is_some_and(|oldest| oldest.used + MAX_IDLE <= start) {
+            self.0.remove(0);
         }
-        result
+        self.0.push(member);
     }
 
     /// Closes a connection that the server had closed, and those that are as old: they met the same fate.
-    pub(crate) fn forget(&self, broken: &Member<C>) {
-        lock(&self.0).retain(|other| other.opened > broken.opened);
+    pub(crate) fn forget(&mut self, broken: &Member<C>) {
+        self.0.retain(|other| other.opened > broken.opened);
     }
 }
 
 /// The connections of blocking callers to one server.
 pub(crate) struct Pool<C> {
-    idle: Idle<C>,
-    slots: Mutex<Slots>,
+    state: Mutex<State<C>>,
     freed: Condvar,
     max: usize,
 }
 
-struct Slots {
+struct State<C> {
+    idle: Idle<C>,
+    /// Slots that are taken, or left to those who wait.
     used: usize,
-    /// Waking nobody costs a system call all the same, so who waits is counted.
     waiting: usize,
+    /// Slots that are left to those who wait. Who comes later finds them used: else a thread that calls again and again
+    /// would mostly be faster than one that has to wake up first.
+    left: usize,
 }
 
 impl<C> Pool<C> {
     pub(crate) const fn new(max: usize) -> Self {
-        let slots = Mutex::new(Slots { used: 0, waiting: 0 });
-        Self { idle: Idle::new(), slots, freed: Condvar::new(), max }
+        let state = State { idle: Idle::new(), used: 0, waiting: 0, left: 0 };
+        Self { state: Mutex::new(state), freed: Condvar::new(), max }
     }
 
-    /// Runs `call` on an idle connection, else on a new one.
-    pub(crate) fn run<T>(
-        &self,
-        redo: Redo,
-        Span { start, end }: Span,
-        connect: impl FnOnce() -> Result<C, Error>,
-        mut call: impl FnMut(&mut C) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let _slot = self.slot(end)?;
-        if let Some(mut member) = self.idle.take(start) {
-            match call(&mut member.connection) {
-                Err(error) if redo.applies(&error) => self.idle.forget(&member),
-                result => return self.idle.settle(member, start, result),
-            }
+    /// A slot, if fewer than `max` calls are under way.
+    pub(crate) fn try_slot(&self, span: Span) -> Option<Slot<'_, C>> {
+        let mut state = lock(&self.state);
+        if state.used == self.max {
+            return None;
         }
-        let mut member = Member::new(connect()?);
-        let result = call(&mut member.connection);
-        self.idle.settle(member, start, result)
+        state.used += 1;
+        Some(self.occupy(state, span))
     }
 
     /// Waits until fewer than `max` calls are under way.
-    fn slot(&self, deadline: Instant) -> Result<Slot<'_, C>, Error> {
-        let mut slots = lock(&self.slots);
-        while slots.used >= self.max {
-            let Ok(left) = left(deadline) else {
-                let message = format!("all {} connections stayed busy until the deadline", self.max);
-                return Err(Error::new(ErrorKind::Timeout, message));
-            };
-            slots.waiting += 1;
-            slots = self.freed.wait_timeout(slots, left).unwrap_or_else(PoisonError::into_inner).0;
-            slots.waiting -= 1;
+    pub(crate) fn slot(&self, span: Span) -> Result<Slot<'_, C>, Error> {
+        let mut state = lock(&self.state);
+        if state.used < self.max {
+            state.used += 1;
+            return Ok(self.occupy(state, span));
         }
-        slots.used += 1;
-        Ok(Slot(self))
+        // A slot that is left now is another's, who came earlier.
+        state.waiting += 1;
+        loop {
+            let Ok(left) = left(span.end) else {
+                state.waiting -= 1;
+                return Err(self.busy());
+            };
+            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            if state.left > 0 {
+                break;
+            }
+        }
+        state.waiting -= 1;
+        state.left -= 1;
+        Ok(self.occupy(state, span))
+    }
+
+    fn occupy(&self, mut state: MutexGuard<'_, State<C>>, span: Span) -> Slot<'_, C> {
+        Slot { pool: self, start: span.start, member: state.idle.take(span.start) }
+    }
+
+    /// What a call gets that has waited in vain.
+    pub(crate) fn busy(&self) -> Error {
+        let message = format!("all {} connections stayed busy until the deadline", self.max);
+        Error::new(ErrorKind::Timeout, message)
     }
 }
 
 /// The right to use one connection, given back on drop, also by a panic.
-struct Slot<'a, C>(&'a Pool<C>);
+pub(crate) struct Slot<'p, C> {
+    pool: &'p Pool<C>,
+    /// When the call began.
+    start: Instant,
+    /// A connection that is as good as it was, or as new.
+    member: Option<Member<C>>,
+}
+
+impl<C> Slot<'_, C> {
+    /// Runs `call` on an idle connection, else on a new one.
+    pub(crate) fn run<T>(
+        mut self,
+        redo: Redo,
+        connect: impl FnOnce() -> Result<C, Error>,
+        mut call: impl FnMut(&mut C) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if let Some(mut member) = self.member.take() {
+            match call(&mut member.connection) {
+                Err(error) if redo.applies(&error) => lock(&self.pool.state).idle.forget(&member),
+                result => return self.settle(member, result),
+            }
+        }
+        let mut member = Member::new(connect()?);
+        let result = call(&mut member.connection);
+        self.settle(member, result)
+    }
+
+    fn settle<T>(&mut self, member: Member<C>, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_ok() {
+            self.member = Some(member);
+        }
+        result
+    }
+}
 
 impl<C> Drop for Slot<'_, C> {
     fn drop(&mut self) {
-        let mut slots = lock(&self.0.slots);
-        slots.used -= 1;
-        let is_awaited = slots.waiting > 0;
-        drop(slots);
-        if is_awaited {
-            self.0.freed.notify_one();
+        let mut state = lock(&self.pool.state);
+        if let Some(member) = self.member.take() {
+            state.idle.keep(member, self.start);
         }
+        if state.left == state.waiting {
+            state.used -= 1;
+            return;
+        }
+        state.left += 1;
+        drop(state);
+        self.pool.freed.notify_one();
     }
 }
 
@@ -228,7 +269,7 @@ mod tests {
         fn run<T>(&self, redo: Redo, call: impl FnMut(&mut usize) -> Result<T, Error>) -> Result<T, Error> {
             let start = Instant::now();
             let span = Span { start, end: start + Duration::from_millis(50) };
-            self.pool.run(redo, span, || Ok(self.opened.fetch_add(1, Ordering::Relaxed)), call)
+            self.pool.slot(span)?.run(redo, || Ok(self.opened.fetch_add(1, Ordering::Relaxed)), call)
         }
 
         /// Leaves the connections 0 and 1 idle.
@@ -274,12 +315,12 @@ mod tests {
 
     #[test]
     fn those_as_old_as_a_closed_one_are_closed_too() {
-        let (idle, now) = (Idle::new(), Instant::now());
+        let (mut idle, now) = (Idle::new(), Instant::now());
         let (old, middle) = (Member::new("old"), Member::new("middle"));
         thread::sleep(Duration::from_millis(2));
         let young = Member::new("young");
-        idle.settle(young, now, Ok(())).unwrap();
-        idle.settle(old, now, Ok(())).unwrap();
+        idle.keep(young, now);
+        idle.keep(old, now);
         idle.forget(&middle);
         assert_eq!(idle.take(now).map(|member| member.connection), Some("young"));
         assert!(idle.take(now).is_none());
@@ -312,6 +353,32 @@ mod tests {
         let error = numbered.run(Redo::Once, |_| numbered.run(Redo::Once, |_| Ok(()))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("all 1 connections"), "{error}");
+    }
+
+    #[test]
+    fn a_slot_is_left_to_who_waits() {
+        let pool = Pool::<()>::new(1);
+        let span = || Span { start: Instant::now(), end: Instant::now() + Duration::from_secs(60) };
+        let first = pool.slot(span()).unwrap();
+        thread::scope(|scope| {
+            let (go, gate) = sync_channel::<()>(0);
+            let pool = &pool;
+            let waiting = scope.spawn(move || {
+                let slot = pool.slot(span()).unwrap();
+                gate.recv().unwrap();
+                drop(slot);
+            });
+            while lock(&pool.state).waiting == 0 {
+                thread::yield_now();
+            }
+            drop(first);
+            assert!(pool.try_slot(span()).is_none());
+            let hasty = Span { end: Instant::now() + Duration::from_millis(10), ..span() };
+            assert!(pool.slot(hasty).is_err());
+            go.send(()).unwrap();
+            waiting.join().unwrap();
+        });
+        assert!(pool.try_slot(span()).is_some());
     }
 
     #[test]

@@ -15,8 +15,9 @@ use ::redis::{Cmd, ConnectionAddr, ErrorKind as Cause, RedisError, ServerErrorKi
 use bytes::Bytes;
 
 use super::Backend;
-use super::limits::{Limits, TIMEOUT};
-use super::pool::{Pool, Redo, dial, left};
+use super::limits::{Limits, Span, TIMEOUT};
+use super::pool::{self, Pool, Redo, Slot, dial, left};
+use super::rides::Rides;
 use super::wire::Wire;
 use crate::error::{Error, ErrorKind};
 use crate::url::{Host, Url};
@@ -33,13 +34,13 @@ use super::per_runtime::PerRuntime;
 
 /// Redis, or a server that speaks its protocol, such as Valkey.
 ///
-/// Making one doesn't connect. Blocking callers share up to `pool` connections, the async callers of one tokio runtime as
-/// many again.
+/// Making one doesn't connect. Blocking callers share up to `pool` connections, and so do the async callers of each tokio
+/// runtime. Reads of blocking callers that find all connections busy travel together, with one `MGET`.
 ///
 /// | URL parameter | meaning | default |
 /// |---|---|---|
 /// | `timeout` | the longest an operation may take, connecting included | `250ms` |
-/// | `pool` | connections | 64 |
+/// | `pool` | connections | 16 for blocking callers, 64 for async ones |
 /// | `max_value` | the longest value | `512MiB`, the server's own limit |
 /// | `db` | the database, as the path of a `redis://` URL says it too | 0 |
 ///
@@ -58,6 +59,7 @@ use super::per_runtime::PerRuntime;
 pub struct Redis {
     server: Server,
     pool: Pool<Connection>,
+    rides: Rides,
     #[cfg(feature = "tokio")]
     shared: PerRuntime<Arc<AsyncPool>>,
 }
@@ -96,12 +98,13 @@ impl Redis {
     pub(crate) fn open(mut url: Url, timeout: Duration) -> Result<Self, Error> {
         let place = url.to_string();
         let server = Server::new(&mut url, timeout).map_err(|error| error.at(place))?;
-        let pool = Pool::new(server.limits.pool);
+        let pool = Pool::new(server.limits.pool(pool::USUAL));
         #[cfg(feature = "tokio")]
         let shared = PerRuntime::new();
         Ok(Self {
             server,
             pool,
+            rides: Rides::default(),
             #[cfg(feature = "tokio")]
             shared,
         })
@@ -350,16 +353,34 @@ impl Redis {
         deadline: Instant,
     ) -> Result<T, Error> {
         let span = self.server.limits.span(deadline)?;
+        let answer = self.pool.slot(span).and_then(|slot| self.ask_on(slot, request, redo, read, span));
+        answer.map_err(|error| error.at(&self.server.limits.place))
+    }
+
+    fn ask_on<T>(
+        &self,
+        slot: Slot<'_, Connection>,
+        request: &[u8],
+        redo: Redo,
+        read: impl Fn(Reply) -> Result<T, Error>,
+        span: Span,
+    ) -> Result<T, Error> {
         let connect = || self.server.connect(span.end);
         let call = |connection: &mut Connection| judge(connection.ask(request, span.end)?, &read);
-        let answer = self.pool.run(redo, span, connect, call);
-        answer.and_then(identity).map_err(|error| error.at(&self.server.limits.place))
+        slot.run(redo, connect, call).and_then(identity)
     }
 }
 
 impl Backend for Redis {
     fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
-        self.ask(&get(key), Redo::Once, one, deadline)
+        let span = self.server.limits.span(deadline)?;
+        let value = match self.pool.try_slot(span) {
+            Some(slot) => self.ask_on(slot, &get(key), Redo::Once, one, span),
+            None => self.rides.get(&self.pool, key, span, |slot, keys| {
+                self.ask_on(slot, &get_many(keys), Redo::Once, many(keys.len()), span)
+            }),
+        };
+        value.map_err(|error| error.at(&self.server.limits.place))
     }
 
     fn get_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<Option<Bytes>>, Error> {
@@ -469,8 +490,9 @@ mod tests {
     fn commands_are_packed_as_redis_rs_packs_them() {
         let (key, long) = (b"a key".as_slice(), [b'k'; 12_345].as_slice());
         let theirs = |name: &str, args: &[&[u8]]| cmd(name).arg(args).get_packed_command();
-        assert_eq!(get(key), theirs("GET", &[key]));
-        assert_eq!(get(b""), theirs("GET", &[b""]));
+        for len in [0, 1, 9, 10, 101, 12_345] {
+            assert_eq!(get(&long[..len]), theirs("GET", &[&long[..len]]));
+        }
         let many = [[key; 100].as_slice(), &[long]].concat();
         assert_eq!(get_many(&many), theirs("MGET", &many));
         assert_eq!(set(key, b"\r\n", None), theirs("SET", &[key, b"\r\n"]));

@@ -8,6 +8,7 @@ use std::io::{
     ErrorKind::{Interrupted, UnexpectedEof},
     Read, Write,
 };
+use std::mem;
 use std::net::TcpStream;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -20,6 +21,10 @@ use crate::error::Error;
 /// How much later than asked a socket may time out, for the sake of not setting it before each call:
 /// calls mostly have the same time, so that a timeout once set fits the next call too.
 const SLACK: Duration = Duration::from_millis(5);
+
+/// A request up to this length is sent without waiting: what was sent before has been answered, so that it finds every
+/// socket's buffer empty.
+const AT_ONCE: usize = 2 << 10;
 
 /// What a [`Wire`] needs of its socket.
 pub(crate) trait Socket: Read + Write + Send {
@@ -47,6 +52,8 @@ pub(crate) struct Wire {
     deadline: Instant,
     /// The timeout that is set on the socket.
     armed: Duration,
+    /// No time has passed since it was looked at.
+    is_armed: bool,
 }
 
 impl Wire {
@@ -56,6 +63,7 @@ impl Wire {
             inbox: Inbox::default(),
             deadline: Instant::now(),
             armed: Duration::ZERO,
+            is_armed: false,
         }
     }
 
@@ -67,7 +75,10 @@ impl Wire {
             self.arm()?;
             match self.socket.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => rest = &rest[written..],
+                Ok(written) => {
+                    self.is_armed = written <= AT_ONCE;
+                    rest = &rest[written..];
+                }
                 // On Linux a socket with a timeout reports every signal, even a debugger's.
                 Err(error) if error.kind() == Interrupted => {}
                 Err(error) => return Err(error),
@@ -91,7 +102,9 @@ impl Wire {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        self.arm()?;
+        if !mem::take(&mut self.is_armed) {
+            self.arm()?;
+        }
         match self.socket.read(self.inbox.space()) {
             Ok(0) => return Err(UnexpectedEof.into()),
             Ok(read) => self.inbox.fill(read),

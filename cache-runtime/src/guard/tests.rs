@@ -1,10 +1,12 @@
 //! The breakers against a backend whose answers each test decides. Real servers are in the tests of outages.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::backend::Backend;
 use crate::backend::adapt::Inline;
+use crate::io::block_on;
 
 type Answer = Result<Option<Bytes>, Error>;
 
@@ -76,8 +78,14 @@ fn guarded(servers: usize) -> (Arc<Scripted>, Guarded) {
     (backend, guarded)
 }
 
+/// As blocking and as async callers do it, in turn.
 fn get(guarded: &Guarded, key: &str) -> Answer {
-    block_on(guarded.get(key.as_bytes(), Instant::now() + BUDGET).as_mut())
+    thread_local!(static IS_ASYNC: Cell<bool> = const { Cell::new(false) });
+    let (key, deadline) = (key.as_bytes(), Instant::now() + BUDGET);
+    match IS_ASYNC.replace(!IS_ASYNC.get()) {
+        false => guarded.get_now(key, deadline),
+        true => block_on(guarded.get(key, deadline).as_mut()),
+    }
 }
 
 fn refused() -> Answer {

@@ -24,7 +24,7 @@ impl State {
     /// What a call is to do that has found an entry which is due to be renewed.
     pub(crate) async fn answer_or_renew(&self, key: &Key, found: Found, landed: u64, io: Io) -> Turn {
         match self.lead_renewal(key, &found.ticket, landed, io).await {
-            Some(run) => Turn::Renew(found, run),
+            Some(run) => Turn::Renew(found, Box::new(run)),
             None => Turn::Answer(found),
         }
     }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use super::*;
-use crate::backend::async_pool::Exchange;
+use crate::backend::async_pool::{self, Exchange};
 use crate::backend::wire::AsyncWire;
 use crate::backend::{AsyncBackend, BoxFuture};
 
@@ -78,7 +78,8 @@ impl Memcached {
     }
 
     fn pools(&self) -> Result<Arc<[AsyncPool]>, Error> {
-        let make = || self.servers.iter().map(|_| AsyncPool::new(self.limits.pool)).collect();
+        let size = self.limits.pool(async_pool::USUAL);
+        let make = || self.servers.iter().map(|_| AsyncPool::new(size)).collect();
         self.shared.with(make, |pools| pools.clone())
     }
 

@@ -1,7 +1,7 @@
 //! The async side: a pool of connections for each runtime.
 
 use super::*;
-use crate::backend::async_pool::Exchange;
+use crate::backend::async_pool::{self, Exchange};
 use crate::backend::wire::AsyncWire;
 use crate::backend::{AsyncBackend, BoxFuture};
 
@@ -54,7 +54,8 @@ impl Redis {
     ) -> Result<T, Error> {
         let limits = &self.server.limits;
         let span = limits.span(deadline)?;
-        let pool = self.shared.with(|| Arc::new(AsyncPool::new(limits.pool)), |pool| pool.clone())?;
+        let make = || Arc::new(AsyncPool::new(limits.pool(async_pool::USUAL)));
+        let pool = self.shared.with(make, |pool| pool.clone())?;
         let asked = Asked { server: &self.server, request, read };
         let answer = pool.run(redo, span, asked).await.unwrap_or_else(|| Err(limits.timed_out()));
         answer.and_then(identity).map_err(|error| error.at(&limits.place))
