@@ -87,7 +87,7 @@ impl Front {
         let version = head.version.load(Acquire);
         let found = head.marked(hash).find_map(|at| places.get(at)?.read(key))?;
         fence(Acquire);
-        (version % 2 == 0 && head.version.load(Relaxed) == version).then_some(found)
+        (version.is_multiple_of(2) && head.version.load(Relaxed) == version).then_some(found)
     }
 
     /// Copies an entry for those who come next, of a store that has so many.
@@ -200,7 +200,7 @@ impl Head {
     /// As [`write`](Self::write), unless somebody else does; returns whether.
     fn try_write(&self, write: impl FnOnce()) -> bool {
         let version = self.version.load(Relaxed);
-        let is_mine = version % 2 == 0
+        let is_mine = version.is_multiple_of(2)
             && self.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok();
         if is_mine {
             fence(Release);
