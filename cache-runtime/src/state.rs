@@ -181,7 +181,7 @@ impl State {
     ) -> Option<T> {
         let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return None };
         let lane = lane::current()?;
-        store.read(key.short(), || key.words(), |slot| {
+        store.read(key.short(), || key.words(), move |slot| {
             let served = self.clock.is_before(slot.deadline).then(|| serve(&slot.value))??;
             self.counters.hits.one(slot.cost, lane);
             Some(served)

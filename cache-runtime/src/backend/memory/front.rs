@@ -159,7 +159,10 @@ impl Table {
     fn set(&self, hash: u64) -> Option<(&Head, &[Place; PLACES])> {
         #[allow(clippy::cast_possible_truncation, reason = "of the low bits")]
         let at = hash as usize & self.mask;
-        Some((self.heads.get(at)?, self.places.get(at)?))
+        match (self.heads.get(at), self.places.get(at)) {
+            (Some(head), Some(places)) => Some((head, places)),
+            _ => None,
+        }
     }
 }
 
