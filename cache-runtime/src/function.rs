@@ -4,6 +4,7 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
+use std::cell::Cell;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Deref;
 use std::pin::{Pin, pin};
@@ -158,7 +159,11 @@ impl<F> Ttl<F> {
 
 type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
 
-type Copied<S> = fn(&Value) -> Option<S>;
+/// How a hit copies a value: [`Mode::copy`] and [`Mode::number`].
+struct Copied<S> {
+    value: fn(&Value) -> Option<S>,
+    number: fn(u64) -> Option<S>,
+}
 
 /// A body that is to be run. Behind a pointer, so that all that a miss takes is compiled once for all functions of a
 /// return type; next to a miss an allocation is nothing.
@@ -172,14 +177,15 @@ pub struct Values<O: Outcome<R>, R> {
     policy: Policy<O::Value, O::Stored>,
     format: MakeFormat,
     pack: Pack<O::Stored>,
-    copy: Copied<O::Stored>,
+    copied: Copied<O::Stored>,
     unpack: fn(Packed) -> Result<O::Stored, Error>,
 }
 
 impl<O: Outcome<R>, R> Values<O, R> {
     /// Packed as `M` says.
     pub const fn new<M: Mode<O::Stored>>(policy: Policy<O::Value, O::Stored>) -> Self {
-        Self { policy, format: M::format, pack: M::pack, copy: M::copy, unpack: M::unpack }
+        let copied = Copied { value: M::copy, number: M::number };
+        Self { policy, format: M::format, pack: M::pack, copied, unpack: M::unpack }
     }
 }
 
@@ -217,21 +223,23 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// functions of a return type.
     #[inline]
     pub fn hit(self, key: &Args) -> Option<R> {
-        Self::hit_at(self.site, self.values.copy, &key.0)
+        Self::hit_at(self.site, &self.values.copied, &key.0)
     }
 
     #[inline(never)]
-    fn hit_at(site: &'static Site, copy: Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
-        let serve = |value: &Value| copy(value).map(O::revive);
+    fn hit_at(site: &'static Site, copied: &Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
+        let serve = |value: &Value| (copied.value)(value).map(O::revive);
         let Some(state) = site.state_outside_scopes() else {
-            let mut ret = None;
-            site.find_state().hit_in_scope(key, &mut |value| {
-                ret = serve(value);
-                ret.is_some().then_some(())
+            let ret = Cell::new(None);
+            site.find_state().hit_in_scope(key, &|value| {
+                let served = serve(value);
+                let is_hit = served.is_some();
+                ret.set(served);
+                is_hit.then_some(())
             });
-            return ret;
+            return ret.into_inner();
         };
-        state.hit(key, serve)
+        state.hit(key, |bits| (copied.number)(bits).map(O::revive), serve)
     }
 
     /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.

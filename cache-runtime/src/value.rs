@@ -151,6 +151,12 @@ pub trait Mode<S> {
         None
     }
 
+    /// The same of a number, from its bits.
+    fn number(bits: u64) -> Option<S> {
+        let _ = bits;
+        None
+    }
+
     /// Unpacks what [`pack`](Self::pack) packed.
     ///
     /// # Errors
@@ -175,6 +181,11 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
     #[inline]
     fn copy(value: &Value) -> Option<S> {
         value.copy()
+    }
+
+    #[inline]
+    fn number(bits: u64) -> Option<S> {
+        number::of_bits(bits)
     }
 
     #[inline]

@@ -76,7 +76,7 @@ pub(super) struct Copied<'e> {
 /// When an entry expires and what it cost: see `Slot`. In one word, so that neither is later or more than it is, and
 /// almost as much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Life(u64);
+pub(crate) struct Life(u64);
 
 impl Front {
     /// The number under `key`, if it is here, and how long it may be served: at least.
@@ -272,7 +272,7 @@ impl Life {
     }
 
     #[inline]
-    pub(super) fn deadline(self) -> u64 {
+    pub(crate) fn deadline(self) -> u64 {
         match self.0 >> Self::COST {
             Self::NEVER => u64::MAX,
             until => until << Self::UNIT,
@@ -280,7 +280,7 @@ impl Life {
     }
 
     #[inline]
-    pub(super) fn cost(self) -> u64 {
+    pub(crate) fn cost(self) -> u64 {
         let high = self.0 >> Self::LOW & ((1 << Self::HIGH) - 1);
         high << (self.0 & ((1 << Self::LOW) - 1))
     }

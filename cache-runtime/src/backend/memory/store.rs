@@ -167,24 +167,25 @@ impl Store {
         }
     }
 
-    /// What `read` makes of the entry under `key`, wherever it stands in its life. If it makes something, that is a use.
+    /// What `read` makes of the entry under `key`, or `number` of a number and its life, wherever it stands in that. If they
+    /// make something, that is a use.
     /// Not for threads at their end.
     #[inline]
     pub(crate) fn read<'k, T>(
         &self,
         short: Option<Short>,
         key: impl FnOnce() -> &'k [u8],
-        mut read: impl FnMut(&Slot) -> Option<T>,
+        number: impl FnOnce(u64, Life) -> Option<T>,
+        read: impl FnOnce(&Slot) -> Option<T>,
     ) -> Option<T> {
         let Some(short) = short else {
             let key = key();
             return self.read_index(hash_long(&self.hasher, key), key, read);
         };
         let hash = hash_short(&self.hasher, short);
-        if let Some((number, life)) = self.front.get(hash, short) {
-            let slot = Slot { value: Value::Number(number), deadline: life.deadline(), cost: life.cost() };
+        if let Some((bits, life)) = self.front.get(hash, short) {
             // If not, it is in its last millisecond or past it: the index knows.
-            if let Some(result) = read(&slot) {
+            if let Some(result) = number(bits, life) {
                 if self.is_crowded.load(Ordering::Relaxed) && lane::one_in(TOLD_LATER) {
                     self.tell(hash);
                 }
