@@ -214,10 +214,12 @@ impl Head {
     }
 }
 
-/// Where the bytes are that are 0, and maybe some behind the first.
+/// Where the bytes are that are 0: those and no others, since a free place may still hold what it held.
 #[inline]
 fn zeros(word: u64) -> impl Iterator<Item = usize> {
-    let mut zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+    // In each byte the highest bit becomes 1 if any is, without a carry to the next.
+    const LOW: u64 = ONES * 0x7f;
+    let mut zeros = !(((word & LOW) + LOW) | word | LOW);
     std::iter::from_fn(move || {
         let at = zeros.trailing_zeros() as usize / 8;
         zeros &= zeros.wrapping_sub(1);
@@ -285,3 +287,6 @@ impl Life {
         high << (self.0 & ((1 << Self::LOW) - 1))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,108 @@ fn len(store: &Store) -> usize {
     store.index.len()
 }
 
+/// What a hit does: the number under `key`.
+fn hit(store: &Store, key: u64) -> Option<u64> {
+    let key = key.to_le_bytes();
+    store.read(short(&key), || &key, |bits, _| Some(bits), |slot| slot.value.copy())
+}
+
+fn number(store: &Store, number: u64) -> New {
+    let slot = Slot { value: Value::new(&number), deadline: u64::MAX, cost: 0 };
+    New { slot, generation: store.generation(), size: 0 }
+}
+
+/// All ways that an entry goes, after it was copied.
+#[test]
+fn copies_of_numbers_go_with_their_entries() {
+    let store = of(Bound { capacity: Some(100), max_bytes: None });
+    let set = |key: u64, value| store.set(&key.to_le_bytes(), number(&store, value), 0).unwrap();
+    let is_copied = |key: u64| {
+        let key = key.to_le_bytes();
+        store.front.get(store.hash(&key), short(&key).unwrap()).is_some()
+    };
+    let copy = |key, value| {
+        set(key, value);
+        assert_eq!(hit(&store, key), Some(value));
+        assert!(is_copied(key) && hit(&store, key) == Some(value));
+    };
+    copy(1, 10);
+    copy(1, 11);
+    assert!(store.delete(&1_u64.to_le_bytes(), 0));
+    assert!(!is_copied(1) && hit(&store, 1).is_none(), "deleted");
+
+    copy(1, 12);
+    store.clear();
+    assert!(!is_copied(1) && hit(&store, 1).is_none(), "cleared");
+
+    let short_lived = Slot { deadline: 10, ..number(&store, 13).slot };
+    store.set(&1_u64.to_le_bytes(), New { slot: short_lived, ..number(&store, 13) }, 0).unwrap();
+    assert_eq!(hit(&store, 1), Some(13));
+    store.sweep(10, &store.index.guard());
+    assert!(!is_copied(1) && hit(&store, 1).is_none(), "swept");
+
+    (0..50).for_each(|key| set(key, key));
+    assert!((0..50).all(|key| hit(&store, key) == Some(key)));
+    assert!((0..50).filter(|key| is_copied(*key)).count() > 30, "what finds its set full waits");
+    (50..1_000).for_each(|key| set(key, key));
+    store.stays.run_pending_tasks();
+    for key in 0..1_000_u64 {
+        let is_there = store.get(&key.to_le_bytes(), 0).is_some();
+        assert!(is_there || !is_copied(key), "evicted");
+        assert_eq!(hit(&store, key), is_there.then_some(key));
+    }
+}
+
+/// Of a crowded store what was asked for often is copied, because moka has to know of the hits of all others.
+#[test]
+fn moka_knows_what_is_used_of_a_crowded_store() {
+    let store = of(Bound { capacity: Some(100), max_bytes: None });
+    for key in 0..100_u64 {
+        store.set(&key.to_le_bytes(), number(&store, key), 0).unwrap();
+        hit(&store, key);
+    }
+    assert!(store.is_crowded.load(Ordering::Relaxed));
+    let key = (0..100).find(|key| hit(&store, *key).is_some()).unwrap();
+    let bytes = key.to_le_bytes();
+    let told = || store.index.pin().get(&store.hash(&bytes)).unwrap().told.load(Ordering::Relaxed);
+    while told() < TOLD_FIRST {
+        let before = told();
+        hit(&store, key);
+        assert_eq!(told(), before + 1);
+    }
+    let is_copied = || store.front.get(store.hash(&bytes), short(&bytes).unwrap()).is_some();
+    assert!(!is_copied());
+    (0..1_000).for_each(|_| _ = hit(&store, key));
+    assert!(is_copied());
+}
+
+/// A reader sees no value that was replaced before it looked, and none older than one it has seen.
+#[test]
+fn readers_see_the_newest_number() {
+    const LAST: u64 = 20_000;
+    let store = &of(Bound::default());
+    let stored = &AtomicU64::new(0);
+    store.set(&7_u64.to_le_bytes(), number(store, 0), 0).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for value in 1..=LAST {
+                store.set(&7_u64.to_le_bytes(), number(store, value), 0).unwrap();
+                stored.store(value, Ordering::SeqCst);
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(move || {
+                let mut last = 0;
+                while last < LAST {
+                    let at_least = stored.load(Ordering::SeqCst).max(last);
+                    last = hit(store, 7).unwrap();
+                    assert!(last >= at_least, "{last} after {at_least}");
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn expired_entries_are_swept_without_being_read() {
     let store = of(Bound::default());
@@ -152,8 +254,7 @@ fn racing_changes_leave_nothing_behind() {
                         6..9 => _ = store.delete(&key.to_le_bytes(), 0),
                         9 if round % 100 == 0 => store.clear(),
                         _ => {
-                            let found = store.get(&key.to_le_bytes(), 0).and_then(|slot| slot.value.copy());
-                            assert!(found.is_none_or(|found: u64| found == key));
+                            assert!(hit(store, key).is_none_or(|found| found == key));
                         }
                     }
                 }
