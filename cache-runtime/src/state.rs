@@ -181,7 +181,9 @@ impl State {
         number: impl FnOnce(u64) -> Option<T>,
         value: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
-        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else { return None };
+        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else {
+            return None;
+        };
         let lane = lane::current()?;
         let count = |served, cost| {
             self.counters.hits.one(cost, lane);

@@ -52,7 +52,8 @@ pub struct Stats {
     pub oversize: u64,
     /// Time spent in bodies. A run inside another is counted in both.
     pub body_time: Duration,
-    /// Time that hits saved: for each, what the run behind its entry took (on a server in whole microseconds).
+    /// Time that hits saved: for each, what the run behind its entry took (on a server in whole microseconds,
+    /// of a number in memory to five digits).
     pub saved_time: Duration,
 }
 

@@ -13,8 +13,15 @@
 use std::hint;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+#[cfg(not(shuttle))]
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
+#[cfg(not(shuttle))]
 use std::thread;
+
+#[cfg(shuttle)]
+use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
+#[cfg(shuttle)]
+use shuttle::thread;
 
 use crate::lane;
 
@@ -64,13 +71,15 @@ struct Place {
     life: AtomicU64,
 }
 
+/// Of an entry, that it leaves the index: set before it does.
+pub(super) type Gone = AtomicBool;
+
 /// An entry of the index, as far as it is copied.
 pub(super) struct Copied<'e> {
     pub(super) key: Short,
     pub(super) number: u64,
     pub(super) life: Life,
-    /// Set before the entry leaves the index.
-    pub(super) is_gone: &'e AtomicBool,
+    pub(super) is_gone: &'e Gone,
 }
 
 /// When an entry expires and what it cost: see `Slot`. In one word, so that neither is later or more than it is, and
@@ -79,7 +88,8 @@ pub(super) struct Copied<'e> {
 pub(crate) struct Life(u64);
 
 impl Front {
-    /// The number under `key`, if it is here, and how long it may be served: at least.
+    /// The number under `key`, if it is here, and how long it may be served: at least. Always inlined, because what is
+    /// returned by way of memory is read in larger pieces than it was written in, which takes longer than all of this.
     #[inline(always)]
     pub(super) fn get(&self, hash: u64, key: Short) -> Option<(u64, Life)> {
         let table = self.newest()?;
@@ -288,5 +298,7 @@ impl Life {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
+mod model;
+#[cfg(all(test, not(shuttle)))]
 mod tests;

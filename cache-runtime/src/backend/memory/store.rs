@@ -9,6 +9,9 @@
 //! learns of it; whenever moka lets go of a stamp, from whatever thread, that entry is taken out of the index, if it is
 //! still that one. Changes by callers are made one at a time. What moka is late with is bounded: see [`Changes`].
 //!
+//! In front of the index is a table of copies, for numbers only: see `front.rs`. An entry leaves that before the index, so
+//! that nobody finds it there who could have seen its successor.
+//!
 //! Entries are found by a 64-bit hash of their key, seeded at random against chosen keys; the key is compared in full,
 //! so two keys of one hash cost each other's place and never a wrong answer. One type serves every function, because
 //! a table of one's own for each costs a second of compile time.
@@ -24,7 +27,7 @@ use papaya::{Guard, LocalGuard};
 use smallvec::SmallVec;
 
 use super::Bound;
-use super::front::{Copied, Front, Life, Short, short};
+use super::front::{Copied, Front, Gone, Life, Short, short};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 use crate::lane;
@@ -98,7 +101,7 @@ struct Entry {
     slot: Slot,
     stamp: Stamp,
     told: AtomicU8,
-    is_gone: AtomicBool,
+    is_gone: Gone,
 }
 
 /// Tells an entry from those before it under its key. Half a word, so that an entry is not a word longer; begins anew
@@ -426,7 +429,7 @@ impl Store {
 
 impl Entry {
     fn new(key: &[u8], slot: Slot, stamp: Stamp) -> Self {
-        let (told, is_gone) = (AtomicU8::new(0), AtomicBool::new(false));
+        let (told, is_gone) = (AtomicU8::new(0), Gone::default());
         Self { key: SmallVec::from_slice(key), slot, stamp, told, is_gone }
     }
 

@@ -133,9 +133,8 @@ fn a_life_is_never_longer_or_dearer_than_it_was() {
 /// Whoever has seen an entry go never finds it again, however many copy it at that moment.
 #[test]
 fn nothing_stays_that_is_gone() {
-    let rounds = if cfg!(miri) { 20 } else { 5_000 };
     let front = &Front::default();
-    for round in 0..rounds {
+    for round in 0..5_000 {
         let entry = &Entry::new(round);
         thread::scope(|scope| {
             for _ in 0..2 {
@@ -160,12 +159,11 @@ fn nothing_stays_that_is_gone() {
 /// Writers that take each other's places, and readers.
 #[test]
 fn what_is_read_was_written_by_one() {
-    let rounds = if cfg!(miri) { 50 } else { 20_000 };
     let (front, entries) = (&Front::default(), &(0..200).map(Entry::new).collect::<Vec<_>>());
     thread::scope(|scope| {
         for thread in 0..3 {
             scope.spawn(move || {
-                for round in 0..rounds {
+                for round in 0..20_000 {
                     let entry = &entries[(round * 7 + thread * 11) % entries.len()];
                     // As if there were few, so that the table stays small.
                     if !entry.is_in(front) {
