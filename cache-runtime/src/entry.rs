@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+use twox_hash::{XxHash3_64, XxHash3_128};
 
 use crate::error::{Error, ErrorKind};
 
@@ -139,7 +139,8 @@ fn parts<'b>(binding: &Binding<'_>, mut bytes: &'b [u8]) -> Option<(Header, &'b 
 }
 
 fn checksum(binding: &Binding<'_>, body: &[u8]) -> [u8; CHECKSUM] {
-    xxh3_128_with_seed(body, xxh3_64_with_seed(binding.key, binding.shape)).to_le_bytes()
+    let seed = XxHash3_64::oneshot_with_seed(binding.shape, binding.key);
+    XxHash3_128::oneshot_with_seed(seed, body).to_le_bytes()
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

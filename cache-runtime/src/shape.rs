@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde::de::DeserializeOwned;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::canonical::MAX_DEPTH;
 use crate::error::{Error, ErrorKind};
@@ -47,13 +47,13 @@ pub(crate) struct Shape {
 /// The shape of `T` as positional formats write it.
 pub(crate) fn of<T: DeserializeOwned>() -> Result<Shape, Error> {
     let trace = Trace::of::<T>()?;
-    Ok(Shape { fingerprint: xxh3_64(trace.text.as_bytes()), recursive: trace.recursive })
+    Ok(Shape { fingerprint: XxHash3_64::oneshot(trace.text.as_bytes()), recursive: trace.recursive })
 }
 
 /// The shape of `T` where the format checks names and kinds itself. Nothing is known of recursion.
 pub(crate) fn named<T>(codec: &str) -> Shape {
     let text = format!("{codec} {:?}", type_name::<T>());
-    Shape { fingerprint: xxh3_64(text.as_bytes()), recursive: false }
+    Shape { fingerprint: XxHash3_64::oneshot(text.as_bytes()), recursive: false }
 }
 
 /// The trace so far, and the path of the current run.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use twox_hash::XxHash3_64;
 
 use super::Backend;
 use super::limits::{Limits, Span, TIMEOUT};
@@ -128,7 +128,7 @@ impl Memcached {
         if self.servers.len() == 1 {
             return 0;
         }
-        let score = |index: &usize| xxh3_64_with_seed(key, self.servers[*index].seed);
+        let score = |index: &usize| XxHash3_64::oneshot_with_seed(self.servers[*index].seed, key);
         (0..self.servers.len()).max_by_key(score).unwrap_or(0)
     }
 }
@@ -136,7 +136,7 @@ impl Memcached {
 impl Server {
     fn new(Host { name, port }: &Host, pool: usize) -> Self {
         let port = port.unwrap_or(PORT);
-        let seed = xxh3_64(format!("{name}:{port}").as_bytes());
+        let seed = XxHash3_64::oneshot(format!("{name}:{port}").as_bytes());
         Self { host: name.clone(), port, seed, pool: Pool::new(pool), rides: Rides::default() }
     }
 }
