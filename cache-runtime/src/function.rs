@@ -159,10 +159,10 @@ impl<F> Ttl<F> {
 
 type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
 
-/// How a hit copies a value: [`Mode::copy`] and [`Mode::number`].
+/// How a hit copies a value: [`Mode::copy`] and [`Mode::NUMBER`].
 struct Copied<S> {
     value: fn(&Value) -> Option<S>,
-    number: fn(u64) -> Option<S>,
+    number: Option<fn(u64) -> Option<S>>,
 }
 
 /// A body that is to be run. Behind a pointer, so that all that a miss takes is compiled once for all functions of a
@@ -184,7 +184,7 @@ pub struct Values<O: Outcome<R>, R> {
 impl<O: Outcome<R>, R> Values<O, R> {
     /// Packed as `M` says.
     pub const fn new<M: Mode<O::Stored>>(policy: Policy<O::Value, O::Stored>) -> Self {
-        let copied = Copied { value: M::copy, number: M::number };
+        let copied = Copied { value: M::copy, number: M::NUMBER };
         Self { policy, format: M::format, pack: M::pack, copied, unpack: M::unpack }
     }
 }
@@ -239,7 +239,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             });
             return ret.into_inner();
         };
-        state.hit(key, |bits| (copied.number)(bits).map(O::revive), serve)
+        let number = copied.number.and_then(|number| state.number(key).and_then(number));
+        number.map(O::revive).or_else(|| state.hit(key, serve))
     }
 
     /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.
@@ -482,6 +483,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         self.unpack(state, packed, cost, source, verdict).ok_or_else(|| ticket.resumed())
     }
 
+    #[inline(never)]
     fn unpack(
         self,
         state: &State,

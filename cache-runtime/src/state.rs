@@ -171,42 +171,46 @@ impl State {
 
     // Looking
 
-    /// What `value` makes of the value under `key`, or `number` of its bits, if that is in this process and there is nothing to
-    /// decide about it: it is fresh, and not to be renewed early. If they make something, that is a hit, and all that most
-    /// hits need.
+    /// The number under `key`, if that is at hand in this process and there is nothing to decide about it: it is fresh, and not
+    /// to be renewed early. If there is one, that is a hit. Compiled once for all functions.
+    #[inline(never)]
+    pub(crate) fn number(&self, key: &Result<Key, Error>) -> Option<u64> {
+        let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else {
+            return None;
+        };
+        let (short, lane) = (key.short()?, lane::current()?);
+        store.number(short, |life| {
+            let is_hit = self.clock.is_before(life.deadline());
+            if is_hit {
+                self.counters.hits.one(life.cost(), lane);
+            }
+            is_hit
+        })
+    }
+
+    /// What `serve` makes of the value under `key`, if that is in this process and there is nothing to decide about it. If it
+    /// makes something, that is a hit, and all that most hits need.
     #[inline]
     pub(crate) fn hit<T>(
         &self,
         key: &Result<Key, Error>,
-        number: impl FnOnce(u64) -> Option<T>,
-        value: impl FnOnce(&Value) -> Option<T>,
+        serve: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
         let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else {
             return None;
         };
         let lane = lane::current()?;
-        let count = |served, cost| {
-            self.counters.hits.one(cost, lane);
-            served
-        };
-        store.read(
-            key.short(),
-            || key.words(),
-            |bits, life| {
-                let served = self.clock.is_before(life.deadline()).then(|| number(bits))??;
-                Some(count(served, life.cost()))
-            },
-            |slot| {
-                let served = self.clock.is_before(slot.deadline).then(|| value(&slot.value))??;
-                Some(count(served, slot.cost))
-            },
-        )
+        store.read(key.words(), move |slot| {
+            let served = self.clock.is_before(slot.deadline).then(|| serve(&slot.value))??;
+            self.counters.hits.one(slot.cost, lane);
+            Some(served)
+        })
     }
 
     /// [`hit`](Self::hit) for calls that are in no hurry: compiled once, and not with each function.
     #[inline(never)]
     pub(crate) fn hit_in_scope(&self, key: &Result<Key, Error>, serve: &dyn Fn(&Value) -> Option<()>) {
-        self.hit(key, |bits| serve(&Value::Number(bits)), serve);
+        self.hit(key, serve);
     }
 
     /// Looks where no waiting is needed; says whom to ask for which key where it is.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::mem::needs_drop;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -151,11 +152,8 @@ pub trait Mode<S> {
         None
     }
 
-    /// The same of a number, from its bits.
-    fn number(bits: u64) -> Option<S> {
-        let _ = bits;
-        None
-    }
+    /// The same of a number, from its bits, where `S` may be one.
+    const NUMBER: Option<fn(u64) -> Option<S>> = None;
 
     /// Unpacks what [`pack`](Self::pack) packed.
     ///
@@ -168,6 +166,9 @@ pub trait Mode<S> {
 pub struct Memory;
 
 impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
+    const NUMBER: Option<fn(u64) -> Option<S>> =
+        if size_of::<S>() > size_of::<u64>() || needs_drop::<S>() { None } else { Some(number::of_bits) };
+
     fn format() -> Result<Format, Error> {
         Err(mismatch())
     }
@@ -181,11 +182,6 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
     #[inline]
     fn copy(value: &Value) -> Option<S> {
         value.copy()
-    }
-
-    #[inline]
-    fn number(bits: u64) -> Option<S> {
-        number::of_bits(bits)
     }
 
     #[inline]

@@ -55,7 +55,10 @@ fn golden() {
     let user = "struct \"User\"{\"id\":u64,\"name\":string,\"boss\":option(#0),\
                 \"kind\":enum \"Kind\"{\"A\":unit,\"B\":new u32,\"C\":(u8,string),\"D\":{\"x\":i8,\"y\":option(u16)}}}";
     assert_eq!(text::<User>(), user);
-    assert_eq!(of::<User>().unwrap(), Shape { fingerprint: XxHash3_64::oneshot(user.as_bytes()), recursive: true });
+    assert_eq!(
+        of::<User>().unwrap(),
+        Shape { fingerprint: XxHash3_64::oneshot(user.as_bytes()), recursive: true }
+    );
     assert_eq!(of::<User>().unwrap().fingerprint, 15_649_872_916_774_773_179);
     assert_eq!(of::<u64>().unwrap().fingerprint, 11_693_619_057_167_577_075);
     assert_eq!(of::<Page<Meters>>().unwrap().fingerprint, 2_636_960_999_487_749_754);

@@ -45,7 +45,7 @@ pub(super) struct Front {
 }
 
 /// As many sets as a power of two.
-struct Table {
+pub(super) struct Table {
     /// The bits of a hash that say which set.
     mask: usize,
     heads: Box<[Head]>,
@@ -88,16 +88,10 @@ pub(super) struct Copied<'e> {
 pub(crate) struct Life(u64);
 
 impl Front {
-    /// The number under `key`, if it is here, and how long it may be served: at least. Always inlined, because what is
-    /// returned by way of memory is read in larger pieces than it was written in, which takes longer than all of this.
-    #[inline(always)]
-    pub(super) fn get(&self, hash: u64, key: Short) -> Option<(u64, Life)> {
-        let table = self.newest()?;
-        let (head, places) = table.set(hash)?;
-        let version = head.version.load(Acquire);
-        let found = head.marked(hash).find_map(|at| places.get(at)?.read(key))?;
-        fence(Acquire);
-        (version.is_multiple_of(2) && head.version.load(Relaxed) == version).then_some(found)
+    /// Where to look, if there is anything.
+    #[inline]
+    pub(super) fn newest(&self) -> Option<&Table> {
+        self.tables.get(self.newest.load(SeqCst))?.get()
     }
 
     /// Copies an entry for those who come next, of a store that has so many.
@@ -143,11 +137,6 @@ impl Front {
         heads.for_each(|head| head.write(|| head.marks.store(0, Relaxed)));
     }
 
-    #[inline]
-    fn newest(&self) -> Option<&Table> {
-        self.tables.get(self.newest.load(SeqCst))?.get()
-    }
-
     /// Makes the table that is to be used from now on.
     fn make(&self, next: usize) -> Option<&Table> {
         let sets = FIRST * GROWTH.pow(u32::try_from(next).ok()?);
@@ -160,6 +149,17 @@ impl Front {
 }
 
 impl Table {
+    /// The number under `key`, if it is here, and how long it may be served: at least. Always inlined, because what is
+    /// returned by way of memory is read in larger pieces than it was written in, which takes longer than all of this.
+    #[inline(always)]
+    pub(super) fn get(&self, hash: u64, key: Short) -> Option<(u64, Life)> {
+        let (head, places) = self.set(hash)?;
+        let version = head.version.load(Acquire);
+        let found = head.marked(hash).find_map(|at| places.get(at)?.read(key))?;
+        fence(Acquire);
+        (version.is_multiple_of(2) && head.version.load(Relaxed) == version).then_some(found)
+    }
+
     fn new(sets: usize) -> Self {
         let heads = (0..sets).map(|_| Head::default()).collect();
         Self { mask: sets - 1, heads, places: (0..sets).map(|_| Default::default()).collect() }

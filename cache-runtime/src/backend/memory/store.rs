@@ -170,36 +170,25 @@ impl Store {
         }
     }
 
-    /// What `read` makes of the entry under `key`, or `number` of a number and its life, wherever it stands in that. If they
-    /// make something, that is a use.
-    /// Not for threads at their end.
+    /// The number under a short key, if it is at hand and `is_hit` says of its life that it may be served: that is a use.
+    /// Else it may still be found by [`read`](Self::read).
     #[inline]
-    pub(crate) fn read<'k, T>(
-        &self,
-        short: Option<Short>,
-        key: impl FnOnce() -> &'k [u8],
-        number: impl FnOnce(u64, Life) -> Option<T>,
-        read: impl FnOnce(&Slot) -> Option<T>,
-    ) -> Option<T> {
-        let Some(short) = short else {
-            let key = key();
-            return self.read_index(hash_long(&self.hasher, key), key, read);
-        };
-        let hash = hash_short(&self.hasher, short);
-        if let Some((bits, life)) = self.front.get(hash, short) {
-            // If not, it is in its last millisecond or past it: the index knows.
-            if let Some(result) = number(bits, life) {
-                if self.is_crowded.load(Ordering::Relaxed) && lane::one_in(TOLD_LATER) {
-                    self.tell(hash);
-                }
-                return Some(result);
-            }
+    pub(crate) fn number(&self, key: Short, is_hit: impl FnOnce(Life) -> bool) -> Option<u64> {
+        let table = self.front.newest()?;
+        let hash = hash_short(&self.hasher, key);
+        // If it isn't a hit, it is in its last millisecond or past it: the index knows.
+        let (bits, _) = table.get(hash, key).filter(|(_, life)| is_hit(*life))?;
+        if self.is_crowded.load(Ordering::Relaxed) && lane::one_in(TOLD_LATER) {
+            self.tell(hash);
         }
-        self.read_index(hash, key(), read)
+        Some(bits)
     }
 
+    /// What `read` makes of the entry under `key`, wherever it stands in its life. If it makes something, that is a use.
+    /// Not for threads at their end.
     #[inline]
-    fn read_index<T>(&self, hash: u64, key: &[u8], read: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
+    pub(crate) fn read<T>(&self, key: &[u8], read: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
+        let hash = self.hash(key);
         let index = self.index.pin();
         let entry = index.get(&hash).filter(|entry| same(&entry.key, key))?;
         let result = read(&entry.slot)?;
@@ -223,7 +212,7 @@ impl Store {
     pub(crate) fn get(&self, key: &[u8], now: u64) -> Option<Slot> {
         let read = |slot: &Slot| self.is_live(slot, now).then(|| slot.clone());
         match lane::current() {
-            Some(_) => self.read_index(self.hash(key), key, read),
+            Some(_) => self.read(key, read),
             // With a guard that needs no variables of the thread.
             None => {
                 let index = self.index.pin_owned();
