@@ -4,7 +4,6 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
-use std::cell::Cell;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Deref;
 use std::pin::{Pin, pin};
@@ -228,19 +227,9 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     #[inline(never)]
     fn hit_at(site: &'static Site, copied: &Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
-        let serve = |value: &Value| (copied.value)(value).map(O::revive);
-        let Some(state) = site.state_outside_scopes() else {
-            let ret = Cell::new(None);
-            site.find_state().hit_in_scope(key, &|value| {
-                let served = serve(value);
-                let is_hit = served.is_some();
-                ret.set(served);
-                is_hit.then_some(())
-            });
-            return ret.into_inner();
-        };
+        let state = site.state_outside_scopes()?;
         let number = copied.number.and_then(|number| state.number(key).and_then(number));
-        number.map(O::revive).or_else(|| state.hit(key, serve))
+        number.map(O::revive).or_else(|| state.hit(key, |value| (copied.value)(value).map(O::revive)))
     }
 
     /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.

@@ -207,12 +207,6 @@ impl State {
         })
     }
 
-    /// [`hit`](Self::hit) for calls that are in no hurry: compiled once, and not with each function.
-    #[inline(never)]
-    pub(crate) fn hit_in_scope(&self, key: &Result<Key, Error>, serve: &dyn Fn(&Value) -> Option<()>) {
-        self.hit(key, serve);
-    }
-
     /// Looks where no waiting is needed; says whom to ask for which key where it is.
     pub(crate) fn look_here<'k>(
         &self,

@@ -188,17 +188,32 @@ impl Store {
     /// Not for threads at their end.
     #[inline]
     pub(crate) fn read<T>(&self, key: &[u8], read: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
-        let hash = self.hash(key);
-        let index = self.index.pin();
-        let entry = index.get(&hash).filter(|entry| same(&entry.key, key))?;
+        let guard = self.index.guard();
+        let (hash, entry) = self.find(key, &guard)?;
         let result = read(&entry.slot)?;
+        if self.is_crowded.load(Ordering::Relaxed) || matches!(entry.slot.value, Value::Number(_)) {
+            self.used(hash, entry);
+        }
+        Some(result)
+    }
+
+    /// The entry under `key`, and its hash. Compiled once, and not with every type that is read.
+    #[inline(never)]
+    fn find<'g>(&'g self, key: &[u8], guard: &'g impl Guard) -> Option<(u64, &'g Entry)> {
+        let hash = self.hash(key);
+        let entry = self.index.get(&hash, guard).filter(|entry| same(&entry.key, key))?;
+        Some((hash, entry))
+    }
+
+    /// After a hit on it.
+    #[inline(never)]
+    fn used(&self, hash: u64, entry: &Entry) {
         if self.is_crowded.load(Ordering::Relaxed) && entry.is_to_be_told() {
             self.tell(hash);
         } else if let Some(copied) = entry.copied() {
             // Of a crowded store those that have been asked for often.
             self.front.put(hash, &copied, self.index.len());
         }
-        Some(result)
     }
 
     /// Tells moka of a hit.
@@ -214,11 +229,7 @@ impl Store {
         match lane::current() {
             Some(_) => self.read(key, read),
             // With a guard that needs no variables of the thread.
-            None => {
-                let index = self.index.pin_owned();
-                let entry = index.get(&self.hash(key)).filter(|entry| same(&entry.key, key));
-                entry.and_then(|entry| read(&entry.slot))
-            }
+            None => self.find(key, &self.index.owned_guard()).and_then(|(_, entry)| read(&entry.slot)),
         }
     }
 
