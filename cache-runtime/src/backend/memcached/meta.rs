@@ -28,8 +28,8 @@ const MAX_TTL: u64 = 365 * 86_400;
 /// Up to here a lifetime is sent as such; the server takes larger numbers to be moments.
 const MAX_RELATIVE: u64 = 30 * 86_400;
 
-/// Room for a command with its key.
-const USUAL_LEN: usize = 64;
+/// Room for a command with its key; twice that is room for one with a small value too.
+const USUAL_LEN: usize = 128;
 
 /// A command, and the key that its answer has to be for.
 pub(super) struct Request<'k> {
@@ -86,7 +86,7 @@ pub(super) fn delete(key: &[u8]) -> Request<'_> {
 
 /// The bytes of requests that are sent together.
 pub(super) fn encoded(requests: &[Request<'_>]) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::with_capacity(USUAL_LEN * requests.len());
+    let mut bytes = Vec::with_capacity(USUAL_LEN * (1 + requests.len()));
     for request in requests {
         request.command.encode_into(&mut bytes).map_err(|cause| refusal(&cause))?;
     }

@@ -9,6 +9,9 @@
 //! What is here is a copy of what the index has, made by those who found it there, and may be lost at any time: a place
 //! is given to another, and a table that grows begins empty. But nothing stays that the index has let go. An entry is
 //! [gone](Copied::is_gone) before its set is searched for it, and who has the set to write a copy looks at that first.
+//!
+//! There is no table before the first hit on a number, and it grows only where hits displace each other and places are
+//! fewer than two for each entry of the store: 34 bytes a place, at most eight places an entry.
 
 use std::hint;
 use std::sync::OnceLock;
