@@ -172,8 +172,8 @@ impl State {
     // Looking
 
     /// The number under `key`, if that is at hand in this process and there is nothing to decide about it: it is fresh, and not
-    /// to be renewed early. If there is one, that is a hit. Compiled once for all functions.
-    #[inline(never)]
+    /// to be renewed early. If there is one, that is a hit.
+    #[inline]
     pub(crate) fn number(&self, key: &Result<Key, Error>) -> Option<u64> {
         let (Ok(key), Place::Typed(store), false) = (key, &self.place, self.decides_hits) else {
             return None;

@@ -197,8 +197,8 @@ impl Store {
         Some(result)
     }
 
-    /// The entry under `key`, and its hash. Compiled once, and not with every type that is read.
-    #[inline(never)]
+    /// The entry under `key`, and its hash.
+    #[inline]
     fn find<'g>(&'g self, key: &[u8], guard: &'g impl Guard) -> Option<(u64, &'g Entry)> {
         let hash = self.hash(key);
         let entry = self.index.get(&hash, guard).filter(|entry| same(&entry.key, key))?;
