@@ -2,12 +2,13 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, nanos};
 use crate::context::lock;
 use crate::entry::Group as Token;
+use crate::seqlock::Version;
 
 /// How long a token that was read is used before it is read again.
 pub(crate) const TOKEN_FRESH: Duration = Duration::from_millis(500);
@@ -42,28 +43,23 @@ struct Current {
 /// A [`Current`] that all threads read while one may write it, with the lock of [`Known`] held.
 #[derive(Default)]
 struct Latest {
-    /// Odd while the others change.
-    changes: AtomicU64,
+    version: Version,
     words: [AtomicU64; 4],
 }
 
 impl Generation {
     /// The token if it was read lately, else the epoch in which it is read now.
     pub(crate) fn known(&self, clock: &Clock) -> Result<Token, u64> {
-        match self.latest.get() {
-            Some(current) if clock.is_before(current.fresh_until) => Ok(current.token),
-            _ => self.known_after_all(clock),
-        }
+        self.fresh(clock).ok_or(()).or_else(|()| {
+            let known = lock(&self.known);
+            // It may have been changing.
+            self.fresh(clock).ok_or(known.epoch)
+        })
     }
 
-    #[cold]
-    fn known_after_all(&self, clock: &Clock) -> Result<Token, u64> {
-        let known = lock(&self.known);
-        // It may have been changing.
-        match self.latest.get() {
-            Some(current) if clock.is_before(current.fresh_until) => Ok(current.token),
-            _ => Err(known.epoch),
-        }
+    fn fresh(&self, clock: &Clock) -> Option<Token> {
+        let current = self.latest.get().filter(|current| clock.is_before(current.fresh_until));
+        current.map(|current| current.token)
     }
 
     /// Whether a moment in Unix time is surely yet to come. Reckoned from what both clocks said when the token was read,
@@ -124,29 +120,19 @@ impl Current {
 impl Latest {
     /// `None` before the first, and while it changes.
     fn get(&self) -> Option<Current> {
-        let before = self.changes.load(Ordering::Acquire);
-        let [first, second, fresh_until, ahead] =
-            self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
-        // Whoever has seen a new word sees that there was a change.
-        fence(Ordering::Acquire);
-        let is_whole =
-            before > 0 && before.is_multiple_of(2) && self.changes.load(Ordering::Relaxed) == before;
-        is_whole.then(|| {
-            let mut token = Token::default();
-            token.as_chunks_mut().0.copy_from_slice(&[first.to_le_bytes(), second.to_le_bytes()]);
-            Current { token, fresh_until, ahead }
-        })
+        let words = || self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let [first, second, fresh_until, ahead] = self.version.read(|version| (version > 0).then(words))?;
+        let mut token = Token::default();
+        token.as_chunks_mut().0.copy_from_slice(&[first.to_le_bytes(), second.to_le_bytes()]);
+        Some(Current { token, fresh_until, ahead })
     }
 
-    /// For one thread at a time.
     fn set(&self, Current { token, fresh_until, ahead }: Current) {
-        let changes = self.changes.load(Ordering::Relaxed);
-        self.changes.store(changes + 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        let halves = token.as_chunks().0.iter().map(|half| u64::from_le_bytes(*half));
-        let words = halves.chain([fresh_until, ahead]);
-        self.words.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
-        self.changes.store(changes + 2, Ordering::Release);
+        self.version.write(|| {
+            let halves = token.as_chunks().0.iter().map(|half| u64::from_le_bytes(*half));
+            let words = halves.chain([fresh_until, ahead]);
+            self.words.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+        });
     }
 }
 

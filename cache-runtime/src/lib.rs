@@ -79,6 +79,7 @@ mod pause;
 mod policy;
 mod remote;
 mod renew;
+mod seqlock;
 mod shape;
 mod spawn;
 mod state;

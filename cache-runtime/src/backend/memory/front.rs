@@ -2,9 +2,8 @@
 //!
 //! To look into the index takes a guard, which tells all threads that this one is reading: an exchange that the processor
 //! lets nothing overtake, so that the next look-up doesn't begin before this one has come from memory. Here each set of
-//! places is a seqlock, as in Boehm, "Can seqlocks get along with programming language memory models?" (MSPC 2012):
-//! whoever sees one even version before and after has read what one writer left. Within a set a key is found by a byte
-//! of its hash, all eight compared at once, as in SwissTable.
+//! places is a [seqlock](crate::seqlock). Within a set a key is found by a byte of its hash, all eight compared at once,
+//! as in SwissTable.
 //!
 //! What is here is a copy of what the index has, made by those who found it there, and may be lost at any time: a place
 //! is given to another, and a table that grows begins empty. But nothing stays that the index has let go. An entry is
@@ -13,20 +12,16 @@
 //! There is no table before the first hit on a number, and it grows only where hits displace each other and places are
 //! fewer than two for each entry of the store: 34 bytes a place, at most eight places an entry.
 
-use std::hint;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 #[cfg(not(shuttle))]
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
-#[cfg(not(shuttle))]
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 #[cfg(shuttle)]
-use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
-#[cfg(shuttle)]
-use shuttle::thread;
+use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use crate::lane;
+use crate::seqlock::Version;
 
 /// Places of a set, one for each byte of a word.
 const PLACES: usize = 8;
@@ -59,8 +54,7 @@ pub(super) struct Table {
 #[derive(Default)]
 #[repr(align(16))]
 struct Head {
-    /// Odd while somebody writes.
-    version: AtomicU64,
+    version: Version,
     /// A byte for each place: 0 if it is free, else a byte of the hash.
     marks: AtomicU64,
 }
@@ -116,7 +110,7 @@ impl Front {
             }
         };
         let Some(place) = places.get(at) else { return };
-        head.try_write(|| {
+        head.version.try_write(|| {
             if !entry.is_gone.load(SeqCst) {
                 place.write(entry);
                 head.mark(at, mark(hash));
@@ -128,7 +122,7 @@ impl Front {
     pub(super) fn remove(&self, hash: u64, key: Short) {
         let Some((head, places)) = self.newest().and_then(|table| table.set(hash)) else { return };
         // Also if it isn't here: who writes next has to see that it is gone.
-        head.write(|| {
+        head.version.write(|| {
             let is_it = |at: &usize| places.get(*at).is_some_and(|place| place.read(key).is_some());
             head.marked(hash).filter(is_it).for_each(|at| head.mark(at, 0));
         });
@@ -137,7 +131,7 @@ impl Front {
     /// Forgets everything.
     pub(super) fn clear(&self) {
         let heads = self.newest().into_iter().flat_map(|table| &table.heads);
-        heads.for_each(|head| head.write(|| head.marks.store(0, Relaxed)));
+        heads.for_each(|head| head.version.write(|| head.marks.store(0, Relaxed)));
     }
 
     /// Makes the table that is to be used from now on.
@@ -152,15 +146,11 @@ impl Front {
 }
 
 impl Table {
-    /// The number under `key`, if it is here, and how long it may be served: at least. Always inlined, because what is
-    /// returned by way of memory is read in larger pieces than it was written in, which takes longer than all of this.
+    /// The number under `key`, if it is here, and how long it may be served: at least.
     #[inline(always)]
     pub(super) fn get(&self, hash: u64, key: Short) -> Option<(u64, Life)> {
         let (head, places) = self.set(hash)?;
-        let version = head.version.load(Acquire);
-        let found = head.marked(hash).find_map(|at| places.get(at)?.read(key))?;
-        fence(Acquire);
-        (version.is_multiple_of(2) && head.version.load(Relaxed) == version).then_some(found)
+        head.version.read(|_| head.marked(hash).find_map(|at| places.get(at)?.read(key)))
     }
 
     fn new(sets: usize) -> Self {
@@ -202,28 +192,6 @@ impl Head {
     fn mark(&self, at: usize, mark: u64) {
         let marks = self.marks.load(Relaxed) & !(0xff << (8 * at));
         self.marks.store(marks | mark << (8 * at), Relaxed);
-    }
-
-    /// Lets `write` write the set, alone. Writers are done in some nanoseconds, unless they are not running.
-    fn write(&self, write: impl Fn()) {
-        let mut attempts = 0;
-        while !self.try_write(&write) {
-            attempts += 1;
-            if attempts < 100 { hint::spin_loop() } else { thread::yield_now() }
-        }
-    }
-
-    /// As [`write`](Self::write), unless somebody else does; returns whether.
-    fn try_write(&self, write: impl FnOnce()) -> bool {
-        let version = self.version.load(Relaxed);
-        let is_mine = version.is_multiple_of(2)
-            && self.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok();
-        if is_mine {
-            fence(Release);
-            write();
-            self.version.store(version.wrapping_add(2), Release);
-        }
-        is_mine
     }
 }
 

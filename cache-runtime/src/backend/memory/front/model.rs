@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use shuttle::thread;
+
 use super::*;
 
 const KEYS: [Short; 2] = [[1, 0], [2, 0]];

@@ -1,5 +1,6 @@
 use std::hash::BuildHasher as _;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 
 use super::*;
 
