@@ -19,12 +19,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::backend::per_runtime::PerRuntime;
-use crate::backend::{AsyncBackend, BoxFuture};
+use crate::backend::{AsyncBackend, BoxFuture, SEATS};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
-
-/// Keys of one trip: more don't make it cheaper, and the first passengers wait for the last one's value.
-const SEATS: usize = 128;
 
 /// How many passengers are made room for at once.
 const CROWD: usize = 64;

@@ -32,6 +32,10 @@ mod rides;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 mod wire;
 
+/// Keys of reads that travel together: more don't make it cheaper, and the first passengers wait for the last one's value.
+#[cfg(any(feature = "redis", feature = "memcached", feature = "tokio"))]
+pub(crate) const SEATS: usize = 128;
+
 /// A boxed future, as [`AsyncBackend`] returns them: a network call dwarfs the box.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -16,13 +16,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::SEATS;
 use super::limits::Span;
 use super::pool::{Pool, Slot};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
-
-/// Keys of one trip: more don't make it cheaper, and the first passengers wait for the last one's value.
-const SEATS: usize = 128;
 
 type Value = Result<Option<Bytes>, Error>;
 

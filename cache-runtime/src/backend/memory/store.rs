@@ -347,17 +347,16 @@ impl Store {
     }
 
     fn delete_in(&self, key: &[u8], now: u64, guard: &LocalGuard<'_>) -> bool {
-        let hash = self.hash(key);
         let changes = lock(&self.changes);
-        let known = self.index.get(&hash, guard).filter(|entry| same(&entry.key, key));
-        if let Some(entry) = known {
+        let known = self.find(key, guard);
+        if let Some((hash, entry)) = known {
             entry.leave(hash, &self.front);
             self.index.remove(&hash, guard);
             self.stays.invalidate(&hash);
         }
         drop(changes);
         guard.flush();
-        known.is_some_and(|entry| self.is_live(&entry.slot, now))
+        known.is_some_and(|(_, entry)| self.is_live(&entry.slot, now))
     }
 
     /// The generation that a value computed from now on belongs to.
