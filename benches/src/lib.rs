@@ -1,7 +1,7 @@
 //! The harness of the benchmarks: cases that do the same work, measured side by side.
 //!
 //! Machines have good and bad seconds, so figures of two runs can't be compared. Here each round takes one sample of
-//! every case, in an order that rotates, and what counts is the median over the rounds of the ratio within a round. A
+//! every case, in an order without a pattern, and what counts is the median over the rounds of the ratio within a round. A
 //! sample that shared the processor with a foreign process is taken again; a round in which that never succeeds is
 //! dropped, and the result says how many were.
 //!
@@ -67,6 +67,9 @@ pub struct Settings {
     pub rounds: usize,
     /// About how long one sample takes.
     pub sample: Duration,
+    /// In how many pieces the samples of a round are taken, in turn: what differs by luck from piece to piece, as the
+    /// processor on which a server's thread wakes, evens out.
+    pub pieces: u32,
     /// How foreign load is noticed.
     pub watch: Watch,
 }
@@ -74,18 +77,24 @@ pub struct Settings {
 impl Settings {
     /// For work that keeps `threads` processors busy and waits for nothing.
     pub fn busy(threads: u32) -> Self {
-        Self { rounds: 31, sample: Duration::from_millis(5), watch: Watch::Busy(threads) }
+        Self { rounds: 31, sample: Duration::from_millis(5), pieces: 1, watch: Watch::Busy(threads) }
     }
 
     /// For work that some threads share: they wait for one another, at the end and for the lines they write.
     pub fn threads() -> Self {
-        Self { rounds: 21, sample: Duration::from_millis(20), watch: Watch::Machine { own: Vec::new() } }
+        let watch = Watch::Machine { own: Vec::new() };
+        Self { rounds: 21, sample: Duration::from_millis(20), pieces: 1, watch }
     }
 
     /// For work that waits for servers, the processes `servers`.
     pub fn waiting(servers: &[u32]) -> Self {
         let watch = Watch::Machine { own: servers.to_vec() };
-        Self { rounds: 11, sample: Duration::from_millis(150), watch }
+        Self { rounds: 11, sample: Duration::from_millis(150), pieces: 1, watch }
+    }
+
+    /// The same in so many pieces.
+    pub fn in_pieces(&self, pieces: u32) -> Self {
+        Self { pieces, ..self.clone() }
     }
 }
 
@@ -152,12 +161,12 @@ impl Part {
         }
         let rounds = if self.quick { settings.rounds.min(5) } else { settings.rounds };
         let watch = if self.quick { &Watch::Nothing } else { &settings.watch };
-        let operations: Vec<u64> = cases.iter_mut().map(|case| calibrate(case, settings.sample)).collect();
+        let operations: Vec<u64> =
+            cases.iter_mut().map(|case| calibrate(case, settings.sample / settings.pieces)).collect();
         let mut taken: Vec<Vec<f64>> = Vec::new();
-        let (mut dropped, mut first) = (0, 0);
+        let (mut dropped, mut random) = (0, Random::new());
         while taken.len() < rounds && dropped < 3 * rounds {
-            first = (first + 1) % cases.len();
-            match round(&mut cases, &operations, first, watch) {
+            match round(&mut cases, &operations, &mut random, settings.pieces, watch) {
                 Some(times) => taken.push(times),
                 None => dropped += 1,
             }
@@ -253,15 +262,34 @@ pub fn zipf(keys: usize, skew: f64) -> impl Iterator<Item = u64> {
             sum
         })
         .collect();
-    // Marsaglia's xorshift64.
-    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = Random::new();
     std::iter::from_fn(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
+        let uniform = (random.next() >> 11) as f64 / (1_u64 << 53) as f64;
         Some(up_to.partition_point(|sum_here| *sum_here < uniform * sum) as u64)
     })
+}
+
+/// Numbers without a pattern, the same ones in each run: Marsaglia's xorshift64 (2003).
+struct Random(u64);
+
+impl Random {
+    const fn new() -> Self {
+        Self(88_172_645_463_325_252)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Another order (Fisher and Yates).
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, (self.next() % (last as u64 + 1)) as usize);
+        }
+    }
 }
 
 /// How many operations take about as long as a sample should.
@@ -284,19 +312,45 @@ fn calibrate(case: &mut Case<'_>, sample: Duration) -> u64 {
 }
 
 /// One sample of every case, in nanoseconds an operation; `None` if foreign load spoils one again and again.
-fn round(cases: &mut [Case<'_>], operations: &[u64], first: usize, watch: &Watch) -> Option<Vec<f64>> {
-    const TRIES: usize = 8;
-    let mut times = vec![0.0; cases.len()];
-    for step in 0..cases.len() {
-        let index = (first + step) % cases.len();
-        let operations = operations[index];
-        times[index] = (0..TRIES).find_map(|_| {
-            let watched = watch.start();
-            let started = Instant::now();
-            (cases[index].run)(operations);
-            let elapsed = started.elapsed();
-            watched.is_undisturbed(elapsed).then(|| elapsed.as_nanos() as f64 / operations as f64)
-        })?;
+fn round(
+    cases: &mut [Case<'_>],
+    operations: &[u64],
+    random: &mut Random,
+    pieces: u32,
+    watch: &Watch,
+) -> Option<Vec<f64>> {
+    let mut samples = vec![Sample::default(); cases.len()];
+    let mut order: Vec<usize> = (0..cases.len()).collect();
+    for _ in 0..pieces {
+        random.shuffle(&mut order);
+        for &index in &order {
+            let piece = piece(&mut cases[index], operations[index], watch)?;
+            samples[index].elapsed += piece.elapsed;
+            samples[index].counted += piece.counted;
+        }
     }
-    Some(times)
+    let nanos = |(sample, operations): (&Sample, &u64)| {
+        sample.elapsed.as_nanos() as f64 / (operations * u64::from(pieces)) as f64
+    };
+    let is_undisturbed = samples.iter().all(|sample| watch.is_undisturbed(sample.elapsed, sample.counted));
+    is_undisturbed.then(|| samples.iter().zip(operations).map(nanos).collect())
+}
+
+/// How long work took, and what its watch counted meanwhile.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sample {
+    elapsed: Duration,
+    counted: f64,
+}
+
+/// A piece of a sample.
+fn piece(case: &mut Case<'_>, operations: u64, watch: &Watch) -> Option<Sample> {
+    const TRIES: usize = 8;
+    (0..TRIES).find_map(|_| {
+        let (before, started) = (watch.seconds(), Instant::now());
+        (case.run)(operations);
+        let elapsed = started.elapsed();
+        let counted = watch.seconds() - before;
+        watch.is_undisturbed(elapsed, counted).then_some(Sample { elapsed, counted })
+    })
 }

@@ -56,20 +56,9 @@ pub enum Watch {
     Nothing,
 }
 
-/// The state of the counters when a sample began.
-pub struct Watched<'w> {
-    watch: &'w Watch,
-    /// Seconds of processor time.
-    before: f64,
-}
-
 impl Watch {
-    /// Reads the counters.
-    pub fn start(&self) -> Watched<'_> {
-        Watched { watch: self, before: self.seconds() }
-    }
-
-    fn seconds(&self) -> f64 {
+    /// What the counters say: seconds of processor time.
+    pub fn seconds(&self) -> f64 {
         match self {
             Self::Busy(_) => process_time(),
             Self::Machine { own } => {
@@ -78,16 +67,14 @@ impl Watch {
             Self::Nothing => 0.0,
         }
     }
-}
 
-impl Watched<'_> {
-    /// Whether a sample that took `elapsed` had what it needed of the machine.
-    pub fn is_undisturbed(self, elapsed: Duration) -> bool {
-        let (elapsed, counted) = (elapsed.as_secs_f64(), self.watch.seconds() - self.before);
-        match self.watch {
-            Watch::Busy(threads) => counted >= f64::from(*threads) * elapsed * (1.0 - TOLERANCE),
-            Watch::Machine { .. } => counted <= (elapsed * TOLERANCE).max(2.0 * TICK),
-            Watch::Nothing => true,
+    /// Whether a sample that took `elapsed` had what it needed of the machine, when the counters rose by `counted`.
+    pub fn is_undisturbed(&self, elapsed: Duration, counted: f64) -> bool {
+        let elapsed = elapsed.as_secs_f64();
+        match self {
+            Self::Busy(threads) => counted >= f64::from(*threads) * elapsed * (1.0 - TOLERANCE),
+            Self::Machine { .. } => counted <= (elapsed * TOLERANCE).max(2.0 * TICK),
+            Self::Nothing => true,
         }
     }
 }

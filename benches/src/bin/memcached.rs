@@ -66,7 +66,7 @@ macro_rules! functions {
                 let size = $operation.replace('-', " ");
                 part.compare(
                     &format!("Memcached, one blocking caller, {size}, {place}"),
-                    settings,
+                    &settings.in_pieces(15),
                     &goals(true, vec![Goal::time("mg over TCP", 1.15)]),
                     vec![
                         Case::each("cache-runtime", |index| ours(index % KEYS)),

@@ -121,7 +121,7 @@ macro_rules! functions {
                 let size = $operation.replace('-', " ");
                 part.compare(
                     &format!("Redis, one blocking caller, {size}, {place}"),
-                    settings,
+                    &settings.in_pieces(15),
                     &goals(true, vec![Goal::time("redis-rs", 1.05), Goal::time("cached", 0.5)]),
                     vec![
                         Case::each("cache-runtime", |index| ours(index % KEYS)),
