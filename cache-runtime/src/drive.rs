@@ -28,7 +28,7 @@ impl State {
         }
     }
 
-    /// Comes to what a call is to do by what it has found.
+    /// Comes to what a call is to do by what it has found; if that is fresh, it doesn't unpack.
     #[inline(never)]
     pub(crate) fn begin<'s>(
         &'s self,
@@ -39,11 +39,11 @@ impl State {
         io: Io,
     ) -> Soon<'s, Turn> {
         match (looked, key) {
-            (Looked::Miss(ticket), _) => self.turn(key, ticket, landed, format, io),
             (Looked::Found(found), Ok(key)) if found.verdict != Verdict::Fresh => {
                 Soon::of(self.answer_or_renew(key, found, landed, io), io)
             }
-            (Looked::Found(found), _) => Soon::done(Turn::Answer(found)),
+            (Looked::Found(found), _) => self.turn(key, found.ticket.resumed(), landed, format, io),
+            (Looked::Miss(ticket), _) => self.turn(key, ticket, landed, format, io),
         }
     }
 
@@ -78,7 +78,7 @@ impl State {
     #[inline(never)]
     pub(crate) fn finish(
         &self,
-        run: Run,
+        run: Box<Run>,
         result: Option<(Packed, Option<Duration>)>,
         cost: Duration,
         io: Io,

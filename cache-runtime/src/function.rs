@@ -17,7 +17,7 @@ use crate::key::{Args, Key};
 use crate::outcome::Outcome;
 use crate::policy::Verdict;
 use crate::stats::{AllStats, Stats};
-use crate::step::{Found, Looked, Run, Source, Ticket, Turn};
+use crate::step::{Found, Looked, Run, Source, Turn};
 use crate::value::{MakeFormat, Mode, Packed, Value};
 
 pub(crate) use crate::state::State;
@@ -177,7 +177,7 @@ pub struct Values<O: Outcome<R>, R> {
     format: MakeFormat,
     pack: Pack<O::Stored>,
     copied: Copied<O::Stored>,
-    unpack: fn(Packed) -> Result<O::Stored, Error>,
+    unpack: fn(&Packed) -> Result<O::Stored, Error>,
 }
 
 impl<O: Outcome<R>, R> Values<O, R> {
@@ -206,9 +206,9 @@ impl<O: Outcome<R>, R> Clone for Function<'_, O, R> {
 /// What a call is to do.
 enum Next<R> {
     Return(R),
-    Run(Run),
+    Run(Box<Run>),
     /// Take part in a run, because what was found doesn't unpack.
-    Join(Ticket),
+    Join(Box<Found>),
 }
 
 impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
@@ -372,7 +372,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     /// The answer, if what was found is fresh and unpacks; else how the call comes to its turn.
     #[inline(never)]
-    fn begin<'a>(
+    pub(crate) fn begin<'a>(
         self,
         state: &'a State,
         key: &'a Result<Key, Error>,
@@ -380,16 +380,13 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         landed: u64,
         io: Io,
     ) -> ControlFlow<R, Soon<'a, Turn>> {
-        match looked {
-            // Taken apart here: a ticket is large to move, and a hit has no use for it.
-            Looked::Found(Found { packed, cost, source, verdict: Verdict::Fresh, ticket }) => {
-                match self.unpack(state, packed, cost, source, Verdict::Fresh) {
-                    Some(ret) => Break(ret),
-                    None => Continue(state.turn(key, ticket.resumed(), landed, self.format(), io)),
-                }
-            }
-            looked => Continue(state.begin(key, looked, landed, self.format(), io)),
+        if let Looked::Found(found) = &looked
+            && found.verdict == Verdict::Fresh
+            && let Some(ret) = self.serve(state, found)
+        {
+            return Break(ret);
         }
+        Continue(state.begin(key, looked, landed, self.format(), io))
     }
 
     /// Answers, or runs `body`, as the turn is.
@@ -405,8 +402,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             match self.next(state, turn.now()) {
                 Next::Return(ret) => return ret,
                 Next::Run(run) => break run,
-                Next::Join(ticket) => {
-                    turn = state.turn(key, ticket, landed, self.format(), Io::Blocking);
+                Next::Join(found) => {
+                    turn = state.turn(key, found.ticket.resumed(), landed, self.format(), Io::Blocking);
                 }
             }
         };
@@ -436,8 +433,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             match self.next(state, turn.await) {
                 Next::Return(ret) => return ret,
                 Next::Run(run) => break run,
-                Next::Join(ticket) => {
-                    turn = state.turn(key, ticket, landed, self.format(), Io::Async);
+                Next::Join(found) => {
+                    turn = state.turn(key, found.ticket.resumed(), landed, self.format(), Io::Async);
                 }
             }
         };
@@ -454,36 +451,22 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     #[inline(never)]
     fn next(self, state: &State, turn: Turn) -> Next<R> {
         let found = match turn {
-            Turn::Run(run) => return Next::Run(run),
-            Turn::Renew(_, run) => return Next::Run(*run),
+            Turn::Run(run) | Turn::Renew(_, run) => return Next::Run(run),
             Turn::Answer(found) => found,
         };
-        let is_shared = found.source == Source::Run;
-        match self.serve(state, found) {
-            Ok(ret) => Next::Return(ret),
-            Err(_) if is_shared => Next::Run(Run::alone()),
-            Err(ticket) => Next::Join(ticket),
+        match self.serve(state, &found) {
+            Some(ret) => Next::Return(ret),
+            None if found.source == Source::Run => Next::Run(Box::new(Run::alone())),
+            None => Next::Join(found),
         }
     }
 
-    /// The return value that an entry stands for, if it unpacks; or the right to store what a run will give.
-    pub(crate) fn serve(self, state: &State, found: Found) -> Result<R, Ticket> {
-        let Found { packed, cost, source, verdict, ticket } = found;
-        self.unpack(state, packed, cost, source, verdict).ok_or_else(|| ticket.resumed())
-    }
-
+    /// The return value that an entry stands for, if it unpacks.
     #[inline(never)]
-    fn unpack(
-        self,
-        state: &State,
-        packed: Packed,
-        cost: Duration,
-        source: Source,
-        verdict: Verdict,
-    ) -> Option<R> {
-        match (self.values.unpack)(packed) {
+    pub(crate) fn serve(self, state: &State, found: &Found) -> Option<R> {
+        match (self.values.unpack)(&found.packed) {
             Ok(stored) => {
-                state.answered(cost, source, verdict);
+                state.answered(found);
                 Some(O::revive(stored))
             }
             Err(error) => {
@@ -498,7 +481,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     fn end<'s>(
         self,
         state: &'s State,
-        run: Run,
+        run: Box<Run>,
         ret: R,
         started: Instant,
         io: Io,
@@ -517,7 +500,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     pub(crate) fn keep<'s>(
         self,
         state: &'s State,
-        run: Run,
+        run: Box<Run>,
         stored: &O::Stored,
         cost: Duration,
         io: Io,
@@ -527,7 +510,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     }
 
     /// Ends a run whose result isn't stored.
-    pub(crate) fn not_kept(self, state: &State, run: Run, ret: R) -> R {
+    pub(crate) fn not_kept(self, state: &State, run: Box<Run>, ret: R) -> R {
         match O::failed(&ret) {
             // What was there before is still the best there is.
             true => run.end_without_result(),
@@ -584,7 +567,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     async fn peek_with(self, key: Result<Key, Error>, io: Io) -> Result<Option<O::Stored>, Error> {
         let state = self.state();
         match state.peek(&key?, self.format(), io).await? {
-            Some(packed) => (self.values.unpack)(packed).map(Some).or_else(|error| {
+            Some(packed) => (self.values.unpack)(&packed).map(Some).or_else(|error| {
                 state.undecodable(&error);
                 Ok(None)
             }),

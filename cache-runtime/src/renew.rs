@@ -5,6 +5,7 @@
 //! the new value, or the old one where the body fails.
 
 use std::any::Any;
+use std::ops::ControlFlow::{Break, Continue};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         keep: impl FnOnce(&A) -> Option<Kept<R>>,
         body: impl FnOnce(A) -> R,
     ) -> R {
-        let behind = |state: &Arc<State>, run: Run, args: &A| {
+        let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
             let Some((room, kept)) = spawn::room().zip(keep(args)) else { return Some(run) };
             let state = state.clone();
             spawn::thread(room, move || drop(self.renew(&state, run, kept)));
@@ -59,7 +60,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         keep: impl FnOnce(&A) -> Option<KeptFuture<R>>,
         body: impl FnOnce(A) -> F,
     ) -> R {
-        let behind = |state: &Arc<State>, run: Run, args: &A| {
+        let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
             let Some((runtime, kept)) = spawn::runtime().zip(keep(args)) else { return Some(run) };
             let state = state.clone();
             spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
@@ -85,17 +86,21 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         self,
         key: &Args,
         args: A,
-        behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
+        behind: impl FnOnce(&Arc<State>, Box<Run>, &A) -> Option<Box<Run>>,
         body: impl FnOnce(A) -> R,
     ) -> R {
         let state = self.state();
         let landed = state.landed();
         let looked = state.look(&key.0, self.format(), Io::Blocking).now();
-        let turn = match state.begin(&key.0, looked, landed, self.format(), Io::Blocking).now() {
-            Turn::Renew(found, run) => match behind(state.arc(), *run, &args) {
+        let turn = match self.begin(&state, &key.0, looked, landed, Io::Blocking) {
+            Break(ret) => return ret,
+            Continue(turn) => turn,
+        };
+        let turn = match turn.now() {
+            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew(&state, run, || body(args));
-                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure));
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &found, failure));
                 }
                 None => Soon::done(Turn::Answer(found)),
             },
@@ -109,17 +114,21 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         self,
         key: Args,
         args: A,
-        behind: impl FnOnce(&Arc<State>, Run, &A) -> Option<Run>,
+        behind: impl FnOnce(&Arc<State>, Box<Run>, &A) -> Option<Box<Run>>,
         body: impl FnOnce(A) -> F,
     ) -> R {
         let (Args(key), state) = (key, self.state());
         let landed = state.landed();
         let looked = state.look(&key, self.format(), Io::Async).await;
-        let turn = match state.begin(&key, looked, landed, self.format(), Io::Async).await {
-            Turn::Renew(found, run) => match behind(state.arc(), *run, &args) {
+        let turn = match self.begin(&state, &key, looked, landed, Io::Async) {
+            Break(ret) => return ret,
+            Continue(turn) => turn,
+        };
+        let turn = match turn.await {
+            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew_async(&state, run, pin!(body(args))).await;
-                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, found, failure));
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &found, failure));
                 }
                 None => Soon::done(Turn::Answer(found)),
             },
@@ -129,7 +138,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// Runs `body` and stores what it gives; a failure makes the next attempt wait.
-    fn renew(self, state: &State, run: Run, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
+    fn renew(self, state: &State, run: Box<Run>, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
         let started = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
         let cost = state.ran(started);
@@ -146,7 +155,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     async fn renew_async(
         self,
         state: &State,
-        run: Run,
+        run: Box<Run>,
         body: Pin<&mut impl Future<Output = R>>,
     ) -> Result<R, Failure<R>> {
         let started = Instant::now();
@@ -161,7 +170,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// [`renew_async`](Self::renew_async) where nobody waits for the value, which need not be `Send`.
-    async fn renew_behind_async(self, state: &State, run: Run, body: impl Future<Output = R>) {
+    async fn renew_behind_async(self, state: &State, run: Box<Run>, body: impl Future<Output = R>) {
         let started = Instant::now();
         let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
         let cost = state.ran(started);
@@ -180,9 +189,9 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     fn ended(
         self,
         state: &State,
-        run: Run,
+        run: Box<Run>,
         ended: Result<R, Box<dyn Any + Send>>,
-    ) -> Result<(Run, O::Stored), Result<R, Failure<R>>> {
+    ) -> Result<(Box<Run>, O::Stored), Result<R, Failure<R>>> {
         let failure = match ended.map(O::split) {
             Ok(Ok(stored)) => return Ok((run, stored)),
             Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.not_kept(state, run, ret))),
@@ -194,11 +203,11 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// The old value, after a renewal that failed.
-    fn fall_back(self, state: &State, found: Found, failure: Failure<R>) -> R {
+    fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> R {
         match (self.serve(state, found), failure) {
-            (Ok(old), _) => old,
-            (Err(_), Failure::Returned(ret)) => ret,
-            (Err(_), Failure::Panicked(panic)) => resume_unwind(panic),
+            (Some(old), _) => old,
+            (None, Failure::Returned(ret)) => ret,
+            (None, Failure::Panicked(panic)) => resume_unwind(panic),
         }
     }
 }

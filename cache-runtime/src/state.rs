@@ -439,19 +439,19 @@ impl State {
         self.counters.hits.one(nanos(cost), lane::current().unwrap_or(Lane::ANY));
     }
 
-    pub(crate) fn answered(&self, cost: Duration, source: Source, verdict: Verdict) {
-        match source {
-            Source::Entry => self.count_hit(cost),
+    pub(crate) fn answered(&self, found: &Found) {
+        match found.source {
+            Source::Entry => self.count_hit(found.cost),
             Source::Outage => {
-                self.count_hit(cost);
+                self.count_hit(found.cost);
                 self.counters.outage.one();
             }
             Source::Run => {
                 self.counters.waits.one();
-                self.counters.saved_nanos.time(cost);
+                self.counters.saved_nanos.time(found.cost);
             }
         }
-        if verdict == Verdict::Stale {
+        if found.verdict == Verdict::Stale {
             self.counters.stale.one();
         }
     }

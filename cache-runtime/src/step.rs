@@ -24,7 +24,7 @@ pub(crate) struct Found {
     pub(crate) packed: Packed,
     /// What the run behind it took.
     pub(crate) cost: Duration,
-    /// For a run, if it doesn't unpack.
+    /// For a run, if it doesn't unpack or is to be renewed.
     pub(crate) ticket: Ticket,
     pub(crate) source: Source,
     /// Never [`Verdict::Gone`].
@@ -73,14 +73,27 @@ impl Ticket {
     }
 }
 
-/// What a call that missed is to do.
+/// What a call that missed is to do. In boxes, because it passes through many hands, and next to a miss an allocation is
+/// nothing.
 pub(crate) enum Turn {
     /// Take what another call's run gave.
-    Answer(Found),
+    Answer(Box<Found>),
     /// Run the body.
-    Run(Run),
+    Run(Box<Run>),
     /// Run the body to renew what was found, which serves meanwhile.
-    Renew(Found, Box<Run>),
+    Renew(Box<Found>, Box<Run>),
+}
+
+impl From<Found> for Turn {
+    fn from(found: Found) -> Self {
+        Self::Answer(Box::new(found))
+    }
+}
+
+impl From<Run> for Turn {
+    fn from(run: Run) -> Self {
+        Self::Run(Box::new(run))
+    }
 }
 
 /// A run of the body that is to be made.

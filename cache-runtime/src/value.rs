@@ -159,7 +159,7 @@ pub trait Mode<S> {
     ///
     /// # Errors
     /// It is not such a value.
-    fn unpack(packed: Packed) -> Result<S, Error>;
+    fn unpack(packed: &Packed) -> Result<S, Error>;
 }
 
 /// Values stay typed: they need `Clone + Send + Sync + 'static` only.
@@ -185,8 +185,8 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Memory {
     }
 
     #[inline]
-    fn unpack(packed: Packed) -> Result<S, Error> {
-        match &packed {
+    fn unpack(packed: &Packed) -> Result<S, Error> {
+        match packed {
             Packed::Typed(value, _) => value.copy(),
             Packed::Encoded(_) => None,
         }
@@ -208,9 +208,9 @@ impl<C: Codec, S: Serialize + DeserializeOwned> Mode<S> for Remote<C> {
         Ok(Packed::Encoded(bytes.into()))
     }
 
-    fn unpack(packed: Packed) -> Result<S, Error> {
+    fn unpack(packed: &Packed) -> Result<S, Error> {
         match packed {
-            Packed::Encoded(bytes) => codec::decode::<C, S>(&bytes),
+            Packed::Encoded(bytes) => codec::decode::<C, S>(bytes),
             Packed::Typed(..) => Err(mismatch()),
         }
     }

@@ -24,8 +24,8 @@ impl State {
     /// What a call is to do that has found an entry which is due to be renewed.
     pub(crate) async fn answer_or_renew(&self, key: &Key, found: Found, landed: u64, io: Io) -> Turn {
         match self.lead_renewal(key, &found.ticket, landed, io).await {
-            Some(run) => Turn::Renew(found, Box::new(run)),
-            None => Turn::Answer(found),
+            Some(run) => Turn::Renew(Box::new(found), Box::new(run)),
+            None => found.into(),
         }
     }
 
@@ -40,9 +40,9 @@ impl State {
         format: MakeFormat,
         io: Io,
     ) -> Turn {
-        let Ok(key) = key else { return Turn::Run(Run::alone()) };
+        let Ok(key) = key else { return Run::alone().into() };
         if self.disabled || matches!(self.place, Place::Broken(_)) {
-            return Turn::Run(Run::alone());
+            return Run::alone().into();
         }
         let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(key, &ticket));
         // Counted when the call has joined: who sees the miss knows that it leads or waits.
@@ -50,17 +50,18 @@ impl State {
             self.counters.misses.one();
         }
         let Some(mut role) = role else {
-            return Turn::Run(Run { target: ticket.stores().then(|| (key.clone(), ticket)), ..Run::alone() });
+            let target = ticket.stores().then(|| (key.clone(), ticket));
+            return Run { target, ..Run::alone() }.into();
         };
         let (until, mut ticket) = (self.waits_until(), ticket);
         let leader = loop {
             match arrive(role, until).await {
                 Arrived::Lead(leader) => break leader,
-                Arrived::Alone => return Turn::Run(Run::alone()),
-                Arrived::Shared(packed) => return Turn::Answer(Found::shared(packed, ticket)),
+                Arrived::Alone => return Run::alone().into(),
+                Arrived::Shared(packed) => return Found::shared(packed, ticket).into(),
                 Arrived::Elsewhere => {
                     ticket = match self.look_again(key, &ticket, format, io).await {
-                        Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
+                        Looked::Found(found) => return Found { source: Source::Run, ..found }.into(),
                         Looked::Miss(newer) => newer,
                     }
                 }
@@ -69,7 +70,7 @@ impl State {
         };
         if landed.is_some_and(|landed| landed != self.landed()) {
             match self.look_again(key, &ticket, format, io).await {
-                Looked::Found(found) => return Turn::Answer(Found { source: Source::Run, ..found }),
+                Looked::Found(found) => return Found { source: Source::Run, ..found }.into(),
                 Looked::Miss(newer) => ticket = newer,
             }
         }
@@ -78,7 +79,7 @@ impl State {
             return self.turn_in_cluster(leader, key, ticket, replaces, until, io).await;
         }
         let target = ticket.stores().then(|| (key.clone(), ticket));
-        Turn::Run(Run { leader: Some(leader), target, replaces })
+        Run { leader: Some(leader), target, replaces }.into()
     }
 
     /// Joins the run of `key`, or starts it. One that began before the call looked, and had lost its key by then, was
@@ -138,18 +139,18 @@ impl State {
         match lead {
             Lead::Run | Lead::InProcess => {
                 let target = ticket.stores().then(|| (key.clone(), ticket));
-                Turn::Run(Run { leader: Some(leader), target, replaces })
+                Run { leader: Some(leader), target, replaces }.into()
             }
             Lead::Answer(Opened { payload, cost, verdict, .. }) => {
                 leader.land_elsewhere();
                 let packed = Packed::Encoded(payload);
-                Turn::Answer(Found { packed, cost, ticket, source: Source::Run, verdict })
+                Found { packed, cost, ticket, source: Source::Run, verdict }.into()
             }
             Lead::Alone => {
                 leader.land(None);
-                Turn::Run(Run::alone())
+                Run::alone().into()
             }
-            Lead::Leave => Turn::Run(Run::alone()),
+            Lead::Leave => Run::alone().into(),
         }
     }
 
@@ -178,7 +179,7 @@ impl State {
     }
 
     /// Ends a renewal that gave no value: the old one goes on, and the next attempt has to wait.
-    pub(crate) fn failed_to_renew(&self, run: Run) {
+    pub(crate) fn failed_to_renew(&self, run: Box<Run>) {
         if let Some((key, _)) = &run.target {
             self.pauses.start(key.bytes(), self.clock.monotonic(), self.judge.pause());
         }
@@ -196,11 +197,12 @@ impl State {
     /// returned: the caller has its result.
     pub(crate) async fn store_result(
         &self,
-        run: Run,
+        run: Box<Run>,
         result: Option<(Packed, Option<Duration>)>,
         cost: Duration,
         io: Io,
     ) {
+        let run = *run;
         let shared = result.as_ref().map(|(packed, _)| packed.clone());
         let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
         if let (true, None, Some((_, Ticket::Remote(ticket)))) = (may_store, &result, &run.target) {
@@ -228,7 +230,7 @@ impl State {
     }
 
     /// Ends a run whose result is not to be stored. What it is newer than must not be served any more.
-    pub(crate) fn finish_without_result(&self, run: Run) {
+    pub(crate) fn finish_without_result(&self, run: Box<Run>) {
         if let (true, Some((key, ticket))) = (run.replaces, &run.target) {
             self.pauses.end(key.bytes());
             self.supersede(key, ticket);
