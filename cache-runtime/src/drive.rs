@@ -15,7 +15,7 @@ use crate::key::Key;
 use crate::policy::Verdict;
 use crate::remote::Look;
 use crate::state::State;
-use crate::step::{Looked, Run, Ticket, Turn};
+use crate::step::{Found, Looked, Run, Ticket, Turn};
 use crate::value::{MakeFormat, Packed};
 
 impl State {
@@ -62,9 +62,20 @@ impl State {
         Soon::of(turn, io)
     }
 
-    /// Comes to a run, where what was found doesn't serve.
+    /// Comes to what a call is to do that was to answer with what doesn't unpack.
     #[inline(never)]
-    pub(crate) fn turn<'s>(
+    pub(crate) fn begin_again<'s>(
+        &'s self,
+        key: &'s Result<Key, Error>,
+        found: Box<Found>,
+        landed: u64,
+        format: MakeFormat,
+        io: Io,
+    ) -> Soon<'s, Turn> {
+        self.turn(key, found.ticket.resumed(), landed, format, io)
+    }
+
+    fn turn<'s>(
         &'s self,
         key: &'s Result<Key, Error>,
         ticket: Ticket,

@@ -18,7 +18,7 @@ use crate::outcome::Outcome;
 use crate::policy::Verdict;
 use crate::stats::{AllStats, Stats};
 use crate::step::{Found, Looked, Run, Source, Turn};
-use crate::value::{MakeFormat, Mode, Packed, Value};
+use crate::value::{MakeFormat, Mode, Packed};
 
 pub(crate) use crate::state::State;
 use crate::state::{Spec, function_path};
@@ -158,12 +158,6 @@ impl<F> Ttl<F> {
 
 type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
 
-/// How a hit copies a value: [`Mode::copy`] and [`Mode::NUMBER`].
-struct Copied<S> {
-    value: fn(&Value) -> Option<S>,
-    number: Option<fn(u64) -> Option<S>>,
-}
-
 /// A body that is to be run. Behind a pointer, so that all that a miss takes is compiled once for all functions of a
 /// return type; next to a miss an allocation is nothing.
 type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
@@ -176,16 +170,23 @@ pub struct Values<O: Outcome<R>, R> {
     policy: Policy<O::Value, O::Stored>,
     format: MakeFormat,
     pack: Pack<O::Stored>,
-    copied: Copied<O::Stored>,
+    hit: fn(&'static Site, &Result<Key, Error>) -> Option<R>,
     unpack: fn(&Packed) -> Result<O::Stored, Error>,
 }
 
 impl<O: Outcome<R>, R> Values<O, R> {
     /// Packed as `M` says.
     pub const fn new<M: Mode<O::Stored>>(policy: Policy<O::Value, O::Stored>) -> Self {
-        let copied = Copied { value: M::copy, number: M::NUMBER };
-        Self { policy, format: M::format, pack: M::pack, copied, unpack: M::unpack }
+        Self { policy, format: M::format, pack: M::pack, hit: hit::<M, O, R>, unpack: M::unpack }
     }
+}
+
+/// See [`Function::hit`]. Compiled once for all functions of a return type.
+#[inline(never)]
+fn hit<M: Mode<O::Stored>, O: Outcome<R>, R>(site: &'static Site, key: &Result<Key, Error>) -> Option<R> {
+    let state = site.state_outside_scopes()?;
+    let number = M::NUMBER.and_then(|number| state.number(key).and_then(number));
+    number.or_else(|| state.hit(key, M::copy)).map(O::revive)
 }
 
 /// A cached function that returns `R`, stored as `O` says.
@@ -218,18 +219,10 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         Self { site, values }
     }
 
-    /// The answer of a hit about which nothing has to be decided, and that needs no waiting. Compiled once for all
-    /// functions of a return type.
+    /// The answer of a hit about which nothing has to be decided, and that needs no waiting.
     #[inline]
     pub fn hit(self, key: &Args) -> Option<R> {
-        Self::hit_at(self.site, &self.values.copied, &key.0)
-    }
-
-    #[inline(never)]
-    fn hit_at(site: &'static Site, copied: &Copied<O::Stored>, key: &Result<Key, Error>) -> Option<R> {
-        let state = site.state_outside_scopes()?;
-        let number = copied.number.and_then(|number| state.number(key).and_then(number));
-        number.map(O::revive).or_else(|| state.hit(key, |value| (copied.value)(value).map(O::revive)))
+        (self.values.hit)(self.site, &key.0)
     }
 
     /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.
@@ -403,7 +396,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
                 Next::Return(ret) => return ret,
                 Next::Run(run) => break run,
                 Next::Join(found) => {
-                    turn = state.turn(key, found.ticket.resumed(), landed, self.format(), Io::Blocking);
+                    turn = state.begin_again(key, found, landed, self.format(), Io::Blocking)
                 }
             }
         };
@@ -433,9 +426,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             match self.next(state, turn.await) {
                 Next::Return(ret) => return ret,
                 Next::Run(run) => break run,
-                Next::Join(found) => {
-                    turn = state.turn(key, found.ticket.resumed(), landed, self.format(), Io::Async);
-                }
+                Next::Join(found) => turn = state.begin_again(key, found, landed, self.format(), Io::Async),
             }
         };
         let started = Instant::now();
