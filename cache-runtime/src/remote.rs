@@ -98,6 +98,8 @@ pub(crate) struct Ticket {
     /// See [`Outage::clears`].
     clears: u64,
     format: MakeFormat,
+    /// The text key, if the look-up has left more to do than to answer: a digest isn't made twice.
+    text: Option<Vec<u8>>,
     left: Duration,
     /// When the look-up began, if `left` doesn't know yet what it took: a fresh hit mostly has no use for that.
     untimed_since: Option<Instant>,
@@ -217,6 +219,7 @@ impl Remote {
                 token: Err(refusal),
                 clears,
                 format,
+                text: None,
                 left: budget,
                 untimed_since: None,
                 seen: None,
@@ -255,11 +258,13 @@ impl Remote {
             }
         };
         let is_fresh = matches!(&entry, Ok(Some(opened)) if opened.verdict == Verdict::Fresh);
-        let (untimed_since, left) = match is_fresh && token.is_ok() {
-            true => (Some(started), budget),
-            false => (None, budget.saturating_sub(started.elapsed())),
+        let (text, untimed_since, left) = match is_fresh && token.is_ok() {
+            true => (None, Some(started), budget),
+            // Not `into_vec`, which takes a byte at a time.
+            false => (Some(text.to_vec()), None, budget.saturating_sub(started.elapsed())),
         };
-        Ok(Look { entry, ticket: Ticket { token, clears, format, left, untimed_since, seen, lease: None } })
+        let ticket = Ticket { token, clears, format, text, left, untimed_since, seen, lease: None };
+        Ok(Look { entry, ticket })
     }
 
     /// The entry in `bytes`, which the server says are all there is; else a result that it just didn't take.
@@ -323,17 +328,18 @@ impl Remote {
         let (clears, started) = (self.clears(), Instant::now());
         let token = self.token(clock, io, started + self.budget()).await;
         let left = self.budget().saturating_sub(started.elapsed());
-        Ok(Ticket { token, clears, format, left, untimed_since: None, seen: None, lease: None })
+        Ok(Ticket { token, clears, format, text: None, left, untimed_since: None, seen: None, lease: None })
     }
 
     /// Stores a value under the generation of its ticket. What the server doesn't take stays in this process for a
     /// moment, and what it `replaces` there must not be served. `false` if the run has lost its lease.
     pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<bool, Error> {
         let Write { key, ticket, packed, life, cost, replaces } = write;
-        let (Packed::Encoded(payload), step::Ticket::Remote(ticket)) = (packed, ticket) else {
+        let (Packed::Encoded(payload), step::Ticket::Remote(mut ticket)) = (packed, ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));
         };
-        let text = key.text_bytes(&self.form(ticket.format)?.head);
+        let form = self.form(ticket.format)?;
+        let text = ticket.text.take().unwrap_or_else(|| key.text_bytes(&form.head).to_vec());
         let result = self.put(&text, &payload, life, cost, &ticket, clock, io).await;
         match &result {
             Ok(false) => {}
@@ -343,12 +349,12 @@ impl Remote {
             }
             Err(error) => {
                 if replaces {
-                    drop(self.owed.removal(text.to_vec()));
+                    drop(self.owed.removal(text.clone()));
                 }
                 let Ticket { token, clears, .. } = ticket;
                 let outcome = Outcome { payload, cost, clears, generation: token.ok() };
                 let outage = self.outage(&text);
-                outage.keep(text.into_vec(), outcome, life, error.kind(), clock);
+                outage.keep(text, outcome, life, error.kind(), clock);
             }
         }
         result
@@ -417,7 +423,7 @@ impl Remote {
     fn removal(&self, key: &Key, format: MakeFormat) -> Result<Debt, Error> {
         let text = key.text_bytes(&self.form(format)?.head);
         self.outage(&text).remove(&text);
-        Ok(self.owed.removal(text.into_vec()))
+        Ok(self.owed.removal(text.to_vec()))
     }
 
     /// Removes the entry under `key`.

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 use crate::error::{Error, ErrorKind};
 
 /// Room for the answers of most calls. More is allocated as it comes, never because a server announces it.
@@ -95,7 +97,7 @@ impl<'i> Cursor<'i> {
     /// The next line, without its end.
     pub(crate) fn line(&mut self) -> Result<&'i [u8], Stop> {
         let rest = &self.bytes[self.at..];
-        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+        let Some(end) = memchr(b'\n', rest) else {
             return Err(if rest.len() < MAX_LINE {
                 Stop::Short
             } else {

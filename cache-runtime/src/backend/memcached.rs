@@ -216,7 +216,7 @@ impl Server {
 }
 
 fn send(wire: &mut Wire, requests: &[Request<'_>], deadline: Instant) -> Result<(), Error> {
-    wire.send(&encoded(requests)?, deadline).map_err(failure)
+    wire.send(&encoded(requests), deadline).map_err(failure)
 }
 
 fn receive<T>(wire: &mut Wire, request: &Request<'_>, read: Read<T>) -> Result<T, Error> {

@@ -34,7 +34,7 @@ async fn send_many<T>(
 ) -> Result<Vec<T>, Error> {
     let mut values = Vec::with_capacity(requests.len());
     for requests in requests.chunks(CHUNK) {
-        wire.send(&encoded(requests)?).await.map_err(failure)?;
+        wire.send(&encoded(requests)).await.map_err(failure)?;
         for request in requests {
             let answer = wire.receive(|cursor| answer(cursor, &request.key)).await.map_err(failure)??;
             values.push(read(answer)?);
