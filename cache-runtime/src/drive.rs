@@ -64,6 +64,7 @@ impl State {
 
     /// Comes to what a call is to do that was to answer with what doesn't unpack.
     #[inline(never)]
+    #[expect(clippy::boxed_local, reason = "it is unpacked here, and not in all the callers")]
     pub(crate) fn begin_again<'s>(
         &'s self,
         key: &'s Result<Key, Error>,

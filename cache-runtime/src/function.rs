@@ -396,7 +396,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
                 Next::Return(ret) => return ret,
                 Next::Run(run) => break run,
                 Next::Join(found) => {
-                    turn = state.begin_again(key, found, landed, self.format(), Io::Blocking)
+                    turn = state.begin_again(key, found, landed, self.format(), Io::Blocking);
                 }
             }
         };
