@@ -17,10 +17,12 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Runs, and says after what time it wants to run again.
 type Job = Box<dyn FnMut() -> Option<Duration> + Send>;
 
+/// When a job is due, and a number that tells it from others of the same moment.
+type Place = (Instant, u64);
+
 #[derive(Default)]
 struct Queue {
-    /// By the time they are due; the number tells jobs of the same moment apart.
-    jobs: BTreeMap<(Instant, u64), Job>,
+    jobs: BTreeMap<Place, Job>,
     scheduled: u64,
     has_thread: bool,
 }
@@ -33,30 +35,53 @@ static CHANGED: Condvar = Condvar::new();
 /// Jobs outlive their makers: let them hold `Weak` references and end when these are dead. Returns whether there is
 /// a thread to run it; without one, because the system starts no more, the job is dropped.
 pub(crate) fn schedule(delay: Duration, job: impl FnMut() -> Option<Duration> + Send + 'static) -> bool {
-    schedule_job(delay, Box::new(job))
+    schedule_job(delay, Box::new(job)).is_some()
 }
 
-fn schedule_job(delay: Duration, job: Job) -> bool {
+/// Runs `ring` after `delay`, unless what is returned is dropped before; `None` where there is no thread to run it.
+pub(crate) fn alarm(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Option<Alarm> {
+    let mut ring = Some(ring);
+    let job = move || {
+        ring.take().map(|ring| ring());
+        None
+    };
+    schedule_job(delay, Box::new(job)).map(Alarm)
+}
+
+/// See [`alarm`].
+#[must_use]
+pub(crate) struct Alarm(Place);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let job = lock(&QUEUE).jobs.remove(&self.0);
+        // Without the lock: what it holds may schedule when it ends.
+        drop(job);
+    }
+}
+
+fn schedule_job(delay: Duration, job: Job) -> Option<Place> {
     let mut queue = lock(&QUEUE);
     if !queue.has_thread {
         let started = std::thread::Builder::new().name("cache-background".to_owned()).spawn(work);
         if let Err(error) = started {
             log::warn!("can't start the background thread of caches: {error}");
-            return false;
+            return None;
         }
         queue.has_thread = true;
     }
-    queue.push(delay, job);
+    let place = queue.push(delay, job);
     CHANGED.notify_one();
-    true
+    Some(place)
 }
 
 impl Queue {
-    fn push(&mut self, delay: Duration, job: Job) {
+    fn push(&mut self, delay: Duration, job: Job) -> Place {
         let now = Instant::now();
         let due = now.checked_add(delay).unwrap_or(now + Duration::from_secs(86_400));
         self.scheduled += 1;
         self.jobs.insert((due, self.scheduled), job);
+        (due, self.scheduled)
     }
 }
 

@@ -3,20 +3,22 @@
 //! The first task that asks opens a trip and lets the other tasks that are ready run, once; those that ask meanwhile
 //! board it, and all go with one `get_many`. A lone call waits for nobody: its turn comes back at once.
 //!
-//! Nobody owns a trip: whoever of its passengers is polled drives it on, so a passenger that gives up takes nothing from
-//! the others. A trip ends at the deadline of who opened it, and only calls that have as much time board it. It goes to
-//! one server, so that one that is down holds up no other's reads, and stays within one runtime, whose end ends its
-//! connections. Knows keys and bytes, no functions.
+//! A trip of several is a task of its own. So a passenger that gives up takes nothing from the others, nor does one
+//! whose future is kept and not polled for a while. A trip ends at the deadline of who opened it, and only calls that
+//! have as much time board it. It goes to one server, so that one that is down holds up no other's reads, and stays within
+//! one runtime, whose end ends its connections. Knows keys and bytes, no functions.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::task::AbortHandle;
 
 use crate::backend::per_runtime::PerRuntime;
 use crate::backend::{AsyncBackend, BoxFuture, SEATS};
@@ -93,7 +95,7 @@ impl Batched {
 
 impl AsyncBackend for Batched {
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, Option<Bytes>> {
-        Box::pin(Fetch { batched: self, key, deadline, passenger: None })
+        Box::pin(Fetch { batched: self, key, deadline, stage: Stage::Home })
     }
 
     fn get_many<'a>(&'a self, keys: &'a [&'a [u8]], deadline: Instant) -> Reply<'a, Vec<Option<Bytes>>> {
@@ -153,18 +155,39 @@ struct Fetch<'a> {
     batched: &'a Batched,
     key: &'a [u8],
     deadline: Instant,
-    passenger: Option<Passenger>,
+    stage: Stage<'a>,
+}
+
+enum Stage<'a> {
+    Home,
+    Travelling(Passenger),
+    /// Nobody has boarded the trip that this one opened.
+    Alone(Reply<'a, Option<Bytes>>),
 }
 
 impl Future for Fetch<'_> {
     type Output = Result<Option<Bytes>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(passenger) = &mut self.passenger {
-            return passenger.poll(context);
+        if let Stage::Home = self.stage {
+            let passenger = self.batched.board(self.key, self.deadline, context.waker())?;
+            passenger.depart();
+            self.stage = Stage::Travelling(passenger);
+            return Poll::Pending;
         }
-        self.passenger = Some(self.batched.board(self.key, self.deadline, context.waker())?);
-        Poll::Pending
+        if let Stage::Travelling(passenger) = &mut self.stage {
+            match passenger.look(context.waker()) {
+                Sight::Value(value) => return Poll::Ready(value),
+                Sight::OnTheWay => return Poll::Pending,
+                Sight::NobodyElse => {
+                    self.stage = Stage::Alone(self.batched.backend.get(self.key, self.deadline));
+                }
+            }
+        }
+        match &mut self.stage {
+            Stage::Alone(read) => read.as_mut().poll(context),
+            Stage::Home | Stage::Travelling(_) => Poll::Pending,
+        }
     }
 }
 
@@ -179,14 +202,13 @@ struct State {
     phase: Phase,
     /// Of those who still travel, by seat; empty once they have arrived.
     passengers: Vec<Option<Waker>>,
-    /// The trip was to be driven on while it was driven.
-    woken: bool,
+    /// The task that drives a trip of several.
+    driver: Option<AbortHandle>,
 }
 
 enum Phase {
     Boarding(Keys),
-    /// The read that is under way; `None` while it is polled.
-    Away(Option<BoxFuture<'static, Values>>),
+    Away,
     Arrived(Values),
 }
 
@@ -234,12 +256,12 @@ impl Keys {
 }
 
 impl Trip {
-    /// A new trip and its first passenger, who comes back to drive it when the tasks that are ready now have run.
+    /// A new trip and its first passenger, who comes back when the tasks that are ready now have run.
     fn open(backend: Arc<dyn AsyncBackend>, key: &[u8], deadline: Instant, waker: &Waker) -> Passenger {
         let mut keys = Keys::default();
         keys.push(key);
         let passengers = vec![Some(waker.clone())];
-        let state = Mutex::new(State { phase: Phase::Boarding(keys), passengers, woken: false });
+        let state = Mutex::new(State { phase: Phase::Boarding(keys), passengers, driver: None });
         waker.wake_by_ref();
         Passenger { trip: Arc::new(Self { backend, deadline, state }), seat: 0, has_arrived: false }
     }
@@ -266,28 +288,54 @@ impl Trip {
         drop(state);
         Some(Passenger { trip: self, seat, has_arrived: false })
     }
+
+    /// The keys to be read, if there still is anybody for whom.
+    fn leave(&self) -> Option<Keys> {
+        let mut state = lock(&self.state);
+        match mem::replace(&mut state.phase, Phase::Away) {
+            Phase::Boarding(keys) if state.passengers.iter().any(Option::is_some) => Some(keys),
+            _ => None,
+        }
+    }
+
+    /// Ends the trip, unless it has ended, and tells all who travel.
+    fn arrive(&self, values: Values) {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Arrived(_)) {
+            state.phase = Phase::Arrived(values);
+        }
+        let passengers = mem::take(&mut state.passengers);
+        drop(state);
+        passengers.into_iter().flatten().for_each(Waker::wake);
+    }
 }
 
-/// What drives the trip wakes one of its passengers.
-impl Wake for Trip {
-    fn wake(self: Arc<Self>) {
-        let mut state = lock(&self.state);
-        state.woken = true;
-        let driver = match state.phase {
-            // Its driver looks again.
-            Phase::Away(None) => None,
-            _ => state.anyone(),
-        };
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
+/// A trip of several on its way, which ends with this, also when it is broken off.
+struct Drive(Arc<Trip>);
+
+impl Drive {
+    /// Makes the trip, when the tasks that are ready now have run.
+    async fn go(self) {
+        let mut has_waited = false;
+        poll_fn(|context| match mem::replace(&mut has_waited, true) {
+            true => Poll::Ready(()),
+            false => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        })
+        .await;
+        if let Some(keys) = self.0.leave() {
+            let values = keys.read(self.0.backend.clone(), self.0.deadline).await;
+            self.0.arrive(values);
         }
     }
 }
 
-impl State {
-    fn anyone(&self) -> Option<Waker> {
-        self.passengers.iter().flatten().next().cloned()
+impl Drop for Drive {
+    fn drop(&mut self) {
+        let why = if thread::panicking() { "the backend panicked" } else { "the runtime has ended" };
+        self.0.arrive(Err(Error::new(ErrorKind::Unavailable, why)));
     }
 }
 
@@ -298,66 +346,41 @@ struct Passenger {
     has_arrived: bool,
 }
 
+/// What a passenger sees.
+enum Sight {
+    Value(Result<Option<Bytes>, Error>),
+    OnTheWay,
+    NobodyElse,
+}
+
 impl Passenger {
-    /// The value, if the trip has arrived. Drives it if nobody else does.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
-        let polled = self.drive(context);
-        self.has_arrived = polled.is_ready();
-        polled
+    /// Has the trip made, if this is the second passenger. The first comes back anyway, and might go alone.
+    fn depart(&self) {
+        if self.seat == 1 {
+            // On a runtime that is ending the task is dropped at once, which ends the trip.
+            let driver = tokio::spawn(Drive(self.trip.clone()).go()).abort_handle();
+            lock(&self.trip.state).driver = Some(driver);
+        }
     }
 
-    fn drive(&self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+    fn look(&mut self, waker: &Waker) -> Sight {
         let mut state = lock(&self.trip.state);
-        if let Some(Some(waker)) = state.passengers.get_mut(self.seat) {
-            waker.clone_from(context.waker());
+        if let Phase::Arrived(values) = &mut state.phase {
+            self.has_arrived = true;
+            return Sight::Value(match values {
+                Ok(values) => Ok(values[self.seat].take()),
+                Err(error) => Err(error.clone()),
+            });
         }
-        if let Phase::Boarding(keys) = &mut state.phase {
-            let read = mem::take(keys).read(self.trip.backend.clone(), self.trip.deadline);
-            state.phase = Phase::Away(Some(Box::pin(read)));
+        if state.passengers.len() == 1 {
+            self.has_arrived = true;
+            state.phase = Phase::Away;
+            return Sight::NobodyElse;
         }
-        loop {
-            let mut read = match &mut state.phase {
-                Phase::Arrived(Ok(values)) => return Poll::Ready(Ok(values[self.seat].take())),
-                Phase::Arrived(Err(error)) => return Poll::Ready(Err(error.clone())),
-                Phase::Away(read) => match read.take() {
-                    Some(read) => read,
-                    None => return Poll::Pending,
-                },
-                Phase::Boarding(_) => return Poll::Pending,
-            };
-            state.woken = false;
-            drop(state);
-            let waker = Waker::from(self.trip.clone());
-            let polled =
-                catch_unwind(AssertUnwindSafe(|| read.as_mut().poll(&mut Context::from_waker(&waker))));
-            state = lock(&self.trip.state);
-            match polled {
-                Ok(Poll::Pending) => {
-                    state.phase = Phase::Away(Some(read));
-                    if !state.woken {
-                        return Poll::Pending;
-                    }
-                }
-                Ok(Poll::Ready(values)) => state = self.arrive(state, values),
-                Err(panic) => {
-                    let values = Err(Error::new(ErrorKind::Unavailable, "the backend panicked"));
-                    drop(self.arrive(state, values));
-                    resume_unwind(panic);
-                }
-            }
+        if let Some(Some(own)) = state.passengers.get_mut(self.seat) {
+            own.clone_from(waker);
         }
-    }
-
-    /// Ends the trip, and tells the others.
-    fn arrive<'s>(&'s self, mut state: MutexGuard<'s, State>, values: Values) -> MutexGuard<'s, State> {
-        state.phase = Phase::Arrived(values);
-        let mut passengers = mem::take(&mut state.passengers);
-        passengers[self.seat] = None;
-        drop(state);
-        for waker in passengers.into_iter().flatten() {
-            waker.wake();
-        }
-        lock(&self.trip.state)
+        Sight::OnTheWay
     }
 }
 
@@ -372,14 +395,15 @@ impl Drop for Passenger {
             return;
         }
         state.passengers[self.seat] = None;
-        let driver = state.anyone();
-        // The read holds the trip, as whom to wake, and would hold it for ever.
-        let unwanted =
-            driver.is_none().then(|| mem::replace(&mut state.phase, Phase::Arrived(Ok(Vec::new()))));
+        if state.passengers.iter().any(Option::is_some) {
+            return;
+        }
+        // Nobody may board any more.
+        state.phase = Phase::Away;
+        let driver = state.driver.take();
         drop(state);
-        drop(unwanted);
         if let Some(driver) = driver {
-            driver.wake();
+            driver.abort();
         }
     }
 }

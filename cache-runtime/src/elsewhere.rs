@@ -38,7 +38,7 @@ pub(crate) trait Elsewhere: Send + Sync {
         io: Io,
     ) -> Soon<'a, Result<Look, Error>>;
     fn ticket<'a>(&'a self, format: MakeFormat, clock: &'a Clock, io: Io) -> Soon<'a, Result<Ticket, Error>>;
-    fn store<'a>(&'a self, write: Write, clock: &'a Clock, io: Io) -> Soon<'a, Result<bool, Error>>;
+    fn store<'a>(&'a self, write: Write<'a>, clock: &'a Clock, io: Io) -> Soon<'a, Result<bool, Error>>;
     fn insert<'a>(
         &'a self,
         key: Key,
@@ -116,7 +116,7 @@ impl Elsewhere for Remote {
         Soon::of(self.ticket(format, clock, io), io)
     }
 
-    fn store<'a>(&'a self, write: Write, clock: &'a Clock, io: Io) -> Soon<'a, Result<bool, Error>> {
+    fn store<'a>(&'a self, write: Write<'a>, clock: &'a Clock, io: Io) -> Soon<'a, Result<bool, Error>> {
         Soon::of(self.store(write, clock, io), io)
     }
 

@@ -19,14 +19,14 @@ use std::sync::Arc;
 #[cfg(not(shuttle))]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
 #[cfg(shuttle)]
 use shuttle::sync::Mutex;
 use smallvec::SmallVec;
 
-use crate::background;
+use crate::background::{self, Alarm};
 #[cfg(not(shuttle))]
 use crate::context::lock;
 use crate::value::Packed;
@@ -68,6 +68,8 @@ struct Progress {
     waiters: usize,
     /// Invalidated: the result must not be stored.
     is_detached: bool,
+    /// The invalidation didn't wait for the end of the store: what is stored must go.
+    is_given_up: bool,
     began: Option<Began>,
 }
 
@@ -132,7 +134,6 @@ impl Flights {
     }
 
     /// Starts a run of `key`, unless one is under way.
-    #[allow(dead_code, reason = "renewals use it")]
     pub(crate) fn lead(&self, key: &[u8]) -> Option<Leader> {
         let mut by_key = lock(&self.0.by_key);
         (!by_key.contains_key(key)).then(|| self.start(&mut by_key, key))
@@ -146,7 +147,7 @@ impl Flights {
 
     /// Takes the run of `key` out of sight: its result is not stored, and later calls start anew. If its leader is
     /// storing already, what is returned tells when that is done.
-    pub(crate) fn detach(&self, key: &[u8]) -> Option<EventListener> {
+    pub(crate) fn detach(&self, key: &[u8]) -> Option<Storing> {
         let mut by_key = lock(&self.0.by_key);
         by_key.remove(key)?.detach()
     }
@@ -164,16 +165,22 @@ impl Flights {
     }
 
     /// [`detach`](Self::detach) for all keys.
-    pub(crate) fn detach_all(&self) -> Vec<EventListener> {
+    pub(crate) fn detach_all(&self) {
         let mut by_key = lock(&self.0.by_key);
-        by_key.drain().filter_map(|(_, flight)| flight.detach()).collect()
+        by_key.drain().for_each(|(_, flight)| drop(flight.detach()));
     }
 }
 
 impl Flight {
     fn new(key: &[u8]) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let progress = Progress { phase: Phase::Running, waiters: 0, is_detached: false, began: None };
+        let progress = Progress {
+            phase: Phase::Running,
+            waiters: 0,
+            is_detached: false,
+            is_given_up: false,
+            began: None,
+        };
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             key: SmallVec::from_slice(key),
@@ -182,10 +189,47 @@ impl Flight {
         }
     }
 
-    fn detach(&self) -> Option<EventListener> {
+    fn detach(self: Arc<Self>) -> Option<Storing> {
         let mut progress = lock(&self.progress);
         progress.is_detached = true;
-        matches!(progress.phase, Phase::Storing).then(|| self.changed.listen())
+        let is_storing = matches!(progress.phase, Phase::Storing);
+        drop(progress);
+        is_storing.then_some(Storing(self))
+    }
+
+    /// Wakes those who wait after `delay`, whether the run has changed or not, unless what is returned is dropped.
+    fn wake_after(self: &Arc<Self>, delay: Duration) -> Option<Alarm> {
+        let flight = Arc::downgrade(self);
+        background::alarm(delay, move || {
+            flight.upgrade().map(|flight| flight.changed.notify(usize::MAX));
+        })
+    }
+}
+
+/// A run that was detached when its leader was storing the result.
+pub(crate) struct Storing(Arc<Flight>);
+
+impl Storing {
+    /// Waits until that is done, if there is an end to `patience` no longer: the leader may be a future that nobody polls.
+    pub(crate) async fn done(self, patience: Option<Duration>) {
+        let until = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let _alarm = patience.map(|patience| self.0.wake_after(patience));
+        while let Some(change) = self.change(until) {
+            change.await;
+        }
+    }
+
+    /// What to wait for yet; from `until` on nothing.
+    fn change(&self, until: Option<Instant>) -> Option<EventListener> {
+        let mut progress = lock(&self.0.progress);
+        if !matches!(progress.phase, Phase::Storing) {
+            return None;
+        }
+        if until.is_some_and(|until| until <= Instant::now()) {
+            progress.is_given_up = true;
+            return None;
+        }
+        Some(self.0.changed.listen())
     }
 }
 
@@ -229,6 +273,11 @@ impl Leader {
             progress.phase = Phase::Storing;
         }
         !progress.is_detached
+    }
+
+    /// Whether an invalidation of what was stored has not waited for that.
+    pub(crate) fn is_given_up(&self) -> bool {
+        lock(&self.flight.progress).is_given_up
     }
 
     /// Ends the run; `shared` is for those who waited.
@@ -292,13 +341,9 @@ impl Waiter {
         }
     }
 
-    /// Wakes those who wait at `until`, whether the run has changed or not.
-    pub(crate) fn look_again_at(&self, until: Instant) {
-        let flight = Arc::downgrade(&self.flight);
-        background::schedule(until.saturating_duration_since(Instant::now()), move || {
-            flight.upgrade()?.changed.notify(usize::MAX);
-            None
-        });
+    /// Wakes those who wait at `until`, whether the run has changed or not, unless what is returned is dropped.
+    pub(crate) fn look_again_at(&self, until: Instant) -> Option<Alarm> {
+        self.flight.wake_after(until.saturating_duration_since(Instant::now()))
     }
 }
 

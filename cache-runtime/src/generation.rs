@@ -22,11 +22,10 @@ pub(crate) struct Generation {
 
 #[derive(Default)]
 struct Known {
-    token: Option<Token>,
-    /// Counts the clears of this process, so that a token read before one isn't learnt after it.
+    /// Counts the beginnings and ends of clears of this process, so that a token read before one isn't learnt after it.
     epoch: u64,
-    /// Made by a clear of this process that the server doesn't know of yet: no token from there counts.
-    is_owed: bool,
+    /// The token of a clear of this process that the server doesn't know of yet: none from there counts.
+    owed: Option<Token>,
 }
 
 /// A token, and until when it is used.
@@ -76,39 +75,41 @@ impl Generation {
     }
 
     pub(crate) fn learn(&self, token: Token, epoch: u64, clock: &Clock) {
-        let mut known = lock(&self.known);
-        if known.epoch == epoch {
-            known.token = Some(token);
+        let known = lock(&self.known);
+        if known.epoch == epoch && known.owed.is_none() {
             self.latest.set(Current::read_now(token, clock));
         }
     }
 
-    /// Begins a generation that the server is still to be told of.
+    /// Begins a clear, which ends when the server [has lost](Self::told) its token. The token for the time until then
+    /// is never seen there: what is stored under it is void with the clear.
     pub(crate) fn begin(&self) -> Token {
         let mut known = lock(&self.known);
         let token = random_token();
-        *known = Known { token: Some(token), epoch: known.epoch + 1, is_owed: true };
+        *known = Known { owed: Some(token), epoch: known.epoch + 1 };
         self.latest.set(Current { token, fresh_until: u64::MAX, ahead: 0 });
         token
     }
 
-    /// The token that the server is still to be told.
+    /// The token of the clear that the server doesn't know of yet.
     pub(crate) fn owed(&self) -> Option<Token> {
-        let known = lock(&self.known);
-        known.token.filter(|_| known.is_owed)
+        lock(&self.known).owed
     }
 
-    /// The server has been told `token`.
-    pub(crate) fn told(&self, token: Token, clock: &Clock) {
+    /// The clear that began with `token` has reached the server.
+    pub(crate) fn told(&self, token: Token) {
         let mut known = lock(&self.known);
-        if known.is_owed && known.token == Some(token) {
-            known.is_owed = false;
-            self.latest.set(Current::read_now(token, clock));
+        if known.owed == Some(token) {
+            *known = Known { owed: None, epoch: known.epoch + 1 };
+            self.latest.set(Current::NONE);
         }
     }
 }
 
 impl Current {
+    /// Used never.
+    const NONE: Self = Self { token: [0; 16], fresh_until: 0, ahead: 0 };
+
     fn read_now(token: Token, clock: &Clock) -> Self {
         // In this order, so that what passes between the two doesn't make the end of entries later.
         let read = clock.monotonic();
@@ -153,26 +154,34 @@ mod tests {
     #[test]
     fn a_token_read_before_a_clear_is_not_learnt_after_it() {
         let (generation, clock) = (Generation::default(), Clock::manual());
-        let epoch = generation.known(&clock).unwrap_err();
+        let before = generation.known(&clock).unwrap_err();
         let token = generation.begin();
-        generation.learn([1; 16], epoch, &clock);
-        generation.told(token, &clock);
-        generation.learn([1; 16], epoch, &clock);
+        let meanwhile = generation.epoch();
+        for epoch in [before, meanwhile] {
+            generation.learn([1; 16], epoch, &clock);
+        }
         assert_eq!(generation.known(&clock), Ok(token));
+        generation.told(token);
+        for epoch in [before, meanwhile] {
+            generation.learn([1; 16], epoch, &clock);
+        }
+        let after = generation.known(&clock).unwrap_err();
+        generation.learn([2; 16], after, &clock);
+        assert_eq!(generation.known(&clock), Ok([2; 16]));
         clock.advance(TOKEN_FRESH);
-        assert!(generation.known(&clock).is_err());
+        assert_eq!(generation.known(&clock), Err(after));
     }
 
     #[test]
-    fn a_token_that_the_server_does_not_know_is_used_until_it_does() {
+    fn the_token_of_a_clear_is_used_until_the_server_knows_of_it() {
         let (generation, clock) = (Generation::default(), Clock::manual());
         let first = generation.begin();
         clock.advance(TOKEN_FRESH);
         assert_eq!((generation.known(&clock), generation.owed()), (Ok(first), Some(first)));
         let second = generation.begin();
-        generation.told(first, &clock);
+        generation.told(first);
         assert_eq!(generation.owed(), Some(second), "a later clear is still owed");
-        generation.told(second, &clock);
+        generation.told(second);
         assert_eq!(generation.owed(), None);
     }
 
@@ -181,9 +190,11 @@ mod tests {
         let (generation, clock) = (Generation::default(), Clock::manual());
         let is_before = |unix_ms| generation.is_before(unix_ms, &clock);
         assert!(!is_before(u64::MAX), "nothing is known");
-        generation.begin();
+        let token = generation.begin();
         assert!(!is_before(u64::MAX), "a token of our own says nothing of clocks");
-        generation.told(generation.owed().unwrap(), &clock);
+        generation.told(token);
+        assert!(!is_before(u64::MAX), "nothing is known");
+        generation.learn([1; 16], generation.epoch(), &clock);
         let end = clock.unix_ms() + 100;
         assert!(is_before(end) && is_before(u64::MAX));
         clock.advance(Duration::from_millis(98));

@@ -1,15 +1,16 @@
 //! Removals that a server has not taken yet: delivered in the background, and kept from being served until then.
 //!
 //! A removal is owed from the moment it is asked for. If the server takes it at once that is all; if it doesn't, or
-//! the caller gives up, it is tried again until it is taken. Too many at once become one clear.
+//! the caller gives up, it is late, and is tried again until it is taken. Too many late ones become one clear.
+//!
+//! All that is ever sent are deletions, of entries and of the generation's token: they may arrive twice, late and in any
+//! order, and nothing that was void becomes valid by that.
 
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use crate::background;
 use crate::clock::{Clock, nanos};
@@ -22,8 +23,8 @@ use crate::io::{Io, block_on};
 /// The pause between two deliveries. While the breaker is open one costs next to nothing.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Removals that are remembered one by one.
-const MAX_REMOVALS: usize = 1024;
+/// Late removals that are remembered one by one.
+const MAX_LATE: usize = 1024;
 
 /// How long a removal is tried: entries that have no lifetime would be owed for ever.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,13 +42,21 @@ pub(crate) struct Owed {
 
 #[derive(Default)]
 struct Debts {
-    removals: Removals,
+    /// By key on the server.
+    removals: HashMap<Vec<u8>, Removal>,
+    /// How many of them are late.
+    late: usize,
     removals_ever: u64,
     is_scheduled: bool,
 }
 
-/// By key on the server: the number of the latest removal, and when it is given up.
-type Removals = HashMap<Vec<u8>, (u64, u64)>;
+/// The latest removal of a key.
+struct Removal {
+    number: u64,
+    /// When it is given up.
+    until: u64,
+    is_late: bool,
+}
 
 /// A removal on its way. Dropped while it is still owed, it is delivered in the background.
 #[must_use]
@@ -75,24 +84,21 @@ impl Owed {
 
     /// The entry under `key` is to go.
     pub(crate) fn removal(self: &Arc<Self>, key: Vec<u8>) -> Debt {
-        let mut debts = lock(&self.debts);
-        if debts.removals.len() >= MAX_REMOVALS && !debts.removals.contains_key(&key) {
-            drop(debts);
-            drop(self.clear());
-            debts = lock(&self.debts);
-        }
-        debts.removals_ever += 1;
-        let number = debts.removals_ever;
         let until = self.clock.monotonic().saturating_add(nanos(PATIENCE));
-        debts.removals.insert(key.clone(), (number, until));
-        self.has_removals.store(true, Ordering::Release);
+        let number = self.change(|debts| {
+            debts.remove(&key, |_| true);
+            debts.removals_ever += 1;
+            let number = debts.removals_ever;
+            debts.removals.insert(key.clone(), Removal { number, until, is_late: false });
+            number
+        });
         Debt { owed: self.clone(), what: What::Entry { key, number } }
     }
 
     /// All entries are to go, and with them those whose removal is owed.
     pub(crate) fn clear(self: &Arc<Self>) -> Debt {
         let what = What::Generation(self.generation.begin());
-        self.change(HashMap::clear);
+        self.change(Debts::clear);
         Debt { owed: self.clone(), what }
     }
 
@@ -105,41 +111,42 @@ impl Owed {
     /// What was under `key` has been replaced.
     pub(crate) fn replaced(&self, key: &[u8]) {
         if self.has_removals.load(Ordering::Acquire) {
-            self.change(|removals| removals.remove(key));
+            self.change(|debts| debts.remove(key, |_| true));
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Removals) -> T) {
+    fn change<T>(&self, change: impl FnOnce(&mut Debts) -> T) -> T {
         let mut debts = lock(&self.debts);
-        change(&mut debts.removals);
+        let changed = change(&mut debts);
         self.has_removals.store(!debts.removals.is_empty(), Ordering::Release);
+        changed
     }
 
     async fn settle(&self, what: &What, io: Io) -> Result<(), Error> {
         let (backend, deadline) = (self.connected.of(io), Instant::now() + self.connected.timeout);
         match what {
-            What::Entry { key, .. } => {
+            What::Entry { key, number } => {
                 backend.delete(key, deadline).await?;
-                if self.is_owed(what) {
-                    self.change(|removals| removals.remove(key));
-                }
+                self.change(|debts| debts.remove(key, |removal| removal.number == *number));
             }
             What::Generation(token) => {
-                let value = Bytes::copy_from_slice(token);
-                backend.set(self.generation_key.as_bytes(), value, None, deadline).await?;
-                self.generation.told(*token, &self.clock);
+                backend.delete(self.generation_key.as_bytes(), deadline).await?;
+                self.generation.told(*token);
             }
         }
         Ok(())
     }
 
-    fn is_owed(&self, what: &What) -> bool {
-        match what {
-            What::Entry { key, number } => {
-                lock(&self.debts).removals.get(key).is_some_and(|debt| debt.0 == *number)
-            }
-            What::Generation(token) => self.generation.owed() == Some(*token),
+    /// Notes that `what` has not been taken at once, if it hasn't.
+    fn is_late(self: &Arc<Self>, what: &What) -> bool {
+        let (is_late, are_too_many) = match what {
+            What::Generation(token) => (self.generation.owed() == Some(*token), false),
+            What::Entry { key, number } => self.change(|debts| debts.is_late(key, *number)),
+        };
+        if are_too_many {
+            drop(self.clear());
         }
+        is_late
     }
 
     fn schedule(self: &Arc<Self>) {
@@ -161,18 +168,49 @@ impl Owed {
             }
         }
         let mut debts = lock(&self.debts);
-        debts.is_scheduled = !debts.removals.is_empty() || self.generation.owed().is_some();
+        debts.is_scheduled = debts.late > 0 || self.generation.owed().is_some();
         debts.is_scheduled.then_some(PAUSE)
     }
 
     fn all(&self) -> Vec<What> {
         let now = self.clock.monotonic();
-        self.change(|removals| removals.retain(|_, (_, until)| now < *until));
         let generation = self.generation.owed().map(What::Generation);
-        let debts = lock(&self.debts);
-        let entries =
-            debts.removals.iter().map(|(key, (number, _))| What::Entry { key: key.clone(), number: *number });
+        let entries = self.change(|debts| debts.due(now));
         generation.into_iter().chain(entries).collect()
+    }
+}
+
+impl Debts {
+    /// Removes the removal of `key`, if it is as `is_it` says.
+    fn remove(&mut self, key: &[u8], is_it: impl FnOnce(&Removal) -> bool) {
+        if self.removals.get(key).is_some_and(is_it)
+            && let Some(removal) = self.removals.remove(key)
+        {
+            self.late -= usize::from(removal.is_late);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.removals.clear();
+        self.late = 0;
+    }
+
+    /// Notes that the removal of this number is late; returns whether there is one, and whether too many are.
+    fn is_late(&mut self, key: &[u8], number: u64) -> (bool, bool) {
+        let Some(removal) = self.removals.get_mut(key).filter(|removal| removal.number == number) else {
+            return (false, false);
+        };
+        removal.is_late = true;
+        self.late += 1;
+        (true, self.late > MAX_LATE)
+    }
+
+    /// What is late and not given up.
+    fn due(&mut self, now: u64) -> Vec<What> {
+        self.removals.retain(|_, removal| now < removal.until || !removal.is_late);
+        let late = || self.removals.iter().filter(|(_, removal)| removal.is_late);
+        self.late = late().count();
+        late().map(|(key, removal)| What::Entry { key: key.clone(), number: removal.number }).collect()
     }
 }
 
@@ -185,7 +223,7 @@ impl Debt {
 
 impl Drop for Debt {
     fn drop(&mut self) {
-        if self.owed.is_owed(&self.what) {
+        if self.owed.is_late(&self.what) {
             self.owed.schedule();
         }
     }

@@ -3,11 +3,11 @@
 //! # Clearing without scanning
 //!
 //! Each function has a random token on the server, and each entry carries the token that was valid when
-//! its value began to be computed. `clear` replaces the token, and with it every entry is
-//! void. A process reads the token with the same request as an entry, at the most twice a second, so a
-//! hit costs no extra round trip and other processes see a clear within
-//! [`TOKEN_FRESH`](crate::generation::TOKEN_FRESH). A token that the server lost is replaced by a new one,
-//! never by a default: an old entry can't come back.
+//! its value began to be computed. `clear` removes the token, and with it every entry is void: who finds none puts a
+//! new one there, which no entry has. A token is never put there twice and never over another, so that no clear
+//! can be undone, by whatever arrives late. A process reads the token with the same request as an entry, at the most
+//! twice a second, so a hit costs no extra round trip and other processes see a clear within
+//! [`TOKEN_FRESH`](crate::generation::TOKEN_FRESH).
 
 mod lead;
 
@@ -23,6 +23,7 @@ use crate::context::{Connected, Context};
 use crate::elsewhere::Leased;
 use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
+use crate::flight::Leader;
 use crate::generation::random_token;
 use crate::io::Io;
 use crate::key::{Key, TextBytes, namespace_in_keys};
@@ -333,8 +334,8 @@ impl Remote {
 
     /// Stores a value under the generation of its ticket. What the server doesn't take stays in this process for a
     /// moment, and what it `replaces` there must not be served. `false` if the run has lost its lease.
-    pub(crate) async fn store(&self, write: Write, clock: &Clock, io: Io) -> Result<bool, Error> {
-        let Write { key, ticket, packed, life, cost, replaces } = write;
+    pub(crate) async fn store(&self, write: Write<'_>, clock: &Clock, io: Io) -> Result<bool, Error> {
+        let Write { key, ticket, packed, life, cost, replaces, leader } = write;
         let (Packed::Encoded(payload), step::Ticket::Remote(mut ticket)) = (packed, ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a server takes encoded values only"));
         };
@@ -343,6 +344,7 @@ impl Remote {
         let result = self.put(&text, &payload, life, cost, &ticket, clock, io).await;
         match &result {
             Ok(false) => {}
+            Ok(true) if leader.is_some_and(Leader::is_given_up) => drop(self.owed.removal(text)),
             Ok(true) => {
                 self.owed.replaced(&text);
                 self.outage(&text).remove(&text);
@@ -409,7 +411,7 @@ impl Remote {
     ) -> Result<bool, Error> {
         let _owed = self.removal(&key, format)?;
         let ticket = step::Ticket::Remote(self.ticket(format, clock, io).await?);
-        let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true };
+        let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true, leader: None };
         self.store(write, clock, io).await
     }
 
@@ -486,32 +488,28 @@ impl Remote {
     ) -> Result<Token, Error> {
         let token = match found.as_deref().map(Token::try_from) {
             Some(Ok(token)) => token,
-            found => self.make_token(found.is_some(), backend, deadline).await?,
+            _ => self.make_token(backend, deadline).await?,
         };
         self.owed.generation.learn(token, epoch, clock);
         Ok(token)
     }
 
     /// Puts a new token on the server; if another process was faster, takes its one.
-    async fn make_token(
-        &self,
-        over_garbage: bool,
-        backend: &dyn AsyncBackend,
-        deadline: Instant,
-    ) -> Result<Token, Error> {
+    async fn make_token(&self, backend: &dyn AsyncBackend, deadline: Instant) -> Result<Token, Error> {
         let (key, token) = (self.generation_key.as_bytes(), random_token());
-        let value = Bytes::copy_from_slice(&token);
-        if over_garbage {
-            backend.set(key, value, None, deadline).await?;
-            return Ok(token);
+        for _ in 0..3 {
+            if backend.add(key, Bytes::copy_from_slice(&token), None, deadline).await? {
+                return Ok(token);
+            }
+            match backend.get(key, deadline).await?.as_deref().map(Token::try_from) {
+                Some(Ok(token)) => return Ok(token),
+                // Nobody's token.
+                Some(Err(_)) => drop(backend.delete(key, deadline).await?),
+                // Another clear.
+                None => {}
+            }
         }
-        if backend.add(key, value, None, deadline).await? {
-            return Ok(token);
-        }
-        let found = backend.get(key, deadline).await?;
-        found.and_then(|found| Token::try_from(&*found).ok()).ok_or_else(|| {
-            Error::new(ErrorKind::Server, "the backend loses the function's generation as it is written")
-        })
+        Err(Error::new(ErrorKind::Server, "the backend loses the function's generation as it is written"))
     }
 }
 

@@ -335,7 +335,7 @@ impl State {
     // Storing
 
     /// `false` if the run has lost the right to store.
-    async fn store(&self, write: Write, io: Io) -> Result<bool, Error> {
+    async fn store(&self, write: Write<'_>, io: Io) -> Result<bool, Error> {
         match &self.place {
             Place::Typed(store) => self.store_typed(store, write).map(|()| true),
             Place::Remote(remote) => remote.store(write, &self.clock, io).await,
@@ -359,7 +359,8 @@ impl State {
         let result = match &self.place {
             Place::Typed(store) => {
                 let ticket = Ticket::Typed(store.generation());
-                let write = Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true };
+                let write =
+                    Write { key, ticket, packed, life, cost: Duration::ZERO, replaces: true, leader: None };
                 self.store_typed(store, write).map(|()| true)
             }
             Place::Remote(remote) => remote.insert(key, packed, life, format, &self.clock, io).await,
@@ -369,7 +370,7 @@ impl State {
         result.map(drop)
     }
 
-    fn store_typed(&self, store: &Store, write: Write) -> Result<(), Error> {
+    fn store_typed(&self, store: &Store, write: Write<'_>) -> Result<(), Error> {
         let (Packed::Typed(value, size), Ticket::Typed(generation)) = (write.packed, write.ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a typed store takes typed values only"));
         };
@@ -397,7 +398,7 @@ impl State {
     /// Ends the life of every entry, also while caching is switched off.
     pub(super) async fn remove_all(&self, io: Io) -> Result<(), Error> {
         // What is being stored is of the generation that ends now, so there is nothing to wait for.
-        drop(self.flights.detach_all());
+        self.flights.detach_all();
         match &self.place {
             Place::Typed(store) => {
                 store.clear();

@@ -144,7 +144,7 @@ impl Run {
 }
 
 /// A result on its way into the cache.
-pub(crate) struct Write {
+pub(crate) struct Write<'l> {
     pub(crate) key: Key,
     pub(crate) ticket: Ticket,
     pub(crate) packed: Packed,
@@ -152,6 +152,8 @@ pub(crate) struct Write {
     pub(crate) cost: Duration,
     /// See [`Run::replaces`].
     pub(crate) replaces: bool,
+    /// Of the run, if others may have an interest in it.
+    pub(crate) leader: Option<&'l Leader>,
 }
 
 /// What has become of the run that a call has joined.
@@ -173,9 +175,7 @@ pub(crate) async fn arrive(role: Role, until: Option<Instant>) -> Arrived {
         Role::Alone => return Arrived::Alone,
         Role::Wait(waiter) => waiter,
     };
-    if let Some(until) = until {
-        waiter.look_again_at(until);
-    }
+    let _alarm = until.map(|until| waiter.look_again_at(until));
     loop {
         match waiter.look() {
             Arrival::Shared(packed) => return Arrived::Shared(packed),

@@ -186,10 +186,16 @@ impl State {
         run.end_without_result();
     }
 
-    /// Keeps the run of `key` from storing its result. What it stores already is stored when this is done.
+    /// Keeps the run of `key` from storing its result. What it stores already is stored when this is done, or will be
+    /// removed when it is.
     pub(super) async fn detach(&self, key: &Key) {
-        if let Some(stored) = self.flights.detach(key.bytes()) {
-            stored.await;
+        if let Some(storing) = self.flights.detach(key.bytes()) {
+            let patience = match &self.place {
+                Place::Remote(remote) => Some(remote.budget()),
+                // Who stores in memory waits for nothing.
+                _ => None,
+            };
+            storing.done(patience).await;
         }
     }
 
@@ -214,7 +220,8 @@ impl State {
                 Some((packed, life)) => {
                     // What has failed before is counted.
                     let is_counted = matches!(&ticket, Ticket::Remote(ticket) if ticket.failure().is_some());
-                    let write = Write { key, ticket, packed, life, cost, replaces: run.replaces };
+                    let (replaces, leader) = (run.replaces, run.leader.as_ref());
+                    let write = Write { key, ticket, packed, life, cost, replaces, leader };
                     let result = self.store(write, io).await;
                     if !is_counted {
                         self.stored(result);
@@ -231,7 +238,8 @@ impl State {
 
     /// Ends a run whose result is not to be stored. What it is newer than must not be served any more.
     pub(crate) fn finish_without_result(&self, run: Box<Run>) {
-        if let (true, Some((key, ticket))) = (run.replaces, &run.target) {
+        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, true, Some((key, ticket))) = (may_store, run.replaces, &run.target) {
             self.pauses.end(key.bytes());
             self.supersede(key, ticket);
         }
