@@ -344,7 +344,7 @@ impl Remote {
         let result = self.put(&text, &payload, life, cost, &ticket, clock, io).await;
         match &result {
             Ok(false) => {}
-            Ok(true) if leader.is_some_and(Leader::is_given_up) => drop(self.owed.removal(text)),
+            _ if leader.is_some_and(Leader::is_given_up) => drop(self.owed.removal(text)),
             Ok(true) => {
                 self.owed.replaced(&text);
                 self.outage(&text).remove(&text);

@@ -1,0 +1,313 @@
+//! What is cleared and invalidated stays so, however slow or late other calls, stores and clears are.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cache_runtime::testing::Scope;
+use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Config, Error, Memory, cached};
+use tokio::sync::Semaphore;
+
+/// The longest that anything may take that must have an end.
+const HANGS: Duration = Duration::from_secs(20);
+
+/// A moment that threads wait for.
+#[derive(Default)]
+struct Moment {
+    has_come: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Moment {
+    fn come(&self) {
+        *self.has_come.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) {
+        let has_come = self.has_come.lock().unwrap();
+        let (has_come, _) = self.changed.wait_timeout_while(has_come, HANGS, |has_come| !*has_come).unwrap();
+        assert!(*has_come, "it never comes");
+    }
+}
+
+/// A backend of several processes, on which some clears take as long as a test wants.
+#[derive(Clone)]
+struct Shared(Arc<Inner>);
+
+struct Inner {
+    memory: Memory,
+    reads_of_generation: AtomicUsize,
+    changes_of_generation: AtomicUsize,
+    /// Called with the number of a change of a generation, before that is made.
+    on_change: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Shared {
+    fn new(on_change: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner {
+            memory: Memory::default(),
+            reads_of_generation: AtomicUsize::new(0),
+            changes_of_generation: AtomicUsize::new(0),
+            on_change: Box::new(on_change),
+        }))
+    }
+
+    fn process(&self) -> Scope {
+        Scope::with(Config::new().timeout(HANGS).backend("shared", self.clone())).unwrap()
+    }
+
+    /// Waits until the generation has been read so many times more.
+    fn await_reads(&self, more: usize) {
+        let reads = || self.0.reads_of_generation.load(Ordering::SeqCst);
+        let (before, start) = (reads(), Instant::now());
+        while reads() < before + more {
+            assert!(start.elapsed() < HANGS, "nobody reads it");
+            thread::yield_now();
+        }
+    }
+
+    fn changes(&self, key: &[u8]) {
+        if key.ends_with(b"generation") {
+            let number = self.0.changes_of_generation.fetch_add(1, Ordering::SeqCst);
+            (self.0.on_change)(number);
+        }
+    }
+}
+
+impl Backend for Shared {
+    fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
+        let value = Backend::get(&self.0.memory, key, deadline);
+        if key.ends_with(b"generation") {
+            self.0.reads_of_generation.fetch_add(1, Ordering::SeqCst);
+        }
+        value
+    }
+
+    fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
+        self.changes(key);
+        Backend::set(&self.0.memory, key, value, ttl, deadline)
+    }
+
+    fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
+        Backend::add(&self.0.memory, key, value, ttl, deadline)
+    }
+
+    fn replace(
+        &self,
+        key: &[u8],
+        old: &[u8],
+        new: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        Backend::replace(&self.0.memory, key, old, new, ttl, deadline)
+    }
+
+    fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
+        self.changes(key);
+        Backend::delete(&self.0.memory, key, deadline)
+    }
+}
+
+/// A thread in `scope`.
+fn beside<T: Send + 'static>(
+    scope: &Scope,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let scope = scope.clone();
+    thread::spawn(move || {
+        let _in_scope = scope.enter();
+        work()
+    })
+}
+
+#[test]
+fn a_clear_holds_though_a_call_waits_for_a_run_elsewhere() {
+    static PRICE: AtomicU64 = AtomicU64::new(1);
+    static RUNS_ELSEWHERE: Moment = Moment { has_come: Mutex::new(false), changed: Condvar::new() };
+    static RUNS_HERE: Moment = Moment { has_come: Mutex::new(false), changed: Condvar::new() };
+    static IS_CHECKED: Moment = Moment { has_come: Mutex::new(false), changed: Condvar::new() };
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+    #[cached(backend = "shared", ttl = 60, single_flight = "cluster")]
+    fn price(id: u64) -> u64 {
+        if id == 2 {
+            match RUNS.fetch_add(1, Ordering::SeqCst) {
+                0 => RUNS_ELSEWHERE.come(),
+                _ => RUNS_HERE.come(),
+            }
+            IS_CHECKED.wait();
+        }
+        PRICE.load(Ordering::SeqCst)
+    }
+
+    // While the clear is on its way, the call that waits reads the old generation, and runs the body because of the clear.
+    let shared = Shared::new(|_| RUNS_HERE.wait());
+    let (here, elsewhere) = (shared.process(), shared.process());
+    let _in_scope = here.enter();
+    assert_eq!(price(1), 1);
+    let leads = beside(&elsewhere, || price(2));
+    RUNS_ELSEWHERE.wait();
+    let waits = beside(&here, || price(2));
+    shared.await_reads(3);
+    PRICE.store(2, Ordering::SeqCst);
+    price::clear().unwrap();
+    let after = price(1);
+    IS_CHECKED.come();
+    leads.join().unwrap();
+    waits.join().unwrap();
+    assert_eq!(after, 2, "an entry from before the clear");
+}
+
+#[test]
+fn a_clear_holds_though_an_earlier_one_arrives_later() {
+    static RATE: AtomicU64 = AtomicU64::new(1);
+
+    #[cached(backend = "shared", ttl = 60)]
+    fn rate(id: u64) -> u64 {
+        id + RATE.load(Ordering::SeqCst)
+    }
+
+    let (sent, delivered) = (Arc::new(Moment::default()), Arc::new(Moment::default()));
+    let (on_send, until) = (sent.clone(), delivered.clone());
+    let shared = Shared::new(move |number| {
+        if number == 0 {
+            on_send.come();
+            until.wait();
+        }
+    });
+    let (here, elsewhere) = (shared.process(), shared.process());
+    let _in_scope = here.enter();
+    assert_eq!(rate(1), 2);
+    let first = beside(&here, || rate::clear().unwrap());
+    sent.wait();
+    RATE.store(2, Ordering::SeqCst);
+    assert_eq!(rate(1), 3);
+    RATE.store(3, Ordering::SeqCst);
+    rate::clear().unwrap();
+    delivered.come();
+    first.join().unwrap();
+    for process in [here.clone(), elsewhere] {
+        process.advance(Duration::from_millis(501));
+        assert_eq!(beside(&process, || rate(1)).join().unwrap(), 4, "an entry from before the clear");
+    }
+}
+
+/// An async backend whose changes wait for permits.
+struct Gated {
+    memory: Memory,
+    changes: Arc<Semaphore>,
+}
+
+impl Gated {
+    /// A scope with this as its backend, and the permits.
+    fn scope(timeout: Duration) -> (Scope, Arc<Semaphore>) {
+        let changes = Arc::new(Semaphore::new(0));
+        let backend = Self { memory: Memory::default(), changes: changes.clone() };
+        (Scope::with(Config::new().timeout(timeout).async_backend("gated", backend)).unwrap(), changes)
+    }
+
+    async fn pass(&self) {
+        self.changes.acquire().await.unwrap().forget();
+    }
+}
+
+impl AsyncBackend for Gated {
+    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        AsyncBackend::get(&self.memory, key, deadline)
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.pass().await;
+            Backend::set(&self.memory, key, value, ttl, deadline)
+        })
+    }
+
+    fn add<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        AsyncBackend::add(&self.memory, key, value, ttl, deadline)
+    }
+
+    fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.pass().await;
+            Backend::delete(&self.memory, key, deadline)
+        })
+    }
+}
+
+/// Polls all of `futures` once; true when all have ended.
+async fn poll_all<F: Future<Output = ()>>(futures: &mut Vec<std::pin::Pin<Box<F>>>) -> bool {
+    poll_fn(|context| {
+        futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    tokio::task::yield_now().await;
+    futures.is_empty()
+}
+
+#[tokio::test]
+async fn an_invalidation_has_an_end_though_nobody_polls_a_call_that_stores() {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+
+    #[cached(backend = "gated", ttl = 60)]
+    async fn user(id: u64) -> u64 {
+        id + RUNS.fetch_add(1, Ordering::SeqCst)
+    }
+
+    let (scope, changes) = Gated::scope(Duration::from_millis(200));
+    let test = async {
+        // As one of a `buffer_unordered` whose consumer waits for the invalidation.
+        let mut call = vec![Box::pin(async { assert_eq!(user(1).await, 1) })];
+        for _ in 0..10 {
+            assert!(!poll_all(&mut call).await);
+        }
+        assert_eq!(RUNS.load(Ordering::SeqCst), 1, "it has run and is storing");
+        changes.add_permits(2);
+        tokio::time::timeout(HANGS, user::invalidate(1)).await.expect("an invalidation waits").unwrap();
+        while !poll_all(&mut call).await {}
+        assert_eq!(user(1).await, 2, "what was stored after the invalidation");
+    };
+    scope.run(test).await;
+}
+
+#[tokio::test]
+async fn many_invalidations_at_once_leave_other_entries_alone() {
+    #[cached(backend = "gated", ttl = 60)]
+    async fn user(id: u64) -> u64 {
+        id
+    }
+
+    let (scope, changes) = Gated::scope(HANGS);
+    let test = async {
+        changes.add_permits(1);
+        user(0).await;
+        let invalidate = |id| Box::pin(async move { user::invalidate(id).await.unwrap() });
+        let mut invalidations: Vec<_> = (1..=1100).map(invalidate).collect();
+        assert!(!poll_all(&mut invalidations).await);
+        changes.add_permits(1100);
+        while !poll_all(&mut invalidations).await {}
+        user(0).await;
+        assert_eq!(user::stats().runs, 1, "an entry that nobody invalidated");
+    };
+    scope.run(test).await;
+}
