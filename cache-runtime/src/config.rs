@@ -17,6 +17,8 @@ use crate::url::{Url, parse_duration};
 
 /// Total time a call may spend on the cache, unless configured.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(250);
+/// Longer ones have no end for a call either, and moments so far away can't be reckoned with.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// The settings of the whole process, made before the first use of a cache.
 ///
@@ -247,7 +249,7 @@ impl Config {
             "memcached" => self.server(crate::backend::memcached::Memcached::open(url, timeout)?),
             unknown => return Err(unknown_scheme(unknown)),
         };
-        connected.timeout = timeout;
+        connected.timeout = timeout.min(LONGEST_TIMEOUT);
         connected.default_ttl = ttl.or(connected.default_ttl);
         if let Some(prefix) = prefix {
             connected.prefix = prefix;
@@ -282,7 +284,7 @@ impl Config {
             guard: None,
             prefix: self.prefix.clone(),
             default_ttl: self.default_ttl,
-            timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT),
         }
     }
 

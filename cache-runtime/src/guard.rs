@@ -8,6 +8,7 @@
 //! knows of entries.
 
 use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -92,9 +93,10 @@ impl Guarded {
     ) -> Reply<'a, T> {
         // Begins before the operation is made: some do their work there.
         match self.guard.admit(self.guard.server_of(key), self.guard.clock.monotonic()) {
-            Ok(watch) => {
-                Box::pin(Watched { watch: Some(watch), operation: operation(self.guard.of(self.io)) })
-            }
+            Ok(watch) => match unpanicked(|| operation(self.guard.of(self.io))) {
+                Ok(operation) => Box::pin(Watched { watch: Some(watch), operation }),
+                Err(panicked) => Box::pin(ready(Err(panicked))),
+            },
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }
@@ -204,7 +206,9 @@ impl<T> Future for Watched<'_, T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.operation.as_mut().poll(context);
+        let operation = &mut self.operation;
+        let polled =
+            unpanicked(|| operation.as_mut().poll(context)).unwrap_or_else(|error| Poll::Ready(Err(error)));
         if let (Poll::Ready(result), Some(watch)) = (&polled, self.watch.take_if(|_| polled.is_ready())) {
             watch.ended(result);
         }
@@ -244,6 +248,12 @@ impl Drop for Watch<'_> {
     }
 }
 
+/// What `work` gives. A backend that panics is one that is of no use now: tokio's timers do on a runtime that has none.
+fn unpanicked<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| Error::new(ErrorKind::Unavailable, "the backend panicked"))
+}
+
 /// The operation didn't reach the server, or got no answer that makes sense.
 fn is_transport(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol)
@@ -263,7 +273,8 @@ impl Guard {
         deadline: Instant,
     ) -> Result<Watched<'a, Option<Bytes>>, Error> {
         let watch = self.admit(self.server_of(key), self.clock.at(start))?;
-        Ok(Watched { watch: Some(watch), operation: self.asynchronous.get(key, deadline) })
+        let operation = unpanicked(|| self.asynchronous.get(key, deadline))?;
+        Ok(Watched { watch: Some(watch), operation })
     }
 
     /// The same for blocking callers.
@@ -274,7 +285,7 @@ impl Guard {
         deadline: Instant,
     ) -> Result<Option<Bytes>, Error> {
         let watch = self.admit(self.server_of(key), self.clock.at(start))?;
-        let result = self.blocking.get_now(key, deadline);
+        let result = unpanicked(|| self.blocking.get_now(key, deadline)).and_then(|result| result);
         watch.ended(&result);
         result
     }

@@ -7,7 +7,7 @@
 //! variables of others any more.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Lanes with a thread of their own.
 const OWN: usize = u64::BITS as usize;
@@ -78,6 +78,9 @@ fn claim() -> Lane {
     // there by now, it outlives ours, after which nobody goes to an index by way of it.
     drop(papaya::HashSet::<u8>::new().pin());
     RELEASE.with(|_| {});
+    // Else all threads would throw the same, and those that end soon never what is rare.
+    static SEED: AtomicU32 = AtomicU32::new(1);
+    DICE.set(SEED.fetch_add(0x9e37_79b9, Ordering::Relaxed));
     let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
     // What the last owner counted is seen by the next one.
     let lane = match TAKEN.fetch_update(Ordering::AcqRel, Ordering::Acquire, free) {
@@ -131,6 +134,16 @@ mod tests {
             assert_eq!(own.len(), owners, "two threads in one lane");
             assert!(owners > 0 && lanes.iter().all(|lane| lane.index() < LANES));
         }
+    }
+
+    #[test]
+    fn threads_throw_dice_of_their_own() {
+        let throw = || {
+            current().unwrap();
+            (0..32).filter(|_| one_in(64)).count()
+        };
+        let thrown: usize = (0..200).map(|_| std::thread::spawn(throw).join().unwrap()).sum();
+        assert!((40..200).contains(&thrown), "{thrown} of 6,400 throws, where 100 are to be expected");
     }
 
     thread_local! {

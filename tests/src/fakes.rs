@@ -25,6 +25,11 @@ pub fn echoing() -> SocketAddr {
     serving(|_, request| Some(request.to_vec()))
 }
 
+/// A server that says something `more` after its first answer on each connection.
+pub fn talkative(answer: &'static [u8], more: &'static [u8]) -> SocketAddr {
+    serving(move |count, _| Some([answer, if count == 0 { more } else { b"" }].concat()))
+}
+
 /// A server that closes a connection instead of answering its `nth` request, counted from 0.
 pub fn closing_at(nth: usize, answer: &'static [u8]) -> SocketAddr {
     serving(move |count, _| (count < nth).then(|| answer.to_vec()))

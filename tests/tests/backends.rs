@@ -150,6 +150,24 @@ async fn a_connection_that_lost_step_is_not_used_again() {
 }
 
 #[tokio::test]
+async fn what_nobody_asked_for_is_nobodys_answer() {
+    for Kinds { name, kinds } in [
+        redis(&format!("redis://{}?pool=1", fakes::talkative(b"$4\r\nmine\r\n", b"$5\r\nother\r\n"))),
+        memcached(&format!(
+            "memcached://{}?pool=1",
+            fakes::talkative(b"VA 4 kkey\r\nmine\r\n", b"VA 5 kkey\r\nother\r\n")
+        )),
+    ] {
+        for backend in kinds {
+            for _ in 0..3 {
+                let value = backend.get(b"key", soon()).await.unwrap();
+                assert_eq!(value.as_deref(), Some(&b"mine"[..]), "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_trickles_in_ends_at_the_deadline() {
     let pause = Duration::from_millis(20);
     fails(fakes::trickling(b"$100\r\nnever enough of it", pause), &[ErrorKind::Timeout, ErrorKind::Protocol])

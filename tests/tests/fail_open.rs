@@ -109,6 +109,54 @@ macro_rules! suite {
     };
 }
 
+/// A scope without a server.
+fn dead() -> Scope {
+    let (url, _) = trouble(Trouble::Refused, "redis");
+    Scope::with(Config::new().timeout(std::time::Duration::MAX).url("redis", &url)).unwrap()
+}
+
+#[test]
+fn a_timeout_without_end_is_no_panic() {
+    #[cached(backend = "redis")]
+    fn one(n: u32) -> u32 {
+        n
+    }
+
+    let _in_scope = dead().enter();
+    assert_eq!(one(1), 1);
+}
+
+/// tokio panics where its timers or sockets are used on a runtime that was built without.
+#[test]
+fn a_runtime_without_timers_and_sockets_is_no_panic() {
+    #[cached(backend = "redis")]
+    async fn one(n: u32) -> u32 {
+        n
+    }
+
+    let without = [
+        tokio::runtime::Builder::new_current_thread().build().unwrap(),
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_io().build().unwrap(),
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap(),
+    ];
+    for runtime in without {
+        let scope = dead();
+        let calls = async {
+            let call = |n| {
+                let scope = scope.clone();
+                tokio::spawn(async move { scope.run(one(n)).await })
+            };
+            let several: Vec<_> = (0..3).map(call).collect();
+            assert_eq!(one(7).await, 7);
+            for (n, call) in (0..).zip(several) {
+                assert_eq!(call.await.unwrap(), n);
+            }
+            one::invalidate(7).await.unwrap_err();
+        };
+        runtime.block_on(scope.run(calls));
+    }
+}
+
 suite!(redis, "redis", [], []);
 suite!(redis_async, "redis", [async], [.await]);
 suite!(memcached, "memcached", [], []);

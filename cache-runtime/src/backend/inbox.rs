@@ -4,6 +4,7 @@
 //! early; whoever holds the socket reads more then, and has it parse again from the start. So one parser serves blocking
 //! and async connections. What is parsed twice are lines only: values are ranges until all is there.
 
+use std::io;
 use std::ops::Range;
 
 use memchr::memchr;
@@ -47,9 +48,22 @@ impl Inbox {
         }
     }
 
-    /// Whether something is here that nobody asked for.
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.used == self.filled
+    }
+
+    /// To be asked before a request is sent.
+    ///
+    /// # Errors
+    /// Something is here that nobody asked for, and would be taken for an answer.
+    pub(crate) fn check_empty(&self) -> io::Result<()> {
+        match self.is_empty() {
+            true => Ok(()),
+            false => {
+                let why = "the server said more than it was asked for";
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, why))
+            }
+        }
     }
 
     /// Where to read to; [`fill`](Self::fill) tells how much came.

@@ -39,19 +39,25 @@ impl Redo {
     }
 }
 
+/// No connection is given less time, and none may be given no time at all.
+const SHORTEST_DIAL: Duration = Duration::from_millis(1);
+
 /// The time left until `deadline`, as an I/O error when there is none.
 pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Connects to the first address of `host` that answers before `deadline`.
+/// Connects to the first address of `host` that answers before `deadline`. One that doesn't answer takes its share of the
+/// time and no more.
 ///
 /// Names are looked up each time, so that a server may move.
 pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in addresses(host, port, deadline)? {
-        match TcpStream::connect_timeout(&address, left(deadline)?) {
+    let addresses = addresses(host, port, deadline)?;
+    for (address, others) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = left(deadline)? / u32::try_from(others).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, share.max(SHORTEST_DIAL)) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);

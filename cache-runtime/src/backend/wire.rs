@@ -69,6 +69,7 @@ impl Wire {
 
     /// Sends the beginning of a call that ends at `deadline`.
     pub(crate) fn send(&mut self, request: &[u8], deadline: Instant) -> io::Result<()> {
+        self.inbox.check_empty()?;
         self.deadline = deadline;
         let mut rest = request;
         while !rest.is_empty() {
@@ -152,6 +153,7 @@ impl AsyncWire {
     }
 
     pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.inbox.check_empty()?;
         tokio::io::AsyncWriteExt::write_all(&mut self.socket, request).await
     }
 

@@ -87,7 +87,7 @@ impl World {
     fn invalidate(&self) {
         self.invalidations.fetch_add(1, Ordering::SeqCst);
         if let Some(stored) = self.flights.detach(KEY) {
-            future::block_on(stored);
+            future::block_on(stored.done(None));
         }
         *lock(&self.store) = None;
     }

@@ -40,6 +40,8 @@ pub(super) struct Front {
     newest: AtomicUsize,
     /// Places of the last one that were taken from one entry for another.
     displaced: AtomicUsize,
+    /// Somebody makes the next.
+    grows: AtomicBool,
 }
 
 /// As many sets as a power of two.
@@ -95,7 +97,9 @@ impl Front {
     #[cold]
     #[inline(never)]
     pub(super) fn put(&self, hash: u64, entry: &Copied<'_>, entries: usize) {
-        let Some(table) = self.newest().or_else(|| self.make(0)) else { return };
+        let newest = self.newest.load(SeqCst);
+        let known = self.tables.get(newest).and_then(OnceLock::get);
+        let Some(table) = known.or_else(|| self.make(0)) else { return };
         let Some((head, places)) = table.set(hash) else { return };
         let at = match head.free() {
             Some(free) => free,
@@ -103,7 +107,11 @@ impl Front {
             None => {
                 let displaced = self.displaced.fetch_add(1, Relaxed);
                 if displaced > table.mask && table.places.as_flattened().len() < 2 * entries {
-                    self.make(self.newest.load(SeqCst) + 1);
+                    // Others go on without: a large one takes a while.
+                    if !self.grows.swap(true, SeqCst) {
+                        self.make(newest + 1);
+                        self.grows.store(false, SeqCst);
+                    }
                     return;
                 }
                 displaced % PLACES

@@ -220,6 +220,8 @@ impl Store {
     #[cold]
     #[inline(never)]
     fn tell(&self, hash: u64) {
+        // What moka lets go of now is freed when this is over, not while it holds a lock: to drop a value may ask the store.
+        let _guard = self.index.guard();
         self.stays.get(&hash);
     }
 

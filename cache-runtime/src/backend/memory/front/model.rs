@@ -86,3 +86,24 @@ fn nothing_is_found_that_has_left_while_the_table_grows() {
 fn nothing_is_found_that_was_cleared() {
     check(&[copies, looks, |world| _ = world.front.make(1), World::clear]);
 }
+
+#[test]
+fn the_table_grows_no_further_than_it_has_to() {
+    let scenario = || {
+        let front = Arc::new(Front::default());
+        let put_many = |thread: u64| {
+            let front = front.clone();
+            move || {
+                let is_gone = AtomicBool::new(false);
+                for n in 0..40 {
+                    let life = Life::new(u64::MAX, 0);
+                    front.put(7, &Copied { key: [thread, n], number: n, life, is_gone: &is_gone }, 33);
+                }
+            }
+        };
+        let threads: Vec<_> = (0..3).map(|thread| thread::spawn(put_many(thread))).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(front.newest.load(SeqCst) <= 1, "256 places are enough for 33 entries");
+    };
+    shuttle::check_random(scenario, 500);
+}

@@ -318,3 +318,37 @@ fn hashes_of_numbers_in_a_row_are_spread() {
         assert!(distinct(|place| place.0) > 800 && distinct(|place| place.1) > 110, "seed {seed}");
     }
 }
+
+/// A value whose end is a use of the store it was in.
+struct Dependent(Arc<Store>);
+
+impl Drop for Dependent {
+    fn drop(&mut self) {
+        for _ in 0..=LAG_STORES {
+            self.0.set(b"any", new(u64::MAX, 0), 0).unwrap();
+        }
+    }
+}
+
+#[test]
+fn values_may_use_the_store_when_they_are_dropped() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let store = Arc::new(of(Bound { capacity: Some(1000), max_bytes: None }));
+        let hot = 1_000_000_u64;
+        for key in 0..1500_u64 {
+            let value = Arc::new(Dependent(store.clone()));
+            store.set(&key.to_le_bytes(), of_value(value, u64::MAX, 0), 0).unwrap();
+            if hit(&store, hot).is_none() {
+                store.set(&hot.to_le_bytes(), number(&store, 7), 0).unwrap();
+            }
+            for _ in 0..500 {
+                store.number(short(&hot.to_le_bytes()).unwrap(), |_| true);
+            }
+        }
+        done.send(()).unwrap();
+    });
+    is_done
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .expect("no lock is held when a value is dropped");
+}
