@@ -42,7 +42,9 @@ pub(crate) fn schedule(delay: Duration, job: impl FnMut() -> Option<Duration> + 
 pub(crate) fn alarm(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Option<Alarm> {
     let mut ring = Some(ring);
     let job = move || {
-        ring.take().map(|ring| ring());
+        if let Some(ring) = ring.take() {
+            ring();
+        }
         None
     };
     schedule_job(delay, Box::new(job)).map(Alarm)

@@ -62,11 +62,13 @@ macro_rules! suite {
             fn a_lost_generation_brings_nothing_back() {
                 run(|one, other, url| async move {
                     one.run(async { load(4)$($wait)* }).await;
-                    one.run(async { load::clear()$($wait)*.unwrap() }).await;
+                    one.run(async { load::clear()$($wait)*.unwrap(); load(5)$($wait)* }).await;
                     let key = one.run(async { load::key(4) }).await;
                     let generation = format!("{}:generation", key.rsplitn(3, ':').last().unwrap());
                     assert!(delete(&url, &generation), "{generation}");
-                    assert_eq!(other.run(async { load::peek(4)$($wait)*.unwrap() }).await, None);
+                    for id in [4, 5] {
+                        assert_eq!(other.run(async { load::peek(id)$($wait)*.unwrap() }).await, None);
+                    }
                 });
             }
 
