@@ -74,7 +74,7 @@ fn parts(plan: &Plan, is_borrowed: bool) -> TokenStream {
             quote!(#instance #views #(#args)*)
         }
         KeySource::Exprs(exprs) => {
-            let args = exprs.iter().map(|expr| quote_spanned!(at(expr.span())=> __key.arg(&#expr);));
+            let args = exprs.iter().map(|expr| quote_spanned!(at(expr.span())=> __key.arg(&(#expr));));
             quote!(#instance #views #(#args)*)
         }
         KeySource::Template(segments) => {

@@ -282,6 +282,55 @@ macro_rules! suite {
                     };
                 });
             }
+
+            #[cached(backend = $backend, key = n / 100)]
+            $($asyncness)? fn by_hundreds(n: u64) -> Run {
+                run!("{n}")
+            }
+
+            #[cached(backend = $backend, key = (
+                a as u32, a + 1, -b, !(a == 1), a == 0 || b == 0, a..=9, &a, *c, if b < 0 { "below" } else { "above" },
+            ))]
+            $($asyncness)? fn by_operators(a: u8, b: i64, c: &str) -> Run {
+                run!("{a} {b} {c}")
+            }
+
+            #[cached(backend = $backend, key = (n % 2 == 0, n as u8), companions = false)]
+            $($asyncness)? fn by_operators_bare(n: u64) -> Run {
+                run!("{n}")
+            }
+
+            struct Numbered(u64);
+
+            impl Numbered {
+                #[cached(backend = $backend, key = (self.0 * 2, n as u32))]
+                $($asyncness)? fn by_operators(&self, n: u64) -> Run {
+                    run!("{} {n}", self.0)
+                }
+            }
+
+            #[test]
+            fn keys_of_any_expression() {
+                on($backend, |_| async {
+                    distinct! {
+                        by_hundreds(100)$($wait)* => "100",
+                        by_hundreds(200)$($wait)* => "200",
+                        by_operators(1, 2, "a")$($wait)* => "1 2 a",
+                        by_operators(2, 2, "a")$($wait)* => "2 2 a",
+                        by_operators(1, 3, "a")$($wait)* => "1 3 a",
+                        by_operators(1, 2, "b")$($wait)* => "1 2 b",
+                        by_operators_bare(2)$($wait)* => "2",
+                        by_operators_bare(3)$($wait)* => "3",
+                        Numbered(1).by_operators(1)$($wait)* => "1 1",
+                        Numbered(2).by_operators(1)$($wait)* => "2 1",
+                        Numbered(2).by_operators(2)$($wait)* => "2 2",
+                    };
+                    assert_eq!(by_hundreds(199)$($wait)*.of, "100");
+                    assert_eq!(by_hundreds::peek(150)$($wait)*.unwrap().unwrap().of, "100");
+                    assert_eq!(by_operators_bare(258)$($wait)*.of, "2");
+                    assert_eq!(Numbered(2).by_operators_peek(2)$($wait)*.unwrap().unwrap().of, "2 2");
+                });
+            }
         }
     };
 }

@@ -285,6 +285,7 @@ mod fragments {
                     b += 1;
                     Some(run!("{b}"))
                 });
+                keyed!($backend, by_operators, by_tens, n, u64, Run, (n / 10, n > 50), run!("{n}"));
                 keyed!($backend, by_template, by_text, name, &str, Result<Run, String>, "x:{name}", Ok(run!("{name}")));
 
                 whole_item!(
@@ -313,6 +314,8 @@ mod fragments {
                             by_expression((2, 2)) => "2",
                             by_tuple(1).unwrap() => "2",
                             by_tuple(2).unwrap() => "3",
+                            by_operators(11) => "11",
+                            by_operators(51) => "51",
                             by_template("a").unwrap() => "a",
                             by_template("b").unwrap() => "b",
                             item(&vec![1_u8]) => "1",
@@ -325,6 +328,7 @@ mod fragments {
                             Box::new(Repo(1)).by_box(2) => "1 2",
                         };
                         assert_eq!(by_expression((1, 9)), by_expression((1, 2)));
+                        assert_eq!(by_operators(19).of, "11");
                         assert_eq!(by::peek((1, 0)).unwrap().unwrap().of, "1");
                         assert_eq!(twice::peek(2, 1).unwrap().unwrap().of, "3 2 1");
                         assert_eq!(Repo(2).by_ref_peek(1).unwrap().unwrap().of, "2 1");

@@ -13,6 +13,9 @@ async fn half(id: u64) -> u64 { id / 2 }
 #[cached(companions = false)]
 fn sum((one, other): (u64, u64)) -> u64 { one + other }
 
+#[cached(companions = false, key = (one, other + 1))]
+fn by_expressions(one: u64, other: u64) -> u64 { one + other }
+
 #[cached(companions = false)]
 fn soon(id: u64) -> impl Future<Output = u64> { async move { id } }
 
@@ -35,6 +38,7 @@ impl Users {
 fn main() {
     double(1);
     sum((1, 2));
+    by_expressions(1, 2);
     with_companions(1);
     Users.user(1);
     drop((half(1), soon(1), boxed(1), Users.later(1)));
