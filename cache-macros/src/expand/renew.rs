@@ -24,11 +24,13 @@ pub(super) fn call_behind(plan: &Plan, home: &Home) -> Option<TokenStream> {
     let args = idents();
     let args = quote!((#(#args,)*));
     let copies = func.params.iter().map(|Param { ident, ty, .. }| match plain(ty) {
-        Type::Reference(_) => quote!(let #ident = #rt::Held(*#ident).keep()?;),
+        Type::Reference(reference) if !is_static(reference) => {
+            quote!(let #ident = #rt::Held(*#ident).keep()?;)
+        }
         _ => quote!(let #ident = #rt::Held(#ident).keep()?;),
     });
     let owned = func.params.iter().map(|Param { ident, ty, .. }| match plain(ty) {
-        Type::Reference(_) => quote!(#ident.lend()),
+        Type::Reference(reference) if !is_static(reference) => quote!(#ident.lend()),
         _ => quote!(#ident.give()),
     });
     let all = idents();
@@ -88,14 +90,19 @@ fn is_kept(ty: &Type) -> bool {
     !borrows.0
 }
 
+/// Whether it is a value to keep as it is: what is lent to the background doesn't live that long.
+fn is_static(reference: &TypeReference) -> bool {
+    reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
+}
+
 /// Whether a type borrows, or has no name.
 struct Borrows(bool);
 
 impl<'ast> Visit<'ast> for Borrows {
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
-        match &reference.lifetime {
-            Some(lifetime) if lifetime.ident == "static" => visit::visit_type_reference(self, reference),
-            _ => self.0 = true,
+        match is_static(reference) {
+            true => visit::visit_type_reference(self, reference),
+            false => self.0 = true,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Arguments of every type and pattern.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use cache_runtime::cached;
 use serde::{Deserialize, Serialize};
@@ -251,7 +253,7 @@ macro_rules! suite {
                 log: &mut Vec<u64>,
                 load: &(dyn Fn(u64) -> u64 + Sync),
                 pointer: fn(u64) -> u64,
-                cell: &std::cell::Cell<u64>,
+                cell: &Cell<u64>,
             ) -> Run {
                 log.push(id);
                 cell.set(cell.get() + 1);
@@ -267,7 +269,7 @@ macro_rules! suite {
             #[test]
             fn what_is_no_key_is_skipped() {
                 on($backend, |_| async {
-                    let (mut log, cell) = (vec![], std::cell::Cell::new(0));
+                    let (mut log, cell) = (vec![], Cell::new(0));
                     distinct! {
                         unfit(1, Box::new('x'), &mut log, &|n| n + 1, |n| n * 10, &cell)$($wait)* => "x 11",
                         unfit(2, Box::new('x'), &mut log, &|n| n + 1, |n| n * 10, &cell)$($wait)* => "x 21",
@@ -329,6 +331,48 @@ macro_rules! suite {
                     assert_eq!(by_hundreds::peek(150)$($wait)*.unwrap().unwrap().of, "100");
                     assert_eq!(by_operators_bare(258)$($wait)*.of, "2");
                     assert_eq!(Numbered(2).by_operators_peek(2)$($wait)*.unwrap().unwrap().of, "2 2");
+                });
+            }
+
+            #[cached(backend = $backend, ttl = 10, stale = "1h")]
+            $($asyncness)? fn renewed(lang: &'static str, names: &'static [&'static str], text: &str) -> Run {
+                run!("{lang} {names:?} {text}")
+            }
+
+            #[cached(backend = $backend, ttl = 10, stale = "1h", skip(db))]
+            $($asyncness)? fn renewed_with(db: &'static Mutex<u64>, n: u64) -> Run {
+                run!("{} {n}", db.lock().unwrap())
+            }
+
+            /// On no other thread.
+            #[cached(backend = $backend, ttl = 10, stale = "1h", skip(db, show))]
+            $($asyncness)? fn renewed_here(db: &'static Cell<u64>, show: &'static dyn Display, n: u64) -> Run {
+                run!("{} {show} {n}", db.get())
+            }
+
+            #[test]
+            fn what_is_static_is_kept_for_the_background() {
+                on($backend, |scope| async move {
+                    static DB: Mutex<u64> = Mutex::new(7);
+                    let cell: &'static Cell<u64> = Box::leak(Box::new(Cell::new(8)));
+                    let calls = async || {
+                        [
+                            renewed("en", &["a"], "b")$($wait)*,
+                            renewed_with(&DB, 1)$($wait)*,
+                            renewed_here(cell, &'x', 1)$($wait)*,
+                        ]
+                    };
+                    let first = calls().await;
+                    assert_eq!(first.each_ref().map(|run| &*run.of), ["en [\"a\"] b", "7 1", "8 x 1"]);
+                    scope.advance(Duration::from_secs(11));
+                    let served = calls().await;
+                    assert_eq!(served[..2], first[..2], "the old values, while the background renews them");
+                    assert_ne!(served[2], first[2], "the caller renews what can't be kept");
+                    let started = Instant::now();
+                    while calls().await.iter().zip(&first).any(|(run, first)| run == first) {
+                        assert!(started.elapsed() < Duration::from_secs(30), "they are never renewed");
+                        tokio::task::yield_now().await;
+                    }
                 });
             }
         }
