@@ -129,7 +129,7 @@ fn function(plan: &Plan) -> TokenStream {
 
 /// The typed view of a function without companions.
 fn in_place(plan: &Plan) -> TokenStream {
-    let (site, function) = (site::site(plan), site::function(plan, &quote!(&SITE)));
+    let (site, function) = (site::site(plan), site::function(plan, &quote!(&__SITE)));
     quote!({ #site #function })
 }
 
@@ -217,13 +217,13 @@ fn hidden(plan: &Plan, home: &Home) -> Vec<TokenStream> {
     let (cached, ty, site) = (home.hidden("cached"), site::function_type(plan), site::site(plan));
     let key = key::function(plan, home);
     if generic_names(func).next().is_none() {
-        let function = site::function(plan, &quote!(&SITE));
+        let function = site::function(plan, &quote!(&__SITE));
         let cached = quote!(fn #cached #generics() -> #ty #bounds { #site #function });
         return [Some(cached), key].into_iter().flatten().collect();
     }
     let (scope, shared) = (&home.scope, home.hidden("site"));
     let function = site::function(plan, &quote!(#scope::#shared()));
-    let shared = quote!(fn #shared() -> &'static #rt::Site { #site &SITE });
+    let shared = quote!(fn #shared() -> &'static #rt::Site { #site &__SITE });
     let cached = quote!(fn #cached #generics() -> #ty #bounds { #function });
     [Some(shared), Some(cached), key].into_iter().flatten().collect()
 }

@@ -11,7 +11,7 @@ use super::{at, option, outcome, rt, spanned};
 use crate::validate::{Companions, Plan, Target};
 use crate::value::{Codec, Lifetime, Period, SingleFlight};
 
-/// The site, as the static `SITE`. What is as usual is not said.
+/// The site, as the static `__SITE`. What is as usual is not said.
 pub(super) fn site(plan: &Plan) -> TokenStream {
     let (rt, name) = (rt(plan), plan.func.sig.ident.unraw().to_string());
     // What stands beside the function tells its path; where nothing does, a type within it.
@@ -31,7 +31,7 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
     };
     quote! {
         #marker
-        static SITE: #rt::Site = #rt::Site::new(::core::any::type_name::<#path>, #name, #spec);
+        static __SITE: #rt::Site = #rt::Site::new(::core::any::type_name::<#path>, #name, #spec);
     }
 }
 

@@ -49,6 +49,19 @@ async fn renewed_async(id: u64, name: &str) -> u64 {
     id + name.len() as u64
 }
 
+/// A name that generated code could have used.
+const SITE: Duration = LIFETIME;
+
+#[cached(ttl = SITE, negative_ttl = SITE, cache_none = true, stale = SITE, cache_if = |_| SITE == LIFETIME)]
+fn ones_own_names(id: u64) -> Option<u64> {
+    Some(id)
+}
+
+#[cached(ttl = |_| SITE, single_flight(wait = SITE), companions = false)]
+fn ones_own_names_bare<const N: u64>(id: u64) -> u64 {
+    id + N
+}
+
 #[cached(backend = "sessions", ttl = 60, codec = "bincode")]
 fn remote(id: u64) -> u64 {
     id
@@ -60,6 +73,7 @@ fn main() {
     nothing();
     assert_eq!((numbers(7), fraction(7), judged(7)), (7, 7, 7));
     assert_eq!((find(7), find(0)), (Some(7), None));
+    assert_eq!((ones_own_names(7), ones_own_names_bare::<1>(7)), (Some(7), 8));
     assert_eq!(renewed(7, "a"), 8);
     drop((load(7), renewed_async(7, "a")));
     let _: fn(u64) -> u64 = remote;

@@ -41,7 +41,7 @@ impl Users {
         Result<User, Error>,
     > {
         struct __Site;
-        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
+        static __SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
             ::core::any::type_name::<__Site>,
             "user",
             const {
@@ -86,7 +86,7 @@ impl Users {
             )
         };
         ::cache_runtime::private::Function::new(
-            &SITE,
+            &__SITE,
             const {
                 &<::cache_runtime::private::Values<
                     ::cache_runtime::private::As<

@@ -15,7 +15,7 @@ pub fn user(id: u64, name: &str) -> Option<User> {
     }
     let __cached = {
         struct __Site;
-        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
+        static __SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
             ::core::any::type_name::<__Site>,
             "user",
             &::cache_runtime::private::Spec::NONE,
@@ -53,7 +53,7 @@ pub fn user(id: u64, name: &str) -> Option<User> {
             )
         };
         ::cache_runtime::private::Function::new(
-            &SITE,
+            &__SITE,
             const {
                 &<::cache_runtime::private::Values<
                     ::cache_runtime::private::As<

@@ -67,7 +67,7 @@ impl user {
         ::cache_runtime::private::AsOf<user, io::Result<User>>,
         io::Result<User>,
     > {
-        static SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
+        static __SITE: ::cache_runtime::private::Site = ::cache_runtime::private::Site::new(
             ::core::any::type_name::<user>,
             "user",
             &::cache_runtime::private::Spec::NONE,
@@ -78,7 +78,7 @@ impl user {
             >()
         };
         ::cache_runtime::private::Function::new(
-            &SITE,
+            &__SITE,
             const {
                 &<::cache_runtime::private::Values<
                     ::cache_runtime::private::AsOf<user, io::Result<User>>,
