@@ -138,9 +138,13 @@ fn signature(func: &Func, body_is_elsewhere: bool) -> Signature {
     let (mut params, mut sig) = (func.params.iter(), func.sig.clone());
     for input in &mut sig.inputs {
         match input {
-            FnArg::Receiver(this) if body_is_elsewhere => this.mutability = None,
+            FnArg::Receiver(this) if body_is_elsewhere => {
+                this.attrs = attrs::of_argument(&this.attrs);
+                this.mutability = None;
+            }
             FnArg::Receiver(_) => {}
             FnArg::Typed(typed) => {
+                typed.attrs = attrs::of_argument(&typed.attrs);
                 if let Some(Param { ident, .. }) = params.next() {
                     *typed.pat = parse_quote!(#ident);
                 }
@@ -358,7 +362,10 @@ const FAILS: &str =
 
 /// `ident: Type, …`
 fn params<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
-    let params = params.map(|Param { attrs, ident, ty, .. }| quote!(#(#attrs)* #ident: #ty));
+    let params = params.map(|Param { attrs, ident, ty, .. }| {
+        let attrs = attrs::of_argument(attrs);
+        quote!(#(#attrs)* #ident: #ty)
+    });
     quote!(#(#params,)*)
 }
 

@@ -173,12 +173,12 @@ impl Param {
         if self.is_name() {
             return None;
         }
-        let Self { pat, ident, .. } = self;
+        let Self { attrs, pat, ident, .. } = self;
         let mut found = Contents::default();
         found.visit_pat(pat);
         // `ref mut` borrows from what it matches.
         let owned = found.ref_mut.then(|| quote!(let mut #ident = #ident;));
-        Some(quote!(#owned let #pat = #ident;))
+        Some(quote!(#owned #(#attrs)* let #pat = #ident;))
     }
 
     /// `let PAT = &ident;`, which gives a key the names that it may use before the body runs; nothing where the

@@ -1,8 +1,9 @@
 //! Which of the function's attributes stand on which generated item.
 //!
-//! With companions the body is in `uncached`, so there an `#[expect]` comes true; elsewhere it becomes an `#[allow]`.
-//! Only whether the function is called at all is a matter of the function itself.
+//! An `#[expect]` stands where it comes true, once: with companions the body is in `uncached`; whether the function is
+//! called or documented at all is a matter of the function itself. Anywhere else it becomes an `#[allow]`.
 
+use quote::format_ident;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token, parse_quote};
 
@@ -10,11 +11,7 @@ use crate::func::Func;
 
 /// Those of the function as its callers know it.
 pub(super) fn of_function(func: &Func, body_is_elsewhere: bool) -> Vec<Attribute> {
-    let attrs = func.attrs.iter().flat_map(|attr| match body_is_elsewhere && is_expect(attr) {
-        true => [expected(attr, is_dead_code), of_body(attr).map(allowed)],
-        false => [Some(attr.clone()), None],
-    });
-    let mut attrs: Vec<Attribute> = attrs.flatten().collect();
+    let mut attrs: Vec<Attribute> = func.attrs.iter().flat_map(|attr| split(attr, is_of_function)).collect();
     if body_is_elsewhere && func.params.iter().any(|param| param.ident.to_string().starts_with('_')) {
         // They are passed on.
         attrs.push(parse_quote!(#[allow(clippy::used_underscore_binding)]));
@@ -32,18 +29,22 @@ pub(super) fn of_uncached(func: &Func) -> Vec<Attribute> {
         clippy::must_use_candidate
     )])];
     let own = func.attrs.iter().filter(|attr| is_cfg(attr) || is_lint(attr));
-    attrs.extend(own.filter_map(|attr| if is_expect(attr) { of_body(attr) } else { Some(attr.clone()) }));
+    attrs.extend(own.flat_map(|attr| split(attr, is_of_body)));
     attrs
 }
 
 /// Those of the other companions, whose signatures are made from the function's.
 pub(super) fn of_companions(func: &Func) -> Vec<Attribute> {
     let mut attrs = vec![parse_quote!(#[allow(dead_code, clippy::all, clippy::pedantic)])];
-    attrs.extend(func.attrs.iter().filter_map(|attr| match is_expect(attr) {
-        true => of_body(attr).map(allowed),
-        false => (is_cfg(attr) || attr.path().is_ident("allow")).then(|| attr.clone()),
-    }));
+    let own = func.attrs.iter();
+    let own = own.filter(|attr| is_cfg(attr) || is_expect(attr) || attr.path().is_ident("allow"));
+    attrs.extend(own.flat_map(|attr| split(attr, |_| false)));
     attrs
+}
+
+/// Those of an argument that is only passed on.
+pub(super) fn of_argument(attrs: &[Attribute]) -> Vec<Attribute> {
+    attrs.iter().flat_map(|attr| split(attr, |_| false)).collect()
 }
 
 /// Those of the struct around the companions. It must not outlive the function.
@@ -51,28 +52,41 @@ pub(super) fn of_struct(func: &Func) -> Vec<&Attribute> {
     func.attrs.iter().filter(|attr| is_cfg(attr)).collect()
 }
 
-fn of_body(expect: &Attribute) -> Option<Attribute> {
-    expected(expect, |lint| !is_dead_code(lint))
+/// An `#[expect]` as one of those lints that come true here, and an `#[allow]` of the others; any other attribute as it
+/// is.
+fn split(attr: &Attribute, comes_true: fn(&Meta) -> bool) -> impl Iterator<Item = Attribute> {
+    let parts = lints_expected(attr).map(|lints| {
+        let (reason, lints): (Vec<Meta>, Vec<Meta>) =
+            lints.into_iter().partition(|lint| matches!(lint, Meta::NameValue(_)));
+        let (expected, allowed): (Vec<Meta>, Vec<Meta>) = lints.into_iter().partition(comes_true);
+        [level("expect", &expected, &reason), level("allow", &allowed, &reason)]
+    });
+    parts.unwrap_or_else(|| [Some(attr.clone()), None]).into_iter().flatten()
 }
 
-/// An `#[expect]` of some of its lints; `None` if there are none of them.
-fn expected(expect: &Attribute, which: impl Fn(&Meta) -> bool) -> Option<Attribute> {
-    let lints = expect.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
-    let (reason, lints): (Vec<Meta>, Vec<Meta>) =
-        lints.into_iter().partition(|lint| matches!(lint, Meta::NameValue(_)));
-    let lints: Vec<Meta> = lints.into_iter().filter(which).collect();
-    (!lints.is_empty()).then(|| parse_quote!(#[expect(#(#lints,)* #(#reason)*)]))
+fn level(name: &str, lints: &[Meta], reason: &[Meta]) -> Option<Attribute> {
+    let (name, list) = (format_ident!("{name}"), lints.iter().chain(reason));
+    (!lints.is_empty()).then(|| parse_quote!(#[#name(#(#list),*)]))
 }
 
-fn allowed(mut expect: Attribute) -> Attribute {
-    if let Meta::List(list) = &mut expect.meta {
-        list.path = parse_quote!(allow);
-    }
-    expect
+fn lints_expected(attr: &Attribute) -> Option<Punctuated<Meta, Token![,]>> {
+    is_expect(attr).then(|| attr.parse_args_with(Punctuated::parse_terminated).ok()).flatten()
 }
 
-fn is_dead_code(lint: &Meta) -> bool {
-    lint.path().is_ident("dead_code")
+/// Lints on what callers see.
+fn is_of_function(lint: &Meta) -> bool {
+    is_one_of(lint, &["dead_code", "missing_docs"])
+}
+
+/// All others, save those that may be of the body or of the function's name or use.
+fn is_of_body(lint: &Meta) -> bool {
+    let of_either =
+        ["unused", "non_snake_case", "new_ret_no_self", "should_implement_trait", "wrong_self_convention"];
+    !is_of_function(lint) && !is_one_of(lint, &of_either)
+}
+
+fn is_one_of(lint: &Meta, names: &[&str]) -> bool {
+    lint.path().segments.last().is_some_and(|last| names.iter().any(|name| last.ident == name))
 }
 
 fn is_cfg(attr: &Attribute) -> bool {

@@ -199,18 +199,19 @@ fn a_future_that_can_hold_the_arguments_waits_for_a_miss() {
 
 #[test]
 fn an_expectation_stands_where_it_comes_true() {
-    let tokens = cached_function(
-        quote!(),
-        quote!(
-            #[expect(dead_code, unused_mut, reason = "why")]
-            fn user() {}
-        ),
-    );
-    let text = tokens.to_string().replace(' ', "");
-    assert!(
-        text.starts_with(r#"#[expect(dead_code,reason="why")]#[allow(unused_mut,reason="why")]fnuser"#),
-        "{text}"
-    );
-    assert_eq!(text.matches("#[expect(unused_mut").count(), 1, "{text}");
-    assert_eq!(text.matches("#[expect(").count(), 2, "{text}");
+    let expanded = |args: TokenStream| {
+        let item = quote!(
+            #[expect(dead_code, unused_mut, unused, reason = "why")]
+            fn user(#[expect(unused_variables)] id: u64) {}
+        );
+        cached_function(args, item).to_string().replace(' ', "")
+    };
+    let function = r#"#[expect(dead_code,reason="why")]#[allow(unused_mut,unused,reason="why")]fnuser(#[allow(unused_variables)]id:u64)"#;
+    let body = r#"#[expect(unused_mut,reason="why")]#[allow(dead_code,unused,reason="why")]fnuncached(#[expect(unused_variables)]id:u64)"#;
+    let text = expanded(quote!());
+    assert!(text.starts_with(function) && text.contains(body), "{text}");
+    assert_eq!(text.matches("#[expect(").count(), 3, "{text}");
+    let text = expanded(quote!(companions = false));
+    assert!(text.starts_with(function), "{text}");
+    assert_eq!(text.matches("#[expect(").count(), 1, "{text}");
 }

@@ -67,6 +67,44 @@ macro_rules! suite {
                 run!("{n}")
             }
 
+            #[cached(backend = $backend)]
+            $($asyncness)? fn expecting_of_arguments(
+                n: u64,
+                #[expect(unused_variables)] unused: u64,
+                #[expect(unused_mut, reason = "it never changes")] mut constant: u64,
+                #[expect(unused_variables)] (one, other): (u64, u64),
+            ) -> Run {
+                run!("{n} {constant}")
+            }
+
+            #[cached(backend = $backend, skip(unused), companions = false)]
+            $($asyncness)? fn expecting_of_arguments_bare(
+                n: u64,
+                #[expect(unused_variables)] unused: u64,
+                #[expect(unused_mut, reason = "it never changes")] mut constant: u64,
+                #[expect(unused_variables)] (one, other): (u64, u64),
+            ) -> Run {
+                run!("{n} {constant}")
+            }
+
+            #[expect(unused_variables)]
+            #[cached(backend = $backend, companions = false)]
+            $($asyncness)? fn expecting_of_the_key(n: u64, unused: u64) -> Run {
+                run!("{n}")
+            }
+
+            #[expect(non_snake_case)]
+            #[cached(backend = $backend)]
+            $($asyncness)? fn Expecting(n: u64) -> Run {
+                run!("{n}")
+            }
+
+            #[expect(unused)]
+            #[cached(backend = $backend)]
+            $($asyncness)? fn expecting_either(n: u64) -> Run {
+                run!("{n}")
+            }
+
             #[allow(non_snake_case, clippy::too_many_arguments)]
             #[cached(backend = $backend)]
             $($asyncness)? fn Shouting(A: u8, B: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> Run {
@@ -102,6 +140,14 @@ macro_rules! suite {
                 #[expect(unused_variables)]
                 $($asyncness)? fn decorated(&self) -> Run {
                     let expected = 1;
+                    run!("{}", self.0)
+                }
+
+                #[cached(backend = $backend, skip(self))]
+                $($asyncness)? fn expecting(
+                    #[expect(unused_mut)] mut self,
+                    #[expect(unused_variables)] unused: u64,
+                ) -> Run {
                     run!("{}", self.0)
                 }
 
@@ -147,6 +193,11 @@ macro_rules! suite {
                         expecting(1)$($wait)* => "1",
                         expecting_bare(1, 1)$($wait)* => "1",
                         expecting_bare(1, 2)$($wait)* => "1",
+                        expecting_of_arguments(1, 2, 3, (4, 5))$($wait)* => "1 3",
+                        expecting_of_arguments_bare(1, 2, 3, (4, 5))$($wait)* => "1 3",
+                        expecting_of_the_key(1, 2)$($wait)* => "1",
+                        Expecting(1)$($wait)* => "1",
+                        Service(1).expecting(2)$($wait)* => "1",
                         Shouting(1, 2, 3, 4, 5, 6, 7, 8)$($wait)* => "12345678",
                         configured(1)$($wait)* => "always 1",
                         configured(2)$($wait)* => "always 2",
