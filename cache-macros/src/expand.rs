@@ -19,13 +19,14 @@ use crate::validate::{Companions, Plan, Target};
 
 /// The generated items.
 pub(crate) fn expand(plan: &Plan) -> TokenStream {
-    let (function, cfgs) = (function(plan), attrs::of_struct(&plan.func));
+    let function = function(plan);
     let Some(home) = Home::of(plan) else { return function };
     let uncached = uncached(plan, &home);
     let Companions::Struct(name) = &plan.companions else {
         let companions = companions(plan, &home, &attrs::of_companions(&plan.func));
         return quote!(#function #uncached #companions);
     };
+    let (shown, cfgs) = (attrs::of_struct(&plan.func), attrs::of_impls(&plan.func));
     let kinds = outcome::kinds(plan).map(|kinds| quote!(#(#cfgs)* #kinds));
     let (companions, attrs) = (companions(plan, &home, &[]), attrs::of_companions(&plan.func));
     let (vis, about) = (&plan.func.vis, format!("Companions of the cached function {}.", link(plan)));
@@ -34,7 +35,7 @@ pub(crate) fn expand(plan: &Plan) -> TokenStream {
 
         #[doc = #about]
         #[allow(non_camel_case_types)]
-        #(#cfgs)*
+        #(#shown)*
         #vis struct #name {}
 
         #kinds

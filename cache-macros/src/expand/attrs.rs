@@ -5,7 +5,7 @@
 
 use quote::format_ident;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Meta, Token, parse_quote};
+use syn::{Attribute, Ident, Meta, Token, parse_quote};
 
 use crate::func::Func;
 
@@ -28,7 +28,7 @@ pub(super) fn of_uncached(func: &Func) -> Vec<Attribute> {
         clippy::missing_safety_doc,
         clippy::must_use_candidate
     )])];
-    let own = func.attrs.iter().filter(|attr| is_cfg(attr) || is_lint(attr));
+    let own = func.attrs.iter().filter(|attr| is_cfg(attr) || is_hidden(attr) || is_lint(attr));
     attrs.extend(own.flat_map(|attr| split(attr, is_of_body)));
     attrs
 }
@@ -36,8 +36,10 @@ pub(super) fn of_uncached(func: &Func) -> Vec<Attribute> {
 /// Those of the other companions, whose signatures are made from the function's.
 pub(super) fn of_companions(func: &Func) -> Vec<Attribute> {
     let mut attrs = vec![parse_quote!(#[allow(dead_code, clippy::all, clippy::pedantic)])];
-    let own = func.attrs.iter();
-    let own = own.filter(|attr| is_cfg(attr) || is_expect(attr) || attr.path().is_ident("allow"));
+    let is_own = |attr: &Attribute| {
+        is_cfg(attr) || is_hidden(attr) || is_expect(attr) || attr.path().is_ident("allow")
+    };
+    let own = func.attrs.iter().filter(|attr| is_own(attr));
     attrs.extend(own.flat_map(|attr| split(attr, |_| false)));
     attrs
 }
@@ -47,8 +49,13 @@ pub(super) fn of_argument(attrs: &[Attribute]) -> Vec<Attribute> {
     attrs.iter().flat_map(|attr| split(attr, |_| false)).collect()
 }
 
-/// Those of the struct around the companions. It must not outlive the function.
+/// Those of the struct around the companions. It must not outlive the function, nor be shown where that is not.
 pub(super) fn of_struct(func: &Func) -> Vec<&Attribute> {
+    func.attrs.iter().filter(|attr| is_cfg(attr) || is_hidden(attr)).collect()
+}
+
+/// Those of what else is of the struct.
+pub(super) fn of_impls(func: &Func) -> Vec<&Attribute> {
     func.attrs.iter().filter(|attr| is_cfg(attr)).collect()
 }
 
@@ -91,6 +98,10 @@ fn is_one_of(lint: &Meta, names: &[&str]) -> bool {
 
 fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg")
+}
+
+fn is_hidden(attr: &Attribute) -> bool {
+    attr.path().is_ident("doc") && attr.parse_args::<Ident>().is_ok_and(|word| word == "hidden")
 }
 
 fn is_lint(attr: &Attribute) -> bool {

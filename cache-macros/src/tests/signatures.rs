@@ -215,3 +215,23 @@ fn an_expectation_stands_where_it_comes_true() {
     assert!(text.starts_with(function), "{text}");
     assert_eq!(text.matches("#[expect(").count(), 1, "{text}");
 }
+
+#[test]
+fn what_is_hidden_has_hidden_companions() {
+    let expanded = |item: TokenStream| cached_function(quote!(skip()), item).to_string().replace(' ', "");
+    let text = expanded(quote!(
+        #[doc(hidden)]
+        pub fn user() {}
+    ));
+    assert!(text.contains("#[allow(non_camel_case_types)]#[doc(hidden)]pubstructuser"), "{text}");
+    let text = expanded(quote!(
+        #[doc(hidden)]
+        pub fn user() -> Self {}
+    ));
+    let items: Vec<&str> = text.split("pubfn").collect();
+    assert_eq!(items.len(), 10, "the function and its eight companions: {text}");
+    for attributes in &items[..9] {
+        let (_, attributes) = attributes.rsplit_once('}').unwrap_or(("", attributes));
+        assert!(attributes.contains("#[doc(hidden)]"), "{text}");
+    }
+}

@@ -135,6 +135,7 @@ macro_rules! suite {
             impl Service {
                 /// Documented.
                 #[inline(always)]
+                #[doc(hidden)]
                 #[must_use]
                 #[cached(backend = $backend, key = self.0)]
                 #[expect(unused_variables)]
