@@ -15,6 +15,13 @@ pub(super) fn arguments(func: &Func, errors: &mut Errors) {
         if attr.path().segments.last().is_some_and(|segment| segment.ident == "cached") {
             errors.on(attr, "this function is cached already: remove one of the two attributes");
         }
+        if attr.path().is_ident("target_feature") {
+            errors.on(
+                attr,
+                "the body goes to a function of its own, which would lack this: put `#[target_feature]` on a function \
+                 that this one calls",
+            );
+        }
     }
     if let Some(constness) = sig.constness {
         errors.on(constness, "a `const fn` may run in the compiler, where there is no cache: remove `const`");
