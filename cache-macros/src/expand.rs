@@ -89,7 +89,8 @@ fn function(plan: &Plan) -> TokenStream {
     let (attrs, vis) = (attrs::of_function(func, home.is_some()), &func.vis);
     let sig = signature(func, home.is_some());
     let body = home.as_ref().map_or_else(|| body_in_place(func), |home| call_uncached(plan, home));
-    // A future that may not hold the arguments is made here; what it does still waits for a miss.
+    // A future that may not hold the arguments is made here; what it does still waits for a miss. No hit is looked for
+    // before: what is removed until the future is awaited would be served.
     let (made, body) = match func.is_detached {
         true => (Some(quote!(let __body = #body;)), quote!(__body)),
         false => (None, body),

@@ -116,6 +116,9 @@ pub use bytes::Bytes;
 /// `serde::Serialize`, unless they are skipped. In memory, values need `Clone + Send + Sync + 'static`; on
 /// any other backend `serde::Serialize + serde::de::DeserializeOwned`.
 ///
+/// A function that returns a future (`-> impl Future`, `-> Pin<Box<dyn Future>>`) and borrows arguments that the future
+/// visibly doesn't hold (no `+ '_`) makes it on every call: what stands before its `async` runs on hits too.
+///
 /// # `backend`
 ///
 /// `"memory"`, the default, keeps typed values in this process. `"redis"` and `"memcached"` need the feature of the

@@ -308,6 +308,37 @@ macro_rules! suite {
                     });
                 }
 
+                #[cached(backend = $backend, skip(made))]
+                fn made_by_the_call(made: &AtomicU64, text: &str) -> impl Future<Output = Run> + Send + use<> {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    let text = text.to_owned();
+                    async move { run!("{text}") }
+                }
+
+                #[cached(backend = $backend, skip(made))]
+                fn made_by_a_miss<'a>(made: &'a AtomicU64, text: &'a str) -> impl Future<Output = Run> + Send + 'a {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    let text = text.to_owned();
+                    async move { run!("{text}") }
+                }
+
+                #[test]
+                fn what_stands_before_the_async() {
+                    on($backend, |_| async {
+                        let (by_calls, by_misses) = (AtomicU64::new(0), AtomicU64::new(0));
+                        distinct! {
+                            made_by_the_call(&by_calls, "a").await => "a",
+                            made_by_a_miss(&by_misses, "a").await => "a",
+                        };
+                        assert_eq!((by_calls.into_inner(), by_misses.into_inner()), (2, 1));
+                        // A hit is looked for when the future is awaited: what was removed by then is not served.
+                        let early = made_by_the_call(&AtomicU64::new(0), "a");
+                        made_by_the_call::invalidate("a").await.unwrap();
+                        early.await;
+                        assert_eq!(made_by_the_call::stats().runs, 2);
+                    });
+                }
+
                 #[test]
                 fn companions() {
                     on($backend, |_| async {
