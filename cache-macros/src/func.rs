@@ -46,7 +46,7 @@ pub(crate) enum Flow {
     Async,
     /// `-> impl Future<Output = T>`
     Future,
-    /// `-> Pin<Box<dyn Future<Output = T>>>`, which is also what `#[async_trait]` makes of an `async fn`.
+    /// `-> Pin<Box<dyn Future<Output = T>>>`, also as `BoxFuture<'_, T>`, which is also what `#[async_trait]` makes of an `async fn`.
     BoxedFuture,
 }
 

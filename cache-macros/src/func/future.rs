@@ -1,10 +1,8 @@
 //! Return types that are written as futures.
 
-use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{
-    GenericArgument, Lifetime, PathArguments, ReceiverKind, Signature, Token, Type, TypeParamBound,
-    TypeReference,
+    GenericArgument, Lifetime, PathArguments, ReceiverKind, Signature, Type, TypeParamBound, TypeReference,
 };
 
 use super::{Flow, argument_of, plain};
@@ -13,19 +11,24 @@ use super::{Flow, argument_of, plain};
 pub(super) struct Future<'t> {
     pub(super) flow: Flow,
     pub(super) output: &'t Type,
-    bounds: &'t Punctuated<TypeParamBound, Token![+]>,
+    written: &'t Type,
 }
 
-/// `impl Future<Output = T>` or `Pin<Box<dyn Future<Output = T>>>`, with whatever other bounds.
-pub(super) fn written_as(ty: &Type) -> Option<Future<'_>> {
-    let (flow, bounds) = match plain(ty) {
+/// `impl Future<Output = T>` or `Pin<Box<dyn Future<Output = T>>>`, with whatever other bounds, or the latter under the
+/// names that the crate `futures` gave it.
+pub(super) fn written_as(written: &Type) -> Option<Future<'_>> {
+    let aliased = argument_of("BoxFuture", written).or_else(|| argument_of("LocalBoxFuture", written));
+    if let Some(output) = aliased {
+        return Some(Future { flow: Flow::BoxedFuture, output, written });
+    }
+    let (flow, bounds) = match plain(written) {
         Type::ImplTrait(future) => (Flow::Future, &future.bounds),
         ty => match plain(argument_of("Box", argument_of("Pin", ty)?)?) {
             Type::TraitObject(future) => (Flow::BoxedFuture, &future.bounds),
             _ => return None,
         },
     };
-    bounds.iter().find_map(output_of).map(|output| Future { flow, output, bounds })
+    bounds.iter().find_map(output_of).map(|output| Future { flow, output, written })
 }
 
 /// The `T` of `Future<Output = T>`.
@@ -44,7 +47,7 @@ impl Future<'_> {
     /// `impl Future` then holds none), or a named one where references are elided.
     pub(super) fn is_detached(&self, sig: &Signature) -> bool {
         let (mut held, mut borrowed) = (Lifetimes::default(), Lifetimes::default());
-        self.bounds.iter().for_each(|bound| held.visit_type_param_bound(bound));
+        held.visit_type(self.written);
         sig.inputs.iter().for_each(|input| borrowed.visit_fn_arg(input));
         let holds_all = held.elided || held.named && !borrowed.elided;
         (borrowed.elided || borrowed.named) && !holds_all

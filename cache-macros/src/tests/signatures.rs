@@ -176,6 +176,18 @@ fn a_future_that_can_hold_the_arguments_waits_for_a_miss() {
         assert_eq!(flow(item.clone()).1, flow(boxed).1, "{item}");
         !flow(item).1
     };
+    assert_eq!(
+        flow(quote!(
+            fn f(a: &str) -> BoxFuture<'_, Run> {}
+        )),
+        (Flow::BoxedFuture, false, "Run".to_owned())
+    );
+    assert!(
+        flow(quote!(
+            fn f(a: &str) -> futures::future::LocalBoxFuture<'static, Run> {}
+        ))
+        .1
+    );
     assert!(holds(quote!(), quote!(a: u64, b: &'static str), quote!(+ Send)));
     assert!(holds(quote!(), quote!(a: &str), quote!(+ Send + '_)));
     assert!(holds(quote!(<'a>), quote!(a: &'a str), quote!(+ 'a)));

@@ -8,7 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use cache_runtime::cached;
 
+use self::alias::BoxFuture;
 use super::{Run, assert_ran, on, stats_of};
+
+/// As in the crate `futures`.
+mod alias {
+    use super::*;
+
+    pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+    pub(super) type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+}
 
 /// The future, if another thread may run it.
 fn require_send<F: Future + Send>(future: F) -> F {
@@ -255,6 +264,20 @@ macro_rules! suite {
                     Box::pin(async move { run!("{text}") })
                 }
 
+                #[cached(backend = $backend)]
+                fn aliased<'a>(n: u64, text: &'a str) -> BoxFuture<'a, Result<Run, String>> {
+                    Box::pin(async move { Ok(run!("{n} {text}")) })
+                }
+
+                #[cached(backend = $backend, companions = false)]
+                fn aliased_local(text: &str) -> alias::LocalBoxFuture<'_, Run> {
+                    let shared = Rc::new(text);
+                    Box::pin(async move {
+                        pause().await;
+                        run!("{shared}")
+                    })
+                }
+
                 #[cached(backend = $backend, companions = false)]
                 fn boxed_local((n, _): (u64, u8)) -> Pin<Box<dyn Future<Output = Run>>> {
                     let shared = Rc::new(n);
@@ -294,6 +317,10 @@ macro_rules! suite {
                             boxed_borrowing("a", &2).await.unwrap() => "a 2",
                             require_static(boxed_detached(&String::from("a"))).await => "a",
                             boxed_detached("b").await => "b",
+                            require_send(aliased(1, "a")).await.unwrap() => "1 a",
+                            aliased(2, "a").await.unwrap() => "2 a",
+                            aliased_local("a").await => "a",
+                            aliased_local("b").await => "b",
                             boxed_local((1, 1)).await => "1",
                             boxed_local((1, 2)).await => "1",
                             require_static(bare(&String::from("a"))).await => "a",
