@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use proc_macro2::Span;
-use quote::quote;
+use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
 use syn::{
-    Error, Expr, ExprClosure, ExprLit, ExprUnary, Ident, Lit, LitBool, LitStr, Path, Result, Token, UnOp,
+    Error, Expr, ExprBinary, ExprClosure, ExprLit, ExprUnary, Ident, Lit, LitBool, LitStr, Path, Result,
+    Token, UnOp,
 };
 
 use crate::diagnostic::{list, nearest};
@@ -151,6 +152,11 @@ fn period_of(expr: Expr, zero: &str) -> Result<Period> {
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr: inner, .. }) if matches!(**inner, Expr::Lit(_)) => {
             return Err(Error::new_spanned(&expr, format!("a lifetime can't be negative: {FORMS}")));
         }
+        Expr::Binary(_) if is_number(&expr) => {
+            let sum = expr.to_token_stream();
+            let message = format!("an expression has to be a `Duration`: write `Duration::from_secs({sum})`");
+            return Err(Error::new_spanned(expr, message));
+        }
         _ => return Ok(Period::Expr(expr)),
     };
     let seconds = match literal {
@@ -166,6 +172,16 @@ fn period_of(expr: Expr, zero: &str) -> Result<Period> {
         Some(Duration::ZERO) => Err(Error::new(literal.span(), zero)),
         Some(period) => Ok(Period::Fixed(period)),
         None => Err(Error::new(literal.span(), format!("not a lifetime: {FORMS}"))),
+    }
+}
+
+/// `60 * 60`
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Int(_), .. }) => true,
+        Expr::Binary(ExprBinary { left, right, .. }) => is_number(left) && is_number(right),
+        Expr::Paren(paren) => is_number(&paren.expr),
+        _ => false,
     }
 }
 

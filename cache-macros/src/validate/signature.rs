@@ -80,6 +80,9 @@ pub(super) fn returned(func: &Func, errors: &mut Errors) {
     if let Type::TraitObject(ty) = plain(&func.output) {
         errors.on(ty, "a stored value needs a known size: return an `Arc<dyn … + Send + Sync>` of it");
     }
+    if let Type::Never(never) = plain(&func.output) {
+        errors.on(never, "a function that never returns has no result to store: remove the attribute");
+    }
     Returned { errors }.visit_type(&func.output);
 }
 

@@ -1,0 +1,8 @@
+use cache_runtime::cached;
+
+#[cached(ttl = 60 * 60)]
+fn user(id: u64) -> u64 {
+    id
+}
+
+fn main() {}
