@@ -366,7 +366,10 @@ macro_rules! suite {
                     assert_eq!(first.each_ref().map(|run| &*run.of), ["en [\"a\"] b", "7 1", "8 x 1"]);
                     scope.advance(Duration::from_secs(11));
                     let served = calls().await;
-                    assert_eq!(served[..2], first[..2], "the old values, while the background renews them");
+                    // Without the feature `tokio` there are no tasks for it, and the caller renews.
+                    if cfg!(feature = "servers") || stringify!($($asyncness)?).is_empty() {
+                        assert_eq!(served[..2], first[..2], "the old values, while the background renews them");
+                    }
                     assert_ne!(served[2], first[2], "the caller renews what can't be kept");
                     let started = Instant::now();
                     while calls().await.iter().zip(&first).any(|(run, first)| run == first) {
