@@ -285,7 +285,9 @@ pub use bytes::Bytes;
 /// ```
 ///
 /// `single_flight(wait = "2s")` bounds the waiting, with `"cluster"` in front of it too: who has waited that long for
-/// another's run runs the body for itself, and that result is not stored.
+/// another's run runs the body for itself, and that result is not stored. Give it to an async function whose futures may
+/// lie unpolled for a while, as in a `buffer_unordered` whose consumer is busy: else a call that leads a run there and
+/// isn't polled keeps all others of its key waiting.
 ///
 /// ```
 /// # use cache_runtime::cached;
