@@ -4,10 +4,12 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
+use std::future::poll_fn;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
@@ -238,8 +240,13 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
             // Neither the key nor the body is moved to a place of its own: it would be there twice.
             let state = self.state();
             let landed = state.landed();
-            let looked = state.look(&key.0, self.format(), Io::Async).await;
-            let turn = match self.begin(&state, &key.0, looked, landed, Io::Async) {
+            let mut look = state.look(&key.0, self.format(), Io::Async);
+            // Not by `await`, which moves what was found to a place of its own.
+            let begun = poll_fn(|context| {
+                let looked = ready!(Pin::new(&mut look).poll(context));
+                Poll::Ready(self.begin(&state, &key.0, looked, landed, Io::Async))
+            });
+            let turn = match begun.await {
                 Break(ret) => return ret,
                 Continue(turn) => turn,
             };
