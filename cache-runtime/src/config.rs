@@ -96,7 +96,8 @@ impl Config {
         let text = variable(name)?;
         let value = parse(&text);
         if value.is_none() {
-            self.problems.push(Error::new(ErrorKind::Config, format!("`{text}` is not {what}")).at(name));
+            // Not shown: it may be a URL.
+            self.problems.push(Error::new(ErrorKind::Config, format!("the value is not {what}")).at(name));
         }
         value
     }

@@ -98,12 +98,7 @@ impl Memcached {
 
     /// `timeout` holds where the URL has none.
     pub(crate) fn open(mut url: Url, timeout: Duration) -> Result<Self, Error> {
-        let place = url.to_string();
-        Self::new(&mut url, timeout).map_err(|error| error.at(place))
-    }
-
-    fn new(url: &mut Url, timeout: Duration) -> Result<Self, Error> {
-        let limits = Limits::take(url, timeout, MAX_VALUE)?;
+        let limits = Limits::take(&mut url, timeout, MAX_VALUE)?;
         if url.scheme != "memcached" {
             return Err(config(&format!("`{}://` is not a Memcached URL", url.scheme)));
         }
@@ -113,7 +108,7 @@ impl Memcached {
         if url.hosts.is_empty() || !matches!(url.path.as_str(), "" | "/") {
             return Err(config("a Memcached URL is hosts only, and unix sockets are not supported"));
         }
-        url.finish(&["timeout", "pool", "max_value"])?;
+        url.finish()?;
         Ok(Self {
             servers: url.hosts.iter().map(|host| Server::new(host, limits.pool(pool::USUAL))).collect(),
             limits,

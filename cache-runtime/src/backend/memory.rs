@@ -55,7 +55,7 @@ impl Memory {
     pub(crate) fn open(mut url: Url) -> Result<Self, Error> {
         let capacity = url.take("capacity", "a number of entries")?;
         let max_bytes = url.take_size("max_bytes")?;
-        url.finish(&["capacity", "max_bytes", "prefix", "timeout", "ttl"])?;
+        url.finish()?;
         Ok(Self::new(Bound { capacity, max_bytes }))
     }
 
