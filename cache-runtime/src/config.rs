@@ -70,7 +70,7 @@ impl Config {
     }
 
     /// What the environment says; a bad value is reported by [`install`](Self::install) and
-    /// [`check`](crate::check).
+    /// [`check`](crate::check). White space around a value doesn't count, and an empty one is none.
     ///
     /// | variable | meaning |
     /// |---|---|
@@ -82,7 +82,7 @@ impl Config {
     /// | `CACHE_PREFIX`, `CACHE_DEFAULT_TTL`, `CACHE_TIMEOUT` | as the methods of the same names |
     pub fn from_env() -> Self {
         let mut config = Self { reads_environment: true, ..Self::default() };
-        config.prefix = variable("CACHE_PREFIX").unwrap_or_default();
+        config.prefix = config.text("CACHE_PREFIX").unwrap_or_default();
         config.default_ttl = config.read("CACHE_DEFAULT_TTL", "a duration like `60` or `5m`", parse_duration);
         config.timeout = config.read("CACHE_TIMEOUT", "a duration like `250ms`", parse_duration);
         config.disabled = !config.read("CACHE_ENABLED", "`1` or `0`", parse_switch).unwrap_or(true);
@@ -93,13 +93,19 @@ impl Config {
     }
 
     fn read<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let text = variable(name)?;
-        let value = parse(&text);
+        let value = parse(&self.text(name)?);
         if value.is_none() {
             // Not shown: it may be a URL.
             self.problems.push(Error::new(ErrorKind::Config, format!("the value is not {what}")).at(name));
         }
         value
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        variable(name).unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            None
+        })
     }
 
     /// The backend named `alias` is at `url`: see the crate's documentation for the forms.
@@ -198,8 +204,8 @@ impl Config {
     fn aliases(&self) -> Vec<String> {
         let mut aliases: Vec<String> = self.sources.keys().cloned().collect();
         if self.reads_environment {
-            let named = std::env::vars_os().filter_map(|(name, value)| {
-                let name = name.into_string().ok().filter(|_| !value.is_empty())?;
+            let named = std::env::vars_os().filter_map(|(name, _)| {
+                let name = name.into_string().ok().filter(|name| !matches!(variable(name), Ok(None)))?;
                 match name.as_str() {
                     "REDIS_URL" => Some("redis".to_owned()),
                     "MEMCACHED_URL" => Some("memcached".to_owned()),
@@ -297,10 +303,13 @@ impl Config {
             "memory" => ("", "memory://"),
             _ => ("", ""),
         };
-        let names =
-            [own.as_str(), common].into_iter().filter(|name| self.reads_environment && !name.is_empty());
-        if let Some((name, text)) = names.into_iter().find_map(|name| Some((name, variable(name)?))) {
-            return Ok(Source::Url { text, place: name.to_owned() });
+        for name in [own.as_str(), common] {
+            if !self.reads_environment || name.is_empty() {
+                continue;
+            }
+            if let Some(text) = variable(name)? {
+                return Ok(Source::Url { text, place: name.to_owned() });
+            }
         }
         if default.is_empty() {
             let message = format!(
@@ -325,9 +334,14 @@ impl fmt::Debug for Config {
     }
 }
 
-/// An environment variable; empty counts as unset.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
+/// An environment variable without the white space around it, which files leave; empty counts as unset.
+fn variable(name: &str) -> Result<Option<String>, Error> {
+    let Some(text) = std::env::var_os(name) else { return Ok(None) };
+    match text.to_str().map(str::trim) {
+        Some("") => Ok(None),
+        Some(text) => Ok(Some(text.to_owned())),
+        None => Err(Error::new(ErrorKind::Config, "the value is not UTF-8").at(name)),
+    }
 }
 
 fn parse_switch(text: &str) -> Option<bool> {

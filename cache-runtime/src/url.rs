@@ -35,6 +35,7 @@ pub(crate) struct Url {
 }
 
 impl Url {
+    /// White space around it doesn't count: files of secrets end in a line break.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let (scheme, rest) = split_scheme(text).ok_or_else(|| bad("no `scheme://`"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -164,9 +165,9 @@ fn bad(why: &'static str) -> Error {
     Error::new(ErrorKind::Config, format!("{why} in the URL"))
 }
 
-/// The scheme of a URL, in lower case, and what follows `://`.
+/// The scheme of a URL, in lower case, and what follows `://` without white space.
 pub(crate) fn split_scheme(text: &str) -> Option<(String, &str)> {
-    let (scheme, rest) = text.split_once("://")?;
+    let (scheme, rest) = text.trim().split_once("://")?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     is_scheme.then(|| (scheme.to_ascii_lowercase(), rest))
@@ -187,7 +188,8 @@ fn parse_host(text: &str) -> Option<Host> {
         Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
         None => None,
     };
-    (!name.is_empty()).then(|| Host { name: name.to_owned(), port })
+    let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_name.then(|| Host { name: name.to_owned(), port })
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -282,6 +284,14 @@ mod tests {
             assert!(!message.contains("s3") && !message.contains("cret"), "{text}: {message}");
         }
         assert_eq!(Url::parse("redis://s3cret@h").unwrap().to_string(), "redis://***@h");
+    }
+
+    #[test]
+    fn white_space_is_around_a_url_or_a_mistake() {
+        assert_eq!(Url::parse(" redis://:p w@h:1/2\r\n").unwrap(), Url::parse("redis://:p w@h:1/2").unwrap());
+        for text in ["redis://h h", "redis://h\t/2", "redis://h:1 /2", "redis:// h", "re dis://h"] {
+            assert_eq!(Url::parse(text).expect_err(text).kind(), ErrorKind::Config);
+        }
     }
 
     proptest::proptest! {

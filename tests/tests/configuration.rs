@@ -1,11 +1,12 @@
 //! The environment's settings, as a process of its own sees them.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 /// Runs the program with these variables and steps; its standard output.
-fn run(variables: &[(&str, &str)], steps: &[&str]) -> String {
+fn run<T: AsRef<OsStr>>(variables: &[(&str, T)], steps: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_configured"));
-    command.env_clear().envs(variables.iter().copied()).args(steps);
+    command.env_clear().envs(variables.iter().map(|(name, value)| (name, value))).args(steps);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -26,7 +27,7 @@ fn an_alias_comes_from_its_variable() {
 
 #[test]
 fn an_unknown_alias_names_its_variable_and_bodies_run() {
-    let output = run(&[], &["calls", "check"]);
+    let output = run::<&str>(&[], &["calls", "check"]);
     assert_has(
         &output,
         &[
@@ -66,6 +67,38 @@ fn a_bad_variable_is_named_and_bodies_run() {
         assert_has(&output, &["check: ", "the value is not", &format!("({name}"), "runs: 3 3"]);
         assert!(!output.contains("s3cret"), "{output}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_text_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let value = |text: &'static [u8]| OsStr::from_bytes(text);
+    for (name, runs) in [
+        ("CACHE_PREFIX", "runs: 3 3"),
+        ("CACHE_ENABLED", "runs: 3 3"),
+        ("CACHE_SESSIONS_URL", "runs: 3 1"),
+        ("CACHE_REDIS_URL", "runs: 1 1"),
+        ("REDIS_URL", "runs: 1 1"),
+    ] {
+        let variables = [("CACHE_SESSIONS_URL", value(b"memory://")), (name, value(b"memory://\xff"))];
+        let output = run(&variables, &["check", "calls"]);
+        assert_has(&output, &["check: ", &format!("not UTF-8 ({name}"), runs]);
+    }
+}
+
+#[test]
+fn white_space_around_a_variable_is_not_part_of_it() {
+    let variables = [
+        ("CACHE_SESSIONS_URL", "\n memory://?capacity=10 \r\n"),
+        ("CACHE_PREFIX", "env:\n"),
+        ("CACHE_TIMEOUT", "1s\n"),
+        ("CACHE_ENABLED", "1\n"),
+        ("CACHE_OTHER_URL", " \n"),
+        ("CACHE_BACKEND", "\n"),
+    ];
+    let output = run(&variables, &["check", "calls"]);
+    assert_has(&output, &["check: ok", "runs: 1 1", "key: env:configured::session:0:"]);
 }
 
 #[test]
