@@ -13,12 +13,16 @@ use crate::backend::memory::Memory;
 use crate::backend::{AsyncBackend, Backend};
 use crate::context::{Connected, Context};
 use crate::error::{Error, ErrorKind};
-use crate::url::{Url, parse_duration};
+use crate::url::{Url, parse_duration, split_scheme};
 
 /// Total time a call may spend on the cache, unless configured.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longer ones have no end for a call either, and moments so far away can't be reckoned with.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
+
+/// The schemes of backend URLs; some are known only to say that they aren't supported yet.
+const SCHEMES: [&str; 8] =
+    ["memory", "redis", "rediss", "unix", "redis+unix", "redis+cluster", "redis+sentinel", "memcached"];
 
 /// The settings of the whole process, made before the first use of a cache.
 ///
@@ -177,7 +181,11 @@ impl Config {
     pub(crate) fn problems(&self, context: &Context) -> Vec<Error> {
         let mut problems = self.problems.clone();
         for alias in self.aliases() {
-            match context.connected(&alias).and_then(|connected| connected.probe()) {
+            if let Some(message) = self.foreign(&alias) {
+                log::warn!("{message}");
+                continue;
+            }
+            match context.opened(&alias).and_then(|connected| connected.probe()) {
                 Err(error) if error.is_temporary() => log::warn!("cache backend `{alias}`: {error}"),
                 Err(error) => problems.push(error),
                 Ok(()) => {}
@@ -200,6 +208,21 @@ impl Config {
         self.default_ttl
     }
 
+    /// Says that the variable of `alias` is for something else, if it seems so: a name like `CACHE_<ALIAS>_URL` is not
+    /// ours alone, unless `alias` is a built-in one.
+    fn foreign(&self, alias: &str) -> Option<String> {
+        if self.sources.contains_key(alias) || matches!(alias, "redis" | "memcached") {
+            return None;
+        }
+        match self.in_environment(alias) {
+            Ok(Source::Url { text, place }) => {
+                let error = known_scheme(&text).err()?;
+                Some(format!("{place} is no backend's, unless a function uses it: {}", error.message()))
+            }
+            _ => None,
+        }
+    }
+
     /// Every backend that code or the environment names.
     fn aliases(&self) -> Vec<String> {
         let mut aliases: Vec<String> = self.sources.keys().cloned().collect();
@@ -207,8 +230,9 @@ impl Config {
             let named = std::env::vars_os().filter_map(|(name, _)| {
                 let name = name.into_string().ok().filter(|name| !matches!(variable(name), Ok(None)))?;
                 match name.as_str() {
-                    "REDIS_URL" => Some("redis".to_owned()),
-                    "MEMCACHED_URL" => Some("memcached".to_owned()),
+                    // Without the feature no function can use it.
+                    "REDIS_URL" if cfg!(feature = "redis") => Some("redis".to_owned()),
+                    "MEMCACHED_URL" if cfg!(feature = "memcached") => Some("memcached".to_owned()),
                     _ => Some(name.strip_prefix("CACHE_")?.strip_suffix("_URL")?.to_ascii_lowercase()),
                 }
             });
@@ -241,6 +265,7 @@ impl Config {
 
     /// Opens the backend at `url`.
     pub(crate) fn open_url(&self, url: &str) -> Result<Connected, Error> {
+        known_scheme(url)?;
         let mut url = Url::parse(url)?;
         let prefix: Option<String> = url.take("prefix", "text")?;
         let ttl = url.take_duration("ttl")?;
@@ -254,7 +279,7 @@ impl Config {
             }
             #[cfg(feature = "memcached")]
             "memcached" => self.server(crate::backend::memcached::Memcached::open(url, timeout)?),
-            unknown => return Err(unknown_scheme(unknown)),
+            scheme => return Err(not_compiled_in(scheme)),
         };
         connected.timeout = timeout.min(LONGEST_TIMEOUT);
         connected.default_ttl = ttl.or(connected.default_ttl);
@@ -352,17 +377,21 @@ fn parse_switch(text: &str) -> Option<bool> {
     }
 }
 
-fn unknown_scheme(scheme: &str) -> Error {
-    let feature = match scheme {
-        "redis" | "rediss" | "unix" | "redis+unix" | "redis+cluster" | "redis+sentinel" => "redis",
-        "memcached" => "memcached",
-        _ => {
+/// Refuses a URL that, by its scheme, is for something else. First, because such a URL may be like none of ours.
+fn known_scheme(url: &str) -> Result<(), Error> {
+    match split_scheme(url) {
+        Some((scheme, _)) if !SCHEMES.contains(&scheme.as_str()) => {
             let message = format!(
                 "unknown URL scheme `{scheme}://`; known are `redis`, `unix`, `memcached` and `memory`"
             );
-            return Error::new(ErrorKind::Config, message);
+            Err(Error::new(ErrorKind::Config, message))
         }
-    };
+        _ => Ok(()),
+    }
+}
+
+fn not_compiled_in(scheme: &str) -> Error {
+    let feature = if scheme == "memcached" { scheme } else { "redis" };
     let message =
         format!("`{scheme}://` needs the feature `{feature}` of cache-runtime, which is not compiled in");
     Error::new(ErrorKind::Config, message)

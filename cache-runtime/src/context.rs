@@ -112,9 +112,14 @@ impl Context {
 
     /// The backend named `alias`; opened once, and a mistake in its settings stays.
     pub(crate) fn connected(&self, alias: &str) -> Result<Arc<Connected>, Error> {
-        if let Some(problem) = self.config.first_problem() {
-            return Err(problem.clone());
+        match self.config.first_problem() {
+            Some(problem) => Err(problem.clone()),
+            None => self.opened(alias),
         }
+    }
+
+    /// The same, whatever else is wrong.
+    pub(crate) fn opened(&self, alias: &str) -> Result<Arc<Connected>, Error> {
         let mut backends = lock(&self.backends);
         if let Some(known) = backends.get(alias) {
             return known.clone();
@@ -194,9 +199,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Everything wrong with the settings in use: bad variables, bad URLs, unknown aliases of functions
-/// called so far, refused passwords. Call it at start-up; it connects, for at most the timeout of each
-/// backend. A server that is merely down is logged and is no error: it may come back.
+/// Everything wrong with the settings in use: bad variables, bad URLs, refused passwords and databases, and, of
+/// functions called so far, aliases without a URL and values that their codec can't serve. Call it at start-up; it
+/// connects to each backend that [`Config`] or a variable names, for at most the timeout of each.
+///
+/// Two things are no error but logged as warnings: a server that is merely down, because it may come back; and a variable
+/// `CACHE_<X>_URL` whose scheme no backend has, because it may be for something else, until a function uses the alias.
 ///
 /// ```
 /// fn main() -> Result<(), cache_runtime::CheckError> {
@@ -211,7 +219,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn check() -> Result<(), CheckError> {
     let context = Context::current();
     let mut problems = context.config.problems(&context);
-    problems.extend(context.functions().iter().flat_map(|state| state.misuse()));
+    // A setting that concerns all functions keeps each from being cached, and is there already.
+    if context.config.first_problem().is_none() {
+        problems.extend(context.functions().iter().flat_map(|state| state.misuse()));
+    }
     match problems.is_empty() {
         true => Ok(()),
         false => Err(CheckError(problems)),
