@@ -14,7 +14,7 @@ pub enum ErrorKind {
     Unavailable,
     /// The server did not answer within the call's deadline.
     Timeout,
-    /// The server refused the credentials or the permission.
+    /// The server refused the credentials, the database or the permission.
     Denied,
     /// The server answered with an error of its own.
     Server,

@@ -181,6 +181,16 @@ mod servers {
     }
 
     #[test]
+    fn a_database_that_is_not_there_is_misuse() {
+        let server = RedisServer::start();
+        for url in [format!("{}/99", server.url()), format!("{}?db=99", server.url())] {
+            let output = run(&[("CACHE_SESSIONS_URL", &url)], &["check", "calls"]);
+            assert_has(&output, &["check: 1 wrong", "cache denied access", "the database", "errors: 3 0"]);
+            assert_eq!(output.matches("ERROR").count(), 1, "logged once:\n{output}");
+        }
+    }
+
+    #[test]
     fn the_common_variables_name_the_built_in_backends() {
         let server = RedisServer::start();
         let good = server.url();

@@ -460,7 +460,7 @@ fn welcome(answer: Result<Reply, Error>) -> Result<(), Error> {
         Err(_) => None,
     };
     let Some(error) = said else { return Err(unexpected()) };
-    let blames_login = ["AUTH", "password"].iter().any(|word| error.to_string().contains(word));
+    let blames_login = ["AUTH", "password", "SELECT", "DB index"].iter().any(|word| error.to_string().contains(word));
     let kind = if blames_login { ErrorKind::Denied } else { kind(&error) };
     Err(Error::new(kind, "the server refused the user, the password or the database"))
 }
@@ -601,7 +601,12 @@ mod tests {
             ("-ERR AUTH <password> called without any password configured\r\n", ErrorKind::Denied),
             ("-ERR unknown command `AUTH`, with args beginning with: `s3cret`\r\n", ErrorKind::Denied),
             ("-ERR max number of clients reached\r\n", ErrorKind::Server),
-            ("-ERR DB index is out of range\r\n", ErrorKind::Server),
+            ("-LOADING Redis is loading the dataset in memory\r\n", ErrorKind::Server),
+            // As several versions, a cluster and proxies say it.
+            ("-ERR DB index is out of range\r\n", ErrorKind::Denied),
+            ("-ERR invalid DB index\r\n", ErrorKind::Denied),
+            ("-ERR SELECT is not allowed in cluster mode\r\n", ErrorKind::Denied),
+            ("-ERR unknown command `SELECT`, with args beginning with: `3`\r\n", ErrorKind::Denied),
         ] {
             let error = welcome(Ok(Reply::Said(answer(line).unwrap()))).expect_err(line);
             assert_eq!(error.kind(), kind, "{line}");
