@@ -19,7 +19,7 @@
 //! # What it promises, in this order
 //!
 //! 1. **Never a wrong answer.** No two functions, arguments or value shapes share an entry; bytes that
-//!    were not written by this function in this shape are a miss.
+//!    were not written by this function in this shape are a miss ([`codec`](macro@cached#codec) says what a shape is).
 //! 2. **Never worse than no cache.** A cache that is down costs a bounded delay, never an error, a panic
 //!    or a lost result.
 //! 3. **Never a stampede.** One run of the body per key at a time in a process, through panics and
@@ -192,7 +192,8 @@ pub use bytes::Bytes;
 ///
 /// # `cache_none`, `cache_err`, `negative_ttl`, `cache_if`
 ///
-/// Only `Some` and `Ok` are stored, recognised by type, through any alias, also where one is inside the other.
+/// Only `Some` and `Ok` are stored, recognised by type, also where one is inside the other, and through any alias; but in a
+/// method or a generic function the type must be written out (`cargo build` says so, `cargo check` doesn't).
 /// `cache_none = true` and `cache_err = true` store `None` and `Err` too, for `negative_ttl` if there is one.
 /// `cache_if` sees what is inside `Ok` or `Some`.
 ///
@@ -311,9 +312,11 @@ pub use bytes::Bytes;
 /// # `codec`
 ///
 /// How values are written on a server: `"bincode"` (the default), `"postcard"`, `"msgpack"`, `"json"`, each a
-/// feature. The first two know fields by position, and a type that changes reads nothing of its old values. The other
-/// two know fields by name: they serve untagged enums, `#[serde(flatten)]`, `skip_serializing_if` and types that evolve
-/// with `#[serde(default)]`.
+/// feature. The first two know fields by position; the shape of a type is all of its parts, and a type that changes reads
+/// nothing of its old values. The other two know fields by name: they serve enums with `untagged` or `tag`,
+/// `#[serde(flatten)]`, `skip_serializing_if`, `serde_json::Value` and types that evolve. The shape of a type is its name
+/// with them, and old values are read wherever serde can: a new field is `None` if it is an `Option`, or what
+/// `#[serde(default)]` says, and an integer becomes a float. Bump `version` where that is wrong.
 ///
 /// ```
 /// # #[cfg(feature = "json")] {
