@@ -60,7 +60,7 @@ async fn stats() -> String {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = Config::from_env();
-    if env::var_os("CACHE_USERS_URL").is_none() {
+    if env::var_os("CACHE_USERS_URL").is_none_or(|url| url.is_empty()) {
         config = config.url("users", "memory://");
     }
     config.install()?;

@@ -126,7 +126,7 @@ fn url(backend: &str) -> Result<String, String> {
         "memcached" => (["CACHE_MEMCACHED_URL", "MEMCACHED_URL"], "memcached://127.0.0.1:11211"),
         _ => return Err(format!("there is no backend `{backend}`: choose memory, redis or memcached")),
     };
-    let set = variables.iter().filter_map(|name| env::var(name).ok()).find(|url| !url.is_empty());
+    let set = variables.iter().filter_map(|name| env::var(name).ok()).find(|url| !url.trim().is_empty());
     Ok(set.unwrap_or_else(|| default.to_owned()))
 }
 

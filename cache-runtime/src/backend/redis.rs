@@ -460,7 +460,8 @@ fn welcome(answer: Result<Reply, Error>) -> Result<(), Error> {
         Err(_) => None,
     };
     let Some(error) = said else { return Err(unexpected()) };
-    let blames_login = ["AUTH", "password", "SELECT", "DB index"].iter().any(|word| error.to_string().contains(word));
+    let blames_login =
+        ["AUTH", "password", "SELECT", "DB index"].iter().any(|word| error.to_string().contains(word));
     let kind = if blames_login { ErrorKind::Denied } else { kind(&error) };
     Err(Error::new(kind, "the server refused the user, the password or the database"))
 }
