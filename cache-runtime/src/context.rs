@@ -201,7 +201,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Everything wrong with the settings in use: bad variables, bad URLs, refused passwords and databases, and, of
 /// functions called so far, aliases without a URL and values that their codec can't serve. Call it at start-up; it
-/// connects to each backend that [`Config`] or a variable names, for at most the timeout of each.
+/// connects to each backend that [`Config`] or a variable names, for at most the timeout of each. A companion makes a
+/// function known to it as a call does: `user::stats()` is one that asks no server.
 ///
 /// Two things are no error but logged as warnings: a server that is merely down, because it may come back; and a variable
 /// `CACHE_<X>_URL` whose scheme no backend has, because it may be for something else, until a function uses the alias.

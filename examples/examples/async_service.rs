@@ -64,6 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         config = config.url("users", "memory://");
     }
     config.install()?;
+    // A companion makes the function known to `check`, and with it that its backend needs a good URL.
+    user::stats();
     cache_runtime::check()?;
 
     let users =

@@ -27,6 +27,7 @@ fn an_alias_comes_from_its_variable() {
 
 #[test]
 fn an_unknown_alias_names_its_variable_and_bodies_run() {
+    assert_has(&run::<&str>(&[], &["check", "known", "check"]), &["check: ok", "check: 1 wrong"]);
     let output = run::<&str>(&[], &["calls", "check"]);
     assert_has(
         &output,
@@ -85,6 +86,7 @@ fn a_url_of_another_purpose_is_a_mistake_once_a_function_uses_it() {
     assert_has(&output, &["runs: 1 1", "WARN: CACHE_SERVICE_URL ", "check: ok"]);
     let unused = run(&[("CACHE_SESSIONS_URL", other)], &["check"]);
     assert_has(&unused, &["WARN: CACHE_SESSIONS_URL ", "unknown URL scheme `https://`", "check: ok"]);
+    assert_has(&run(&[("CACHE_SESSIONS_URL", other)], &["known", "check"]), &["check: 1 wrong"]);
     let used = run(&[("CACHE_SESSIONS_URL", other)], &["calls", "check"]);
     let message = "unknown URL scheme `https://`; known are `redis`, `unix`, `memcached` and `memory` (CACHE_SESSIONS_URL";
     assert_has(&used, &["runs: 3 1", "check: 1 wrong", message]);
