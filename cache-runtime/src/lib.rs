@@ -215,7 +215,8 @@ pub use bytes::Bytes;
 ///
 /// The bound of a memory function's entries: 10,000 unless said otherwise. What stays is what is used often (TinyLFU), so a
 /// new value may be the one to go. The bound may be passed by a sixteenth, and by 64 entries at the most, for a moment.
-/// `max_bytes` measures values as serde shows them, so it needs `Serialize`.
+/// `max_bytes` measures values as serde shows them, so it needs `Serialize`. Numbers that are asked for are held once more,
+/// in up to an eighth of these bytes.
 ///
 /// ```
 /// # use cache_runtime::cached;

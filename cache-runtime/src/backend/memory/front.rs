@@ -10,7 +10,8 @@
 //! [gone](Copied::is_gone) before its set is searched for it, and who has the set to write a copy looks at that first.
 //!
 //! There is no table before the first hit on a number, and it grows only where hits displace each other and places are
-//! fewer than two for each entry of the store: 34 bytes a place, at most eight places an entry.
+//! fewer than two for each entry of the store: 34 bytes a place, at most eight places an entry. Beside entries that are
+//! bounded by bytes it takes an eighth of these bytes at the most.
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -86,6 +87,12 @@ pub(super) struct Copied<'e> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Life(u64);
 
+/// How many places a table may have that takes as much as `bytes`, when it has grown once more.
+pub(super) fn enough_for(bytes: u64) -> usize {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    bytes / (size_of::<Place>() + size_of::<Head>() / PLACES) / GROWTH
+}
+
 impl Front {
     /// Where to look, if there is anything.
     #[inline]
@@ -93,10 +100,10 @@ impl Front {
         self.tables.get(self.newest.load(SeqCst))?.get()
     }
 
-    /// Copies an entry for those who come next, of a store that has so many.
+    /// Copies an entry for those who come next, where a table of fewer than `enough` places may grow.
     #[cold]
     #[inline(never)]
-    pub(super) fn put(&self, hash: u64, entry: &Copied<'_>, entries: usize) {
+    pub(super) fn put(&self, hash: u64, entry: &Copied<'_>, enough: usize) {
         let newest = self.newest.load(SeqCst);
         let known = self.tables.get(newest).and_then(OnceLock::get);
         let Some(table) = known.or_else(|| self.make(0)) else { return };
@@ -106,7 +113,7 @@ impl Front {
             None if !lane::one_in(PATIENCE) => return,
             None => {
                 let displaced = self.displaced.fetch_add(1, Relaxed);
-                if displaced > table.mask && table.places.as_flattened().len() < 2 * entries {
+                if displaced > table.mask && table.places.as_flattened().len() < enough {
                     // Others go on without: a large one takes a while.
                     if !self.grows.swap(true, SeqCst) {
                         self.make(newest + 1);

@@ -27,7 +27,7 @@ use papaya::{Guard, LocalGuard};
 use smallvec::SmallVec;
 
 use super::Bound;
-use super::front::{Copied, Front, Gone, Life, Short, short};
+use super::front::{self, Copied, Front, Gone, Life, Short, short};
 use crate::context::lock;
 use crate::error::{Error, ErrorKind};
 use crate::lane;
@@ -51,6 +51,9 @@ const ROOM_SHARE: u64 = 8;
 /// Removed entries are freed some dozens at a time, because it takes a barrier over all threads; one that weighs more
 /// than this part of the store is freed at once.
 const LIGHT_SHARE: u64 = 1_024;
+
+/// Copies of numbers take this part of the bytes that bound a store, beside them.
+const FRONT_SHARE: u64 = 8;
 
 type Index = papaya::HashMap<u64, Entry, Identity>;
 /// By the hash of its key, what stays.
@@ -212,7 +215,9 @@ impl Store {
             self.tell(hash);
         } else if let Some(copied) = entry.copied() {
             // Of a crowded store those that have been asked for often.
-            self.front.put(hash, &copied, self.index.len());
+            let most =
+                self.bound.max_bytes.map_or(usize::MAX, |bytes| front::enough_for(bytes / FRONT_SHARE));
+            self.front.put(hash, &copied, most.min(2 * self.index.len()));
         }
     }
 

@@ -20,7 +20,7 @@ struct World {
 impl World {
     fn copy(&self, n: usize) {
         let (key, life, is_gone) = (KEYS[n], Life::new(u64::MAX, 0), &self.is_gone[n]);
-        self.front.put(7, &Copied { key, number: n as u64, life, is_gone }, 2);
+        self.front.put(7, &Copied { key, number: n as u64, life, is_gone }, 4);
     }
 
     fn look(&self, n: usize) {
@@ -97,7 +97,7 @@ fn the_table_grows_no_further_than_it_has_to() {
                 let is_gone = AtomicBool::new(false);
                 for n in 0..40 {
                     let life = Life::new(u64::MAX, 0);
-                    front.put(7, &Copied { key: [thread, n], number: n, life, is_gone: &is_gone }, 33);
+                    front.put(7, &Copied { key: [thread, n], number: n, life, is_gone: &is_gone }, 66);
                 }
             }
         };

@@ -24,7 +24,7 @@ impl Entry {
     /// What a hit in the index does.
     fn copy_to(&self, front: &Front, entries: usize) {
         let Self { key, number, ref is_gone } = *self;
-        front.put(self.hash(), &Copied { key, number, life: Life::new(u64::MAX, 0), is_gone }, entries);
+        front.put(self.hash(), &Copied { key, number, life: Life::new(u64::MAX, 0), is_gone }, 2 * entries);
     }
 
     fn leave(&self, front: &Front) {
@@ -64,7 +64,7 @@ fn keys_of_one_hash_are_told_apart() {
     let key = |n: u64| [n, u64::MAX];
     for n in 0..4 {
         let life = Life::new(u64::MAX, 0);
-        front.put(7, &Copied { key: key(n), number: n, life, is_gone: &is_gone }, 4);
+        front.put(7, &Copied { key: key(n), number: n, life, is_gone: &is_gone }, 8);
     }
     front.remove(7, key(2));
     let table = front.newest().unwrap();
@@ -178,4 +178,17 @@ fn what_is_read_was_written_by_one() {
             });
         }
     });
+}
+
+#[test]
+fn a_table_beside_bounded_bytes_takes_no_more_than_it_may() {
+    let (front, is_gone) = (Front::default(), Gone::default());
+    let may_take = 100_000;
+    for n in 0..200_000_u64 {
+        let copied = Copied { key: [n, 0], number: n, life: Life::new(u64::MAX, 0), is_gone: &is_gone };
+        front.put(n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20), &copied, enough_for(may_take));
+    }
+    let table = front.newest().unwrap();
+    let takes = size_of_val(&*table.places) + size_of_val(&*table.heads);
+    assert!((may_take / 8..=may_take).contains(&(takes as u64)), "{takes}");
 }
