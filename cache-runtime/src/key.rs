@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::backend::memory::Short;
 use crate::canonical::{self, Buffer};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The longest text key that is sent as text; Memcached takes no longer ones.
 const MAX_TEXT: usize = 250;
@@ -162,21 +162,32 @@ impl Args {
     ///
     /// `callee` is the function or a closure within it.
     #[inline]
-    pub fn instance<T: ?Sized>(&mut self, callee: &T, in_memory: bool) {
+    pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         if is_one_of_many::<T>() {
-            self.type_of(callee, in_memory);
+            self.identity::<T>(in_memory, true);
         }
     }
 
     /// Adds the type of an `impl Trait` argument: by identity for keys in this process, else by name.
+    #[inline]
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
+        self.identity::<T>(in_memory, false);
+    }
+
+    /// Inlined, so that a program without servers has no code for names.
+    #[inline]
+    fn identity<T: ?Sized>(&mut self, in_memory: bool, is_callee: bool) {
         let Ok(Key { bytes, .. }) = &mut self.0 else { return };
         if in_memory {
-            bytes.extend_from_slice(&type_number::<T>().to_le_bytes());
-        } else {
-            let name = type_name::<T>();
-            bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(&type_number(typeid::of::<T>()).to_le_bytes());
+            return;
+        }
+        match own_name(type_name::<T>(), typeid::of::<T>(), is_callee) {
+            Ok(name) => {
+                bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(name.as_bytes());
+            }
+            Err(error) => self.0 = Err(error),
         }
     }
 }
@@ -191,16 +202,57 @@ fn is_one_of_many<T: ?Sized>() -> bool {
 }
 
 /// A number for each type that this process asks about: a `TypeId` shows no bytes that are its own alone.
-fn type_number<T: ?Sized>() -> u64 {
+fn type_number(id: TypeId) -> u64 {
     static NUMBERS: RwLock<BTreeMap<TypeId, u64>> = RwLock::new(BTreeMap::new());
-    // Lifetimes don't count, so the type need not be `'static`.
-    let id = typeid::of::<T>();
     if let Some(number) = NUMBERS.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
         return *number;
     }
     let mut numbers = NUMBERS.write().unwrap_or_else(PoisonError::into_inner);
     let next = numbers.len() as u64;
     *numbers.entry(id).or_insert(next)
+}
+
+/// The name of a type, if it is the type's own as far as this process can see. All processes that share a server must
+/// mean the same by it: closures never have a name of their own; that two types share one shows once both are here, and
+/// from then on neither has it.
+fn own_name(name: &'static str, id: TypeId, is_callee: bool) -> Result<&'static str, Error> {
+    /// The type that each name stands for; `None` where there are more.
+    static NAMES: RwLock<BTreeMap<&str, Option<TypeId>>> = RwLock::new(BTreeMap::new());
+    if NAMES.read().unwrap_or_else(PoisonError::into_inner).get(name) == Some(&Some(id)) {
+        return Ok(name);
+    }
+    if names_closure(name, is_callee) {
+        let message =
+            "all closures in a function share its name: on a server, pass a function that has one of its own";
+        return Err(Error::new(ErrorKind::Key, message).at(name));
+    }
+    let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
+    let known = names.entry(name).or_insert(Some(id));
+    if *known == Some(id) {
+        return Ok(name);
+    }
+    *known = None;
+    let message =
+        "two types share this name, which is all that a server would know them by: rename one of them";
+    Err(Error::new(ErrorKind::Key, message).at(name))
+}
+
+/// Whether a closure is part of the type, or of the types that a function's arguments in angle brackets are: its own path may
+/// lead through closures.
+fn names_closure(name: &str, is_callee: bool) -> bool {
+    let mut depth = usize::from(!is_callee);
+    name.match_indices(['<', '>', '{']).any(|(at, found)| {
+        let (before, rest) = name.split_at(at);
+        match found {
+            // No brackets: the constants `'<'` and `'>'`, and the arrow of a function's type.
+            _ if before.ends_with('\'') && rest.get(1..).is_some_and(|rest| rest.starts_with('\'')) => {}
+            ">" if before.ends_with('-') => {}
+            "<" => depth += 1,
+            ">" => depth = depth.saturating_sub(1),
+            _ => return depth > 0 && rest.starts_with("{{closure}}"),
+        }
+        false
+    })
 }
 
 /// Collects the text of a template. Between two fields stands a character that no escaped field has (the macro sees to
@@ -218,19 +270,31 @@ impl<'k> Template<'k> {
     }
 
     /// As [`Args::instance`].
-    pub fn instance<T: ?Sized>(&mut self, callee: &T, in_memory: bool) {
+    #[inline]
+    pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         if is_one_of_many::<T>() {
-            self.type_of(callee, in_memory);
+            self.identity::<T>(in_memory, true);
         }
     }
 
     /// As [`Args::type_of`].
+    #[inline]
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
+        self.identity::<T>(in_memory, false);
+    }
+
+    #[inline]
+    fn identity<T: ?Sized>(&mut self, in_memory: bool, is_callee: bool) {
         if in_memory {
-            let _ = write!(self.text, "{}:", type_number::<T>());
-        } else {
-            self.escaped(type_name::<T>());
-            self.text.push(':');
+            let _ = write!(self.text, "{}:", type_number(typeid::of::<T>()));
+            return;
+        }
+        match own_name(type_name::<T>(), typeid::of::<T>(), is_callee) {
+            Ok(name) => {
+                self.escaped(name);
+                self.text.push(':');
+            }
+            Err(error) => self.fail(error),
         }
     }
 
@@ -248,8 +312,14 @@ impl<'k> Template<'k> {
         let mut bytes = Buffer::new();
         match canonical::encode(value, &mut bytes) {
             Ok(()) => self.encoded(type_name::<T>(), &bytes),
-            Err(error) if self.key.0.is_ok() => self.key.0 = Err(error),
-            Err(_) => {}
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// The first that fails decides.
+    fn fail(&mut self, error: Error) {
+        if self.key.0.is_ok() {
+            self.key.0 = Err(error);
         }
     }
 
@@ -368,6 +438,52 @@ mod tests {
             let expected: Vec<_> = (0..DIGEST).map(|index| letters[usize::from(digit(index))]).collect();
             assert_eq!(digest(text.as_bytes())[..DIGEST], expected, "{text}");
         }
+    }
+
+    #[test]
+    fn closures_among_type_arguments_are_seen() {
+        for callee in [
+            "app::apply::__cached<app::main::{{closure}}>",
+            "app::f<(u8, alloc::vec::Vec<app::main::{{closure}}::{{closure}}>)>::{{closure}}",
+            "app::f<'>', app::main::{{closure}}>",
+            "app::f<fn() -> u8, app::main::{{closure}}>",
+            "<app::main::{{closure}}::A as app::Animal>::twice::{{closure}}",
+        ] {
+            assert!(names_closure(callee, true), "{callee}");
+        }
+        for callee in [
+            "app::main::{{closure}}::apply::__cached<u8>",
+            "app::f<u8>::{{closure}}::{{closure}}",
+            "app::f<'<'>::{{closure}}",
+            "app::f<fn() -> u8>::{{closure}}",
+            "<app::A as app::Animal>::twice::{{closure}}",
+        ] {
+            assert!(!names_closure(callee, true), "{callee}");
+        }
+        assert!(names_closure("app::main::{{closure}}", false));
+        assert!(!names_closure("app::main", false));
+    }
+
+    #[test]
+    fn a_name_that_two_types_share_is_no_name() {
+        fn key<T>(in_memory: bool) -> Result<Vec<u8>, ErrorKind> {
+            let mut args = Args::new();
+            args.type_of(&std::marker::PhantomData::<T>, in_memory);
+            args.0.map(|key| key.bytes().to_vec()).map_err(|error| error.kind())
+        }
+        let [of_first, in_memory] = {
+            struct Local;
+            let first = key::<Local>(false);
+            assert!(first.is_ok());
+            assert_eq!(key::<Local>(false), first);
+            [|| key::<Local>(false), || key::<Local>(true)]
+        };
+        {
+            struct Local;
+            assert_eq!(key::<Local>(false), Err(ErrorKind::Key));
+            assert_ne!(key::<Local>(true).unwrap(), in_memory().unwrap());
+        }
+        assert_eq!(of_first(), Err(ErrorKind::Key));
     }
 
     #[test]

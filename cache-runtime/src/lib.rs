@@ -380,6 +380,10 @@ pub use bytes::Bytes;
 /// Each implementing type and each instantiation has entries of its own: in memory by the identity of types, on a
 /// server by their names and the shape of the value.
 ///
+/// A closure has no name of its own: an instantiation for one is not cached on a server, and the log says so once. The same
+/// goes for two types of one name (in sibling blocks of a function, or in two versions of a crate) as soon as a process has
+/// seen both. Where each process sees one of them, nothing tells them apart: give them different names.
+///
 /// ```
 /// # use cache_runtime::cached;
 /// trait Animal {

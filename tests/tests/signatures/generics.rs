@@ -8,7 +8,7 @@ use cache_runtime::cached;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Run, assert_ran, on, run};
+use super::{Run, assert_own_runs, assert_ran, on, run};
 
 /// Two types whose values look the same, stored and as arguments.
 mod left {
@@ -278,15 +278,43 @@ macro_rules! suite {
                     assert_eq!(skipped_impl(1, |n| n + 9)$($wait)*.of, "2", "the closure is skipped");
                     assert_eq!(skipped_impl::peek(2)$($wait)*.unwrap().unwrap().of, "3");
                     assert_eq!(anything::peek(1_u8, &[Miles(1)], "a")$($wait)*.unwrap().unwrap().of, "1 [Miles(1)] a");
-                    let mut calls = 0;
+                });
+            }
+
+            $($asyncness)? fn local_types() -> [Run; 4] {
+                let first = {
+                    struct Local;
+                    [in_nothing::<Local, ()>(1)$($wait)*, by_template::<Local>(1)$($wait)*]
+                };
+                let second = {
+                    struct Local;
+                    [in_nothing::<Local, ()>(1)$($wait)*, by_template::<Local>(1)$($wait)*]
+                };
+                let ([a, b], [c, d]) = (first, second);
+                [a, b, c, d]
+            }
+
+            /// On a server types are known by their names; what has none of its own is not cached there.
+            #[test]
+            fn types_without_names_of_their_own() {
+                fn plus(n: u64) -> u64 {
+                    n + 100
+                }
+                on($backend, |_| async {
                     for _ in 0..2 {
-                        let count = |n| {
-                            calls += 1;
-                            n
-                        };
-                        skipped_parameter(1, count)$($wait)*;
+                        for (n, sum) in [(1, "2"), (2, "3")] {
+                            assert_eq!(skipped_parameter(n, |n| n + 1)$($wait)*.of, sum);
+                        }
+                        assert_eq!(skipped_parameter(1, |n| n + 10)$($wait)*.of, "11");
+                        assert_eq!(skipped_parameter(1, Some(|n| n + 20).unwrap())$($wait)*.of, "21");
+                        assert_eq!(skipped_parameter(1, plus)$($wait)*.of, "101");
                     }
-                    assert_eq!(calls, 1);
+                    let stats = skipped_parameter::stats();
+                    let expected = if $backend == "memory" { (5, 5, 0) } else { (9, 1, 8) };
+                    assert_eq!((stats.runs, stats.hits, stats.errors), expected, "{stats}");
+
+                    assert_own_runs(&local_types()$($wait)*);
+                    assert_own_runs(&local_types()$($wait)*);
                 });
             }
 
