@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) namespace: Option<LitStr>,
     pub(crate) version: u32,
     pub(crate) companions: Companions,
+    /// What is written says that it stands in an `impl` or a trait.
+    pub(crate) is_method: bool,
     /// The path to the runtime crate.
     pub(crate) krate: Path,
 }
@@ -113,7 +115,8 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
     let key = key::plan(args.key.as_ref(), args.skip.as_ref(), &func, &mut errors);
     let negative = negative(&args, &mut errors);
     namespace(&args, &mut errors);
-    let companions = companions(&args, &func);
+    let is_method = func.receiver.is_some() || signature::names_self(&func);
+    let companions = companions(&args, &func, is_method);
     let (single_flight, wait) = args.single_flight.map_or((SingleFlight::Process, None), |given| given.value);
     errors.or(Plan {
         target,
@@ -130,6 +133,7 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
         wait,
         namespace: args.namespace.map(|given| given.value),
         version: args.version.map_or(0, |given| given.value),
+        is_method: is_method || matches!(companions, Companions::Siblings(_)),
         companions,
         krate: args.krate.map_or_else(|| parse_quote!(::cache_runtime), |given| given.value),
         func,
@@ -137,7 +141,7 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
 }
 
 /// In an `impl` no struct can be declared, and only what the signature says tells that this is one.
-fn companions(args: &Args, func: &Func) -> Companions {
+fn companions(args: &Args, func: &Func, is_method: bool) -> Companions {
     let given = args.companions.as_ref().map(|given| &given.value);
     let asked = matches!(given, Some(Some(name)) if name == "Self");
     let name = match given {
@@ -145,7 +149,7 @@ fn companions(args: &Args, func: &Func) -> Companions {
         Some(Some(name)) if !asked => name,
         _ => &func.sig.ident,
     };
-    match asked || func.receiver.is_some() || signature::names_self(func) {
+    match asked || is_method {
         true => Companions::Siblings(name.clone()),
         false => Companions::Struct(name.clone()),
     }

@@ -303,6 +303,10 @@ pub use bytes::Bytes;
 /// A function is known on a server by crate, modules and name. `namespace` gives it another name, which survives
 /// moving it; `version` is a number to bump when the meaning of its values changes but their type does not.
 ///
+/// A function that stands within another one, or in a block, is known by a digest of its text too, because blocks have no
+/// names: a changed body finds nothing old. Two of one name and one text in such places share entries if each process calls
+/// one of them only, and so do methods of local types in an `impl` of a trait: give them a `namespace`.
+///
 /// ```
 /// # use cache_runtime::cached;
 /// #[cached(namespace = "prices", version = 3)]

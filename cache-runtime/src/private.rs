@@ -19,7 +19,7 @@ pub use crate::outcome::{
 };
 pub use crate::policy::Freshness;
 pub use crate::renew::{Kept, KeptFuture};
-pub use crate::state::{MakePlace, SingleFlight, Spec};
+pub use crate::state::{MakePlace, SingleFlight, Spec, Written};
 pub use crate::stats::Stats;
 pub use crate::value::{Memory, Remote, weigh};
 pub use core::option::Option::{self, None, Some};

@@ -152,7 +152,8 @@ impl Ticket {
 impl Remote {
     pub(crate) fn open(context: &Context, spec: &Spec, namespace: &str, judge: Judge) -> Result<Self, Error> {
         let connected = context.connected(spec.backend)?;
-        let name = namespace_in_keys(namespace, &connected.prefix);
+        let namespace_there = spec.namespace_on_servers(namespace);
+        let name = namespace_in_keys(&namespace_there, &connected.prefix);
         let head = format!("{}{name}:{}:", connected.prefix, spec.version);
         let generation_key = format!("{head}generation");
         let outages = (0..connected.servers()).map(|_| Outage::default()).collect();

@@ -5,6 +5,7 @@
 
 mod turns;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ use crate::value::{MakeFormat, Packed, Value};
 pub struct Spec {
     /// `namespace = "…"`.
     pub namespace: Option<&'static str>,
+    /// Of a remote function without one.
+    pub written: Option<Written>,
     /// `version = N`.
     pub version: u32,
     /// `backend = "…"`.
@@ -49,6 +52,7 @@ impl Spec {
     /// No options.
     pub const NONE: Self = Self {
         namespace: None,
+        written: None,
         version: 0,
         backend: "memory",
         place: MakePlace::IN_MEMORY,
@@ -57,6 +61,55 @@ impl Spec {
         freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
         bound: Bound { capacity: None, max_bytes: None },
     };
+}
+
+impl Spec {
+    /// A function's namespace as servers know it.
+    pub(crate) fn namespace_on_servers<'n>(&self, namespace: &'n str) -> Cow<'n, str> {
+        match &self.written {
+            // No path has a `~`.
+            Some(written) if written.may_have_namesakes(namespace) => {
+                format!("{namespace}~{:016x}", written.text).into()
+            }
+            _ => namespace.into(),
+        }
+    }
+}
+
+/// How and where a function is written. Blocks have no names: two functions in blocks of one function, or in two
+/// `const _`, may have one path, of which each process may call another.
+pub struct Written {
+    /// `module_path!()`
+    pub module: &'static str,
+    /// It says `self` or `Self`, so it is in an `impl` or a trait.
+    pub is_method: bool,
+    /// A digest of its tokens.
+    pub text: u64,
+}
+
+impl Written {
+    /// Whether the function stands within another one or a block: its path is longer than that of the module, a type if it
+    /// is a method, and its name. In an `impl` of a trait it is just that of the type and the trait.
+    fn may_have_namesakes(&self, path: &str) -> bool {
+        if path.starts_with('<') {
+            return false;
+        }
+        let module = self.module.replace("r#", "");
+        let Some(within) = path.strip_prefix(&*module).and_then(|rest| rest.strip_prefix("::")) else {
+            // In a module within a function.
+            return true;
+        };
+        let mut depth = 0_usize;
+        let separators = within.match_indices(['<', '>', ':']).filter(|(_, found)| {
+            match *found {
+                "<" => depth += 1,
+                ">" => depth = depth.saturating_sub(1),
+                _ => return depth == 0,
+            }
+            false
+        });
+        separators.count() > if self.is_method { "::".len() } else { 0 }
+    }
 }
 
 /// What makes the place of a function. Each function names one, so that a program has no code for the other.
@@ -153,10 +206,12 @@ impl State {
     pub(crate) fn clashes_with(&self, other: &Self) -> bool {
         let unnamed = self.spec.namespace.is_none() || other.spec.namespace.is_none();
         let remote = |state: &Self| matches!(state.place, Place::Remote(_));
+        let name = |state: &Self| state.spec.namespace_on_servers(&state.namespace).into_owned();
         unnamed
             && remote(self)
             && remote(other)
-            && (&self.namespace, self.spec.version) == (&other.namespace, other.spec.version)
+            && self.spec.version == other.spec.version
+            && name(self) == name(other)
     }
 
     /// The same function, kept from being cached.
@@ -515,3 +570,46 @@ const _: fn() = || {
     fn shared<T: Send + Sync>() {}
     shared::<Arc<State>>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_through_functions_and_blocks_are_seen() {
+        let may_have_namesakes = |is_method, (path, module): (&str, &'static str)| {
+            Written { module, is_method, text: 0 }.may_have_namesakes(path)
+        };
+        for function in [("app::get", "app"), ("app::r::type::get", "app::r::r#type")] {
+            assert!(!may_have_namesakes(false, function), "{function:?}");
+        }
+        for function in [
+            ("app::outer::get", "app"),
+            ("app::_::get", "app"),
+            ("app::S::get", "app"),
+            ("app::G<_>::f::get", "app"),
+            ("app::outer::{{closure}}::get", "app"),
+            ("app::outer::inside::get", "app::inside"),
+        ] {
+            assert!(may_have_namesakes(false, function), "{function:?}");
+        }
+        for method in [
+            ("app::S::get", "app"),
+            ("app::db::S::get", "app::db"),
+            ("app::G<alloc::vec::Vec<_>>::get", "app"),
+            ("app::db::<impl app::S>::get", "app::db"),
+            ("<app::db::S as app::Get<u8>>::get", "app"),
+        ] {
+            assert!(!may_have_namesakes(true, method), "{method:?}");
+        }
+        for method in [
+            ("app::outer::S::get", "app"),
+            ("app::outer::G<_>::get", "app"),
+            ("app::outer::<impl app::S>::get", "app"),
+            ("app::G<_>::f::S::get", "app"),
+            ("app::G<fn() -> app::A>::f::S::get", "app"),
+        ] {
+            assert!(may_have_namesakes(true, method), "{method:?}");
+        }
+    }
+}

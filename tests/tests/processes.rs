@@ -123,6 +123,98 @@ fn delete(url: &str, key: &str) -> bool {
     backend(url).delete(key.as_bytes(), soon()).unwrap()
 }
 
+/// Functions that only the blocks they stand in tell apart: what they give, and the key of a method.
+fn namesakes(is_first: bool) -> ([String; 2], String) {
+    if is_first {
+        #[cached(backend = "redis")]
+        fn get(id: u64) -> String {
+            format!("first {id}")
+        }
+        #[cached(backend = "redis", companions = false)]
+        fn bare(id: u64) -> String {
+            format!("first {id}")
+        }
+        struct Local;
+        impl Local {
+            #[cached(backend = "redis", skip(self))]
+            fn get(&self, id: u64) -> String {
+                format!("first {id}")
+            }
+        }
+        ([get(1), bare(1)], Local::get_key(1))
+    } else {
+        #[cached(backend = "redis")]
+        fn get(id: u64) -> String {
+            format!("second {id}")
+        }
+        #[cached(backend = "redis", companions = false)]
+        fn bare(id: u64) -> String {
+            format!("second {id}")
+        }
+        struct Local;
+        impl Local {
+            #[cached(backend = "redis", skip(self))]
+            fn get(&self, id: u64) -> String {
+                format!("second {id}")
+            }
+        }
+        ([get(1), bare(1)], Local::get_key(1))
+    }
+}
+
+struct FirstOfTwo;
+struct SecondOfTwo;
+
+const _: () = {
+    #[cached(backend = "redis")]
+    fn get(id: u64) -> String {
+        format!("first {id}")
+    }
+
+    impl FirstOfTwo {
+        fn get(id: u64) -> String {
+            get(id)
+        }
+    }
+};
+
+const _: () = {
+    #[cached(backend = "redis")]
+    fn get(id: u64) -> String {
+        format!("second {id}")
+    }
+
+    impl SecondOfTwo {
+        fn get(id: u64) -> String {
+            get(id)
+        }
+    }
+};
+
+#[test]
+fn namesakes_in_blocks_share_no_entries() {
+    let server = RedisServer::start();
+    let process = || Scope::with(Config::new().url("redis", &server.url())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..2 {
+            assert_eq!(process().run(async { namesakes(true).0 }).await, ["first 1"; 2]);
+            assert_eq!(process().run(async { namesakes(false).0 }).await, ["second 1"; 2]);
+            assert_eq!(process().run(async { FirstOfTwo::get(1) }).await, "first 1");
+            assert_eq!(process().run(async { SecondOfTwo::get(1) }).await, "second 1");
+        }
+        // In one process they don't clash.
+        let both = process();
+        let ((_, first), (_, second)) = both.run(async { (namesakes(true), namesakes(false)) }).await;
+        let namespace = |key: &str| key.split_once(":0:").unwrap().0.to_owned();
+        assert_ne!(namespace(&first), namespace(&second));
+        let stats = both.run(async { cache_runtime::stats() }).await;
+        let functions = stats.0.iter().filter(|stats| !stats.function.contains("Local"));
+        assert_eq!(functions.clone().count(), 4);
+        assert!(functions.into_iter().all(|stats| (stats.hits, stats.errors) == (1, 0)), "{stats}");
+    });
+}
+
 #[cached(backend = "redis")]
 fn counted(n: u64) -> u64 {
     n

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
@@ -35,10 +35,38 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
     }
 }
 
+/// A digest of tokens (FNV-1a), whatever stands between them: the same for every compiler.
+fn digest(tokens: TokenStream, hash: u64) -> u64 {
+    let add = |hash: u64, text: &str| {
+        // A byte that no text has ends each token.
+        text.bytes()
+            .chain([0xff])
+            .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    };
+    tokens.into_iter().fold(hash, |hash, token| match token {
+        TokenTree::Group(group) => {
+            let (open, close) = match group.delimiter() {
+                Delimiter::Parenthesis => ("(", ")"),
+                Delimiter::Brace => ("{", "}"),
+                Delimiter::Bracket => ("[", "]"),
+                Delimiter::None => return digest(group.stream(), hash),
+            };
+            add(digest(group.stream(), add(hash, open)), close)
+        }
+        token => add(hash, &token.to_string()),
+    })
+}
+
 /// The fields of the `Spec` that options set.
 fn given(plan: &Plan) -> TokenStream {
     let (rt, version) = (rt(plan), plan.version);
     let namespace = plan.namespace.as_ref().map(|namespace| quote!(namespace: #rt::Some(#namespace),));
+    let written = (plan.namespace.is_none() && matches!(plan.target, Target::Remote { .. })).then(|| {
+        let (func, is_method) = (&plan.func, plan.is_method);
+        let sig = digest(func.sig.to_token_stream(), 0xcbf2_9ce4_8422_2325);
+        let text = digest(func.body.to_token_stream(), sig);
+        quote!(written: #rt::Some(#rt::Written { module: ::core::module_path!(), is_method: #is_method, text: #text }),)
+    });
     let version = (version != 0).then(|| quote!(version: #version,));
     let target = match &plan.target {
         Target::Memory { capacity: None, max_bytes: None } => None,
@@ -63,7 +91,7 @@ fn given(plan: &Plan) -> TokenStream {
         let (early, jitter) = (freshness.early.unwrap_or(0.0), freshness.jitter.unwrap_or(0.0));
         quote!(freshness: #rt::Freshness { stale: #stale, early: #early, jitter: #jitter },)
     });
-    quote!(#namespace #version #target #single_flight #wait #freshness)
+    quote!(#namespace #written #version #target #single_flight #wait #freshness)
 }
 
 /// `Function<'__v, outcome, return type>`

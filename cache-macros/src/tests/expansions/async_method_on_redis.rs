@@ -46,6 +46,11 @@ impl Users {
             "user",
             const {
                 &::cache_runtime::private::Spec {
+                    written: ::cache_runtime::private::Some(::cache_runtime::private::Written {
+                        module: ::core::module_path!(),
+                        is_method: true,
+                        text: 11538554603445956219u64,
+                    }),
                     backend: "redis",
                     place: ::cache_runtime::private::MakePlace::ELSEWHERE,
                     ..::cache_runtime::private::Spec::NONE
