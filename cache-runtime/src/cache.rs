@@ -276,7 +276,7 @@ impl Plain {
             fresh_until_ms: ttl.map(|ttl| now.saturating_add(millis(ttl))),
             ..Header::default()
         };
-        let payload = |out: &mut Vec<u8>| codec::encode_checked::<Bincode, T>(value, out);
+        let payload = |out: &mut Vec<u8>| codec::encode_checked::<Bincode, T>(value, None, out);
         let bytes = entry::seal(&binding(&text, shape), &header, codec::ROOM, payload)?;
         if bytes.len() > backend.max_value_len() {
             let message =

@@ -149,8 +149,15 @@ pub(crate) fn decode<C: Codec, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, E
 /// turns `NaN` into `null`, and untagged enums may come back as another variant. It costs a decoding, next to a run
 /// of the body and a round trip. Only what can't come back changed is spared it.
 ///
+/// All of that compares what serde shows. `#[serde(skip)]` and lossy conversions leave out what only `equal` sees, where the
+/// type has one; what is not equal to itself, such as NaN, is not asked.
+///
 /// On an error `out` may hold part of the payload.
-pub(crate) fn encode_checked<C, T>(value: &T, out: &mut Vec<u8>) -> Result<(), Error>
+pub(crate) fn encode_checked<C, T>(
+    value: &T,
+    equal: Option<fn(&T, &T) -> bool>,
+    out: &mut Vec<u8>,
+) -> Result<(), Error>
 where
     C: Codec,
     T: Serialize + DeserializeOwned,
@@ -166,7 +173,13 @@ where
     let decoded: T = decode::<C, T>(out.get(start..).unwrap_or_default())
         .map_err(|error| changed::<C>().with_source(error))?;
     let same = shown == canonical_bytes(Order::Shown, &decoded)? || same_unordered(value, &decoded)?;
-    if same { Ok(()) } else { Err(changed::<C>()) }
+    if !same {
+        return Err(changed::<C>());
+    }
+    match equal.is_none_or(|equal| equal(&decoded, value) || !equal(value, value)) {
+        true => Ok(()),
+        false => Err(unequal()),
+    }
 }
 
 /// Whether values of this type are a number, text or bytes, and nothing of the user's decides how they are written.
@@ -206,6 +219,12 @@ fn changed<C: Codec>() -> Error {
         ErrorKind::Encode,
         format!("its {name} bytes don't decode to it; {cause}: try `codec = \"{other}\"`"),
     )
+}
+
+fn unequal() -> Error {
+    let why = "`#[serde(skip)]` or a lossy conversion may be why";
+    let way_out = "serialise all that its `PartialEq` compares";
+    Error::new(ErrorKind::Encode, format!("what its bytes decode to is not equal to it; {why}: {way_out}"))
 }
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]

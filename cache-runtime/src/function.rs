@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::policy::Verdict;
 use crate::stats::{AllStats, Stats};
 use crate::step::{Found, Looked, Run, Source, Turn};
-use crate::value::{MakeFormat, Mode, Packed};
+use crate::value::{MakeFormat, Mode, Pack, Packed};
 
 pub(crate) use crate::state::State;
 use crate::state::{Spec, function_path};
@@ -158,8 +158,6 @@ impl<F> Ttl<F> {
     }
 }
 
-type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
-
 /// A body that is to be run. Behind a pointer, so that all that a miss takes is compiled once for all functions of a
 /// return type; next to a miss an allocation is nothing.
 type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
@@ -180,6 +178,15 @@ impl<O: Outcome<R>, R> Values<O, R> {
     /// Packed as `M` says.
     pub const fn new<M: Mode<O::Stored>>(policy: Policy<O::Value, O::Stored>) -> Self {
         Self { policy, format: M::format, pack: M::pack, hit: hit::<M, O, R>, unpack: M::unpack }
+    }
+
+    /// The same, packed by `pack` if there is one.
+    #[must_use]
+    pub const fn packed_by(mut self, pack: Option<Pack<O::Stored>>) -> Self {
+        if let Some(pack) = pack {
+            self.pack = pack;
+        }
+        self
     }
 }
 

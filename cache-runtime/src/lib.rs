@@ -323,6 +323,10 @@ pub use bytes::Bytes;
 /// with them, and old values are read wherever serde can: a new field is `None` if it is an `Option`, or what
 /// `#[serde(default)]` says, and an integer becomes a float. Bump `version` where that is wrong.
 ///
+/// A value is stored only if its bytes decode to it, as serde shows it, and as its `PartialEq` says where it has one. So
+/// derive `PartialEq` for a type with `#[serde(skip)]` or a lossy conversion: else it comes back without what serde left out.
+/// Of a type parameter `PartialEq` is known if it is among the bounds.
+///
 /// ```
 /// # #[cfg(feature = "json")] {
 /// # use cache_runtime::{cached, Config};

@@ -218,7 +218,7 @@ mod tests {
     /// The bytes of the format and ours are the same, and each reads the other's.
     fn agrees<C: Codec, T: Serialize + DeserializeOwned + PartialEq + fmt::Debug>(value: &T, plain: &[u8]) {
         let mut bytes = Vec::new();
-        codec::encode_checked::<C, T>(value, &mut bytes).unwrap();
+        codec::encode_checked::<C, T>(value, None, &mut bytes).unwrap();
         assert_eq!(bytes, plain);
         assert_eq!(&codec::decode::<C, T>(plain).unwrap(), value);
         for end in 0..plain.len().min(400) {

@@ -21,7 +21,7 @@ pub use crate::policy::Freshness;
 pub use crate::renew::{Kept, KeptFuture};
 pub use crate::state::{MakePlace, SingleFlight, Spec, Written};
 pub use crate::stats::Stats;
-pub use crate::value::{Memory, Remote, weigh};
+pub use crate::value::{Compared, Memory, Remote, Uncompared, weigh};
 pub use core::option::Option::{self, None, Some};
 pub use core::result::Result::{self, Ok};
 pub use core::time::Duration;

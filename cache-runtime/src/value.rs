@@ -203,9 +203,7 @@ impl<C: Codec, S: Serialize + DeserializeOwned> Mode<S> for Remote<C> {
     }
 
     fn pack(value: &S, _weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error> {
-        let mut bytes = Vec::with_capacity(codec::ROOM);
-        codec::encode_checked::<C, S>(value, &mut bytes)?;
-        Ok(Packed::Encoded(bytes.into()))
+        encoded::<C, S>(value, None)
     }
 
     fn unpack(packed: &Packed) -> Result<S, Error> {
@@ -215,6 +213,36 @@ impl<C: Codec, S: Serialize + DeserializeOwned> Mode<S> for Remote<C> {
         }
     }
 }
+
+fn encoded<C: Codec, S: Serialize + DeserializeOwned>(
+    value: &S,
+    equal: Option<fn(&S, &S) -> bool>,
+) -> Result<Packed, Error> {
+    let mut bytes = Vec::with_capacity(codec::ROOM);
+    codec::encode_checked::<C, S>(value, equal, &mut bytes)?;
+    Ok(Packed::Encoded(bytes.into()))
+}
+
+/// What [`Mode::pack`] is.
+pub(crate) type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>;
+
+/// Packs an `S` for a server with its own `PartialEq` watching, if it has one. An inherent constant is found before the
+/// one of the trait [`Uncompared`], as that of [`Probe`](crate::outcome::Probe) is.
+pub struct Compared<C, S>(PhantomData<(C, S)>);
+
+impl<C: Codec, S: Serialize + DeserializeOwned + PartialEq> Compared<C, S> {
+    /// Instead of [`Remote`]'s.
+    pub const PACK: Option<Pack<S>> = Some(|value, _| encoded::<C, S>(value, Some(S::eq)));
+}
+
+/// The fallback that the inherent constant shadows. Without bounds: that a value can't be encoded is said once, where the
+/// mode is named.
+pub trait Uncompared<S> {
+    /// Instead of [`Remote`]'s.
+    const PACK: Option<Pack<S>> = None;
+}
+
+impl<C, S> Uncompared<S> for Compared<C, S> {}
 
 /// The bytes that a value in memory occupies, about: what it holds by value and what it points to.
 pub fn weigh<S: Serialize>(value: &S) -> u64 {

@@ -174,6 +174,149 @@ mod left_out {
     }
 }
 
+/// Values of which serde shows a part only: right, or not stored.
+mod hidden {
+    use super::*;
+
+    macro_rules! functions {
+        ($module:ident, $codec:literal) => {
+            mod $module {
+                use super::*;
+
+                #[cached(backend = "shared", codec = $codec)]
+                pub(super) fn skipped(id: u8) -> Result<Skipped, String> {
+                    Ok(Skipped { id, secret: 42 })
+                }
+
+                #[cached(backend = "shared", codec = $codec, companions = false)]
+                pub(super) fn rounded(cents: u32) -> Vec<Rounded> {
+                    vec![Rounded { cents }]
+                }
+
+                #[cached(backend = "shared", codec = $codec)]
+                pub(super) fn lossy(name: &str) -> Lossy {
+                    Lossy { name: name.to_owned() }
+                }
+
+                pub(super) struct Users;
+
+                impl Users {
+                    #[cached(backend = "shared", codec = $codec, skip(self), cache_none = true)]
+                    pub(super) fn skipped(&self, id: u8) -> Option<Skipped> {
+                        Some(Skipped { id, secret: 42 })
+                    }
+                }
+
+                #[cached(backend = "shared", codec = $codec)]
+                pub(super) fn generic<T: From<u8> + PartialEq + Serialize + serde::de::DeserializeOwned>(
+                    id: u8,
+                ) -> T {
+                    T::from(id)
+                }
+
+                /// Equal to nothing, itself included.
+                #[cached(backend = "shared", codec = $codec)]
+                pub(super) fn unequal(id: u8) -> Unequal {
+                    Unequal { id }
+                }
+
+                #[test]
+                fn nothing_comes_back_without_what_serde_hides() {
+                    let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+                    let _entered = scope.enter();
+                    for _ in 0..2 {
+                        assert_eq!(skipped(1), Ok(Skipped { id: 1, secret: 42 }));
+                        assert_eq!(skipped(2), Ok(Skipped { id: 2, secret: 42 }));
+                        assert_eq!(Users.skipped(1), Some(Skipped { id: 1, secret: 42 }));
+                        assert_eq!(rounded(149), [Rounded { cents: 149 }]);
+                        assert_eq!(rounded(100), [Rounded { cents: 100 }]);
+                        assert_eq!(lossy("Ann"), Lossy { name: "Ann".into() });
+                        assert_eq!(lossy("ann"), Lossy { name: "ann".into() });
+                        assert_eq!(generic::<Skipped>(1), Skipped { id: 1, secret: 42 });
+                        assert_eq!(generic::<u16>(1), 1);
+                        assert_eq!(unequal(1).id, 1);
+                    }
+                    // What is whole is cached, and so is what is equal to nothing.
+                    let all = cache_runtime::stats();
+                    let counts = |name: &str| {
+                        let path = format!("{}::{name}", module_path!());
+                        let stats = all.0.iter().find(|stats| stats.function == path).unwrap();
+                        (stats.runs, stats.hits, stats.errors)
+                    };
+                    assert_eq!(counts("skipped"), (4, 0, 4));
+                    assert_eq!(counts("Users::skipped"), (2, 0, 2));
+                    assert_eq!(counts("rounded"), (3, 1, 2));
+                    assert_eq!(counts("lossy"), (3, 1, 2));
+                    assert_eq!(counts("generic"), (3, 1, 2));
+                    assert_eq!(counts("unequal"), (1, 1, 0));
+                    let error = skipped::insert(3, Skipped { id: 3, secret: 42 }).unwrap_err().to_string();
+                    assert!(error.contains("serde(skip)"), "{error}");
+                }
+            }
+        };
+    }
+
+    functions!(bincode, "bincode");
+    #[cfg(feature = "servers")]
+    functions!(postcard, "postcard");
+    #[cfg(feature = "servers")]
+    functions!(msgpack, "msgpack");
+    #[cfg(feature = "servers")]
+    functions!(json, "json");
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Skipped {
+        id: u8,
+        #[serde(skip)]
+        secret: u32,
+    }
+
+    impl From<u8> for Skipped {
+        fn from(id: u8) -> Self {
+            Self { id, secret: 42 }
+        }
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Rounded {
+        #[serde(serialize_with = "to_whole_euros")]
+        cents: u32,
+    }
+
+    fn to_whole_euros<S: serde::Serializer>(cents: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        (cents / 100 * 100).serialize(serializer)
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(into = "String", from = "String")]
+    struct Lossy {
+        name: String,
+    }
+
+    impl From<Lossy> for String {
+        fn from(lossy: Lossy) -> Self {
+            lossy.name.to_lowercase()
+        }
+    }
+
+    impl From<String> for Lossy {
+        fn from(name: String) -> Self {
+            Self { name }
+        }
+    }
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    struct Unequal {
+        id: u8,
+    }
+
+    impl PartialEq for Unequal {
+        fn eq(&self, _: &Self) -> bool {
+            false
+        }
+    }
+}
+
 /// Types that bincode can't serve are named, with the way out.
 mod untraceable {
     use super::*;

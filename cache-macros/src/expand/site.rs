@@ -106,20 +106,32 @@ pub(super) fn function(plan: &Plan, site: &TokenStream) -> TokenStream {
     let (policy, checks) = (policy(plan), outcome::checks(plan));
     let mode = spanned(output.span(), mode(plan));
     let values = quote_spanned!(at(output.span())=> <#rt::Values<#outcome, #output>>);
-    quote!(#checks #rt::Function::new(#site, const { &#values::new::<#mode>(#policy) }))
+    let compared = codec(plan).map(|codec| {
+        let stored = outcome::stored(plan);
+        quote!(.packed_by({
+            #[allow(unused_imports)]
+            use #rt::Uncompared as _;
+            #rt::Compared::<#codec, #stored>::PACK
+        }))
+    });
+    quote!(#checks #rt::Function::new(#site, const { &#values::new::<#mode>(#policy)#compared }))
 }
 
 /// How values are packed.
 fn mode(plan: &Plan) -> TokenStream {
     let rt = rt(plan);
-    let codec = match &plan.target {
-        Target::Memory { .. } => return quote!(#rt::Memory),
-        Target::Remote { codec: Codec::Bincode, .. } => quote!(Bincode),
-        Target::Remote { codec: Codec::Postcard, .. } => quote!(Postcard),
-        Target::Remote { codec: Codec::Msgpack, .. } => quote!(MsgPack),
-        Target::Remote { codec: Codec::Json, .. } => quote!(Json),
-    };
-    quote!(#rt::Remote<#rt::#codec>)
+    codec(plan).map_or_else(|| quote!(#rt::Memory), |codec| quote!(#rt::Remote<#codec>))
+}
+
+/// What writes values for a server.
+fn codec(plan: &Plan) -> Option<TokenStream> {
+    let (rt, Target::Remote { codec, .. }) = (rt(plan), &plan.target) else { return None };
+    Some(match codec {
+        Codec::Bincode => quote!(#rt::Bincode),
+        Codec::Postcard => quote!(#rt::Postcard),
+        Codec::Msgpack => quote!(#rt::MsgPack),
+        Codec::Json => quote!(#rt::Json),
+    })
 }
 
 /// What the options say of each value.

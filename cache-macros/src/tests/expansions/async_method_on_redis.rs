@@ -104,11 +104,19 @@ impl Users {
                 >>::new::<
                     ::cache_runtime::private::Remote<::cache_runtime::private::Bincode>,
                 >(::cache_runtime::private::Policy {
-                    ttl: ::cache_runtime::private::Ttl::Fixed(
-                        ::cache_runtime::private::Duration::new(300u64, 0u32),
-                    ),
-                    ..::cache_runtime::private::Policy::NONE
-                })
+                        ttl: ::cache_runtime::private::Ttl::Fixed(
+                            ::cache_runtime::private::Duration::new(300u64, 0u32),
+                        ),
+                        ..::cache_runtime::private::Policy::NONE
+                    })
+                    .packed_by({
+                        #[allow(unused_imports)]
+                        use ::cache_runtime::private::Uncompared as _;
+                        ::cache_runtime::private::Compared::<
+                            ::cache_runtime::private::Bincode,
+                            User,
+                        >::PACK
+                    })
             },
         )
     }
