@@ -12,13 +12,14 @@
 //! | string, bytes, name | length as [LEB128](https://en.wikipedia.org/wiki/LEB128), then the bytes |
 //! | sequence of `u8` | length, then the bytes |
 //! | other sequence, tuple | elements, `END` |
-//! | map, hash set | entries, sorted by their bytes, `END` |
+//! | hash map, hash set | entries, sorted by their bytes, `END` |
+//! | other map | entries, `END` |
 //! | struct | name, then per field `FIELD`, name, value, or `SKIP`, name; `END` |
 //! | enum variant | enum name, index, variant name, then as the struct, tuple or value that it holds |
 //!
-//! What serde does not show can't be told apart: skipped fields, two variants of an untagged enum that look the same,
-//! and the order of a map that remembers one. A hash set is known by the name of its type, because serde shows it as a
-//! sequence; behind `#[serde(transparent)]` or `with` that name is hidden, and equal sets may then differ in bytes.
+//! What serde does not show can't be told apart: skipped fields, and two variants of an untagged enum that look the same.
+//! Hash maps and sets are known by the names of their types, because serde shows them as it shows maps and sequences that
+//! remember an order. Behind `with` or `flatten` that name is hidden, and what is equal may then differ in bytes.
 
 mod buffer;
 mod serializer;
@@ -39,13 +40,13 @@ use crate::octets;
 /// can be read; both keep a deep value from overflowing the stack.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// In which order the elements of a sequence are written.
+/// In which order the elements of a sequence or map are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As serde shows them, hash sets apart.
+    /// As serde shows them, hash maps and sets apart.
     Shown,
-    /// Sorted. Values equal but for the iteration order of hash sets that serde hides then have equal bytes; lists
-    /// that differ in nothing but their order have so, too.
+    /// Sorted, and so are the entries of a map. Values equal but for the iteration order of hash maps and sets that serde
+    /// hides then have equal bytes; lists that differ in nothing but their order have so, too.
     Any,
 }
 
@@ -109,8 +110,8 @@ struct Encoder<'b> {
     order: Order,
     /// How many more levels may open.
     room: usize,
-    /// The type of the value being written: all there is to know a hash set by. Read only where a sequence opens,
-    /// so that other values pay for no more than its storing.
+    /// The type of the value being written, to know a hash map or set by. Read only where a map or sequence opens, so
+    /// that other values pay for no more than its storing.
     type_name: &'static str,
 }
 
@@ -222,6 +223,15 @@ impl Sorted {
 /// have different bytes. A set of an unknown name only loses hits; a list taken for a set would share entries, so the
 /// names are matched in full.
 fn is_hash_set(type_name: &str) -> bool {
+    is_one_of(&["HashSet", "AHashSet", "DashSet"], type_name)
+}
+
+/// The same for maps.
+fn is_hash_map(type_name: &str) -> bool {
+    is_one_of(&["HashMap", "AHashMap", "DashMap"], type_name)
+}
+
+fn is_one_of(names: &[&str], type_name: &str) -> bool {
     const TRANSPARENT: [&str; 6] =
         ["&mut ", "&", "alloc::boxed::Box<", "alloc::sync::Arc<", "alloc::rc::Rc<", "alloc::borrow::Cow<"];
     let mut name = type_name;
@@ -230,9 +240,9 @@ fn is_hash_set(type_name: &str) -> bool {
     }
     let path = name.split('<').next().unwrap_or(name);
     // Not split at every `::`: searching for text costs more than writing a short sequence.
-    ["HashSet", "AHashSet", "DashSet"]
-        .iter()
-        .any(|set| path.strip_suffix(set).is_some_and(|home| home.is_empty() || home.ends_with("::")))
+    let is =
+        |name: &&str| path.strip_suffix(*name).is_some_and(|home| home.is_empty() || home.ends_with("::"));
+    names.iter().any(is)
 }
 
 #[cfg(test)]

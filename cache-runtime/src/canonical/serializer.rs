@@ -1,11 +1,13 @@
 //! The [`Serializer`](ser::Serializer) of canonical bytes: which tag and which parts each kind of value has.
 
+use std::any::type_name;
+
 use serde::ser::{self, Serialize};
 use smallvec::SmallVec;
 
 use crate::octets;
 
-use super::{Done, Encoder, Order, Refusal, Sorted, is_hash_set, tag};
+use super::{Done, Encoder, Order, Refusal, Sorted, is_hash_map, is_hash_set, tag};
 
 impl<'b> Encoder<'b> {
     /// Opens a value that holds others, after its tag.
@@ -18,6 +20,16 @@ impl<'b> Encoder<'b> {
     fn open_sorted(&mut self) -> Result<Compound<'_, 'b>, Refusal> {
         let sorted = Some(Sorted { start: self.out.len(), ends: SmallVec::new() });
         Ok(Compound { encoder: self, sorted })
+    }
+
+    fn open_sequence(&mut self, is_set: bool) -> Result<Compound<'_, 'b>, Refusal> {
+        self.out.push(if is_set { tag::SET } else { tag::SEQ });
+        if is_set || self.order == Order::Any { self.open_sorted() } else { self.open() }
+    }
+
+    fn open_map(&mut self, is_hashed: bool) -> Result<Compound<'_, 'b>, Refusal> {
+        self.out.push(tag::MAP);
+        if is_hashed || self.order == Order::Any { self.open_sorted() } else { self.open() }
     }
 }
 
@@ -122,16 +134,16 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'e, 'b>, Refusal> {
-        let is_set = is_hash_set(self.type_name);
-        self.out.push(if is_set { tag::SET } else { tag::SEQ });
-        if is_set || self.order == Order::Any { self.open_sorted() } else { self.open() }
+        self.open_sequence(is_hash_set(self.type_name))
     }
 
     fn collect_seq<I: IntoIterator>(self, elements: I) -> Done
     where
         I::Item: Serialize,
     {
-        let keeps_order = self.order == Order::Shown && !is_hash_set(self.type_name);
+        // The type that holds the elements may lie behind `#[serde(transparent)]` or a lock.
+        let is_set = is_hash_set(type_name::<I>()) || is_hash_set(self.type_name);
+        let keeps_order = self.order == Order::Shown && !is_set;
         let elements = match if keeps_order { octets::collect(elements) } else { Err(elements) } {
             Ok(bytes) => {
                 self.counted(tag::OCTETS, &bytes);
@@ -139,7 +151,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
             }
             Err(elements) => elements,
         };
-        let mut sequence = self.serialize_seq(None)?;
+        let mut sequence = self.open_sequence(is_set)?;
         for element in elements {
             sequence.element(&element)?;
         }
@@ -169,8 +181,16 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Compound<'e, 'b>, Refusal> {
-        self.out.push(tag::MAP);
-        self.open_sorted()
+        self.open_map(is_hash_map(self.type_name))
+    }
+
+    fn collect_map<K: Serialize, V: Serialize, I: IntoIterator<Item = (K, V)>>(self, entries: I) -> Done {
+        let mut map = self.open_map(is_hash_map(type_name::<I>()) || is_hash_map(self.type_name))?;
+        for (key, value) in entries {
+            map.encoder.value(&key)?;
+            map.element(&value)?;
+        }
+        map.finish()
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'e, 'b>, Refusal> {

@@ -216,13 +216,76 @@ fn sets_are_known_by_their_whole_name() {
     assert!(!is_hash_set(type_name::<BTreeSet<u8>>()));
     assert!(!is_hash_set(type_name::<HashSetLike>()));
     assert!(!is_hash_set(type_name::<Rc<str>>()));
+    assert!(
+        is_hash_map("hashbrown::map::HashMap<u8, u8>") && !is_hash_map("indexmap::map::IndexMap<u8, u8>")
+    );
+}
+
+/// A map that remembers an order, shown as one or as the other.
+struct Ordered {
+    entries: Vec<(&'static str, u8)>,
+    is_collected: bool,
+}
+
+impl Serialize for Ordered {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        if self.is_collected {
+            return serializer.collect_map(self.entries.iter().map(|(key, value)| (key, value)));
+        }
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in &self.entries {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+#[test]
+fn maps_that_remember_an_order_keep_it() {
+    for is_collected in [true, false] {
+        let [one, other] = [[("z", 1), ("a", 2)], [("a", 2), ("z", 1)]]
+            .map(|entries| Ordered { entries: entries.into(), is_collected });
+        assert_ne!(bytes(&one), bytes(&other));
+        let unordered = |value: &Ordered| {
+            let mut out = Buffer::new();
+            encode_in(Order::Any, value, &mut out).unwrap();
+            out
+        };
+        assert_eq!(unordered(&one), unordered(&other), "values are compared without an order");
+    }
+    assert_eq!(hex(&BTreeMap::from([(1u16, true), (256, false)])), "1d0301000101030001010000");
+}
+
+#[test]
+fn hash_maps_and_sets_are_known_behind_what_is_transparent() {
+    #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Shared<S>(std::sync::Mutex<S>);
+    fn shared<S: Serialize>(inner: S) -> Vec<u8> {
+        bytes(&Shared(std::sync::Mutex::new(inner)))
+    }
+    let (forward, reverse): (Forward, Reverse) = ((0..50).collect(), (0..50).collect());
+    let map = |n: &u16| (*n, ());
+    let maps: (
+        HashMap<_, _, BuildHasherDefault<DefaultHasher>>,
+        HashMap<_, _, BuildHasherDefault<Backwards>>,
+    ) = (forward.iter().map(map).collect(), reverse.iter().map(map).collect());
+    assert_eq!(shared(forward), shared(reverse));
+    assert_eq!(shared(maps.0), shared(maps.1));
 }
 
 #[test]
 fn hidden_sets_are_equal_when_unordered() {
     #[derive(Serialize)]
     #[serde(transparent)]
-    struct Hidden<S>(S);
+    struct Hidden<S: IntoIterator<Item = u16> + Clone>(#[serde(serialize_with = "elements")] S);
+    fn elements<I: IntoIterator<Item = u16> + Clone, S: serde::Serializer>(
+        set: &I,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(set.clone().into_iter().map(u32::from))
+    }
     fn unordered<T: Serialize>(value: &T) -> Buffer {
         let mut out = Buffer::new();
         encode_in(Order::Any, value, &mut out).unwrap();
@@ -293,10 +356,10 @@ proptest! {
     }
 
     #[test]
-    fn maps_and_sets_have_no_order(mut entries in proptest::collection::vec((any::<u16>(), "[ab]{0,2}"), 0..20)) {
+    fn hash_maps_and_sets_have_no_order(mut entries in proptest::collection::vec((any::<u16>(), "[ab]{0,2}"), 0..20)) {
         entries.dedup_by_key(|entry| entry.0);
-        let forward: HashMap<_, _> = entries.iter().cloned().collect();
-        let reverse: BTreeMap<_, _> = forward.clone().into_iter().collect();
+        let forward: HashMap<_, _, BuildHasherDefault<DefaultHasher>> = entries.iter().cloned().collect();
+        let reverse: HashMap<_, _, BuildHasherDefault<Backwards>> = entries.iter().cloned().collect();
         prop_assert_eq!(bytes(&forward), bytes(&reverse));
         let keys: Forward = forward.keys().copied().collect();
         let again: Reverse = forward.keys().copied().collect();
