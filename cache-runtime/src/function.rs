@@ -4,6 +4,7 @@
 //! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
 //! on) perform the same steps and differ in how they wait.
 
+use std::any::type_name;
 use std::future::poll_fn;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Deref;
@@ -16,7 +17,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::io::{Io, Soon, block_on};
 use crate::key::{Args, Key};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, hidden_failure};
 use crate::policy::Verdict;
 use crate::stats::{AllStats, Stats};
 use crate::step::{Found, Looked, Run, Source, Turn};
@@ -536,6 +537,10 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         stored: &O::Stored,
     ) -> Option<(Packed, Option<Duration>)> {
         if !run.wants_result() {
+            return None;
+        }
+        if O::hides_failure() {
+            state.failed(&hidden_failure(type_name::<R>()));
             return None;
         }
         let refused = |value| self.values.policy.cache_if.is_some_and(|cache_if| !cache_if(value));

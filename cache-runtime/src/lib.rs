@@ -192,8 +192,9 @@ pub use bytes::Bytes;
 ///
 /// # `cache_none`, `cache_err`, `negative_ttl`, `cache_if`
 ///
-/// Only `Some` and `Ok` are stored, recognised by type, also where one is inside the other, and through any alias; but in a
-/// method or a generic function the type must be written out (`cargo build` says so, `cargo check` doesn't).
+/// Only `Some` and `Ok` are stored, recognised by type, through any alias, also where one is inside the other. In a method
+/// or a generic function both have to be written out (`cargo build` says so, `cargo check` doesn't); where a type parameter
+/// stands for one, nothing is stored, and the log says so once.
 /// `cache_none = true` and `cache_err = true` store `None` and `Err` too, for `negative_ttl` if there is one.
 /// `cache_if` sees what is inside `Ok` or `Some`.
 ///

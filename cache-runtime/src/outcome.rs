@@ -4,7 +4,10 @@
 //! [`Probe<Result<T, E>>`] is found before the constant of the blanket trait [`Plain`], so
 //! `Probe::<R>::KIND` tells what `R` is, and [`Kind`] of it picks the [`Outcome`] impl of [`As`].
 
+use std::any::type_name;
 use std::marker::PhantomData;
+
+use crate::error::{Error, ErrorKind};
 
 /// The kind of a type that is neither `Result` nor `Option`.
 pub(crate) const PLAIN: u8 = 0;
@@ -69,7 +72,7 @@ impl<T> Wraps<IsOption> for Option<T> {
 }
 
 /// How a return type `R` is stored, revived and judged; implemented by [`As`].
-pub trait Outcome<R> {
+pub trait Outcome<R>: Kinds {
     /// What `ttl = |value|` and `cache_if = |value|` see: the innermost success.
     type Value;
     /// What an entry holds.
@@ -90,6 +93,22 @@ pub trait Outcome<R> {
     fn failed(_ret: &R) -> bool {
         false
     }
+    /// Whether a type parameter that was taken for plain is a `Result` or an `Option` here: a constant, so that it costs the
+    /// others nothing.
+    #[inline]
+    fn hides_failure() -> bool {
+        let name = type_name::<Self::Value>();
+        Self::KINDS.1 == PLAIN
+            && (name.starts_with("core::result::Result<") || name.starts_with("core::option::Option<"))
+    }
+}
+
+/// Says so of the return type of this name.
+#[cold]
+pub(crate) fn hidden_failure(returned: &str) -> Error {
+    let message = "a type parameter stands for a `Result` or an `Option` there, whose `Err` or `None` would be stored: write \
+                   `Result<…>` or `Option<…>` in the return type";
+    Error::new(ErrorKind::Config, message).at(returned)
 }
 
 /// Picks an `Outcome` by the kinds of the return type and of what it wraps, and by the options `cache_none` and
@@ -186,7 +205,7 @@ macro_rules! outcome {
     )*};
 }
 
-impl<R, Inner, N, E> Outcome<R> for As<IsPlain, Inner, N, E> {
+impl<R, const INNER: u8, N, E> Outcome<R> for As<IsPlain, Kind<INNER>, N, E> {
     type Value = R;
     type Stored = R;
     fn split(ret: R) -> Result<R, R> {

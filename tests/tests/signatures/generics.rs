@@ -281,6 +281,62 @@ macro_rules! suite {
                 });
             }
 
+            #[cached(backend = $backend, skip(make))]
+            $($asyncness)? fn whatever<R: Stored>(_n: u64, make: fn() -> R) -> R {
+                make()
+            }
+
+            #[cached(backend = $backend, skip(make))]
+            $($asyncness)? fn fallible<T: Stored>(_n: u64, make: fn() -> T) -> Result<T, String> {
+                Ok(make())
+            }
+
+            struct Source(fn() -> Option<u8>);
+
+            trait Load {
+                type Loaded: Stored;
+                fn make(&self) -> Self::Loaded;
+            }
+
+            impl Load for Source {
+                type Loaded = Option<u8>;
+                fn make(&self) -> Option<u8> {
+                    (self.0)()
+                }
+            }
+
+            struct Loader<L>(L);
+
+            impl<L: Load> Loader<L> {
+                #[cached(backend = $backend, skip(self))]
+                $($asyncness)? fn load(&self) -> L::Loaded where L: Sized {
+                    self.0.make()
+                }
+            }
+
+            /// A parameter may stand for what is a failure, and nothing tells the macro.
+            #[test]
+            fn failures_that_a_parameter_hides() {
+                on($backend, |_| async {
+                    type Tried = Result<u8, String>;
+                    assert_eq!(whatever(1, || None::<u8>)$($wait)*, None);
+                    assert_eq!(whatever(1, || Some(1_u8))$($wait)*, Some(1));
+                    assert_eq!(whatever(1, || Some(2_u8))$($wait)*, Some(2));
+                    assert_eq!(whatever::<Tried>(1, || Err("no".to_owned()))$($wait)*, Err("no".to_owned()));
+                    assert_eq!(whatever::<Tried>(1, || Ok(1))$($wait)*, Ok(1));
+                    assert_eq!((whatever(1, || 1_u8)$($wait)*, whatever(1, || 2_u8)$($wait)*), (1, 1));
+                    let stats = whatever::stats();
+                    assert_eq!((stats.runs, stats.hits, stats.errors), (6, 1, 5), "{stats}");
+
+                    assert_eq!(fallible(1, || None::<u8>)$($wait)*, Ok(None));
+                    assert_eq!(fallible(1, || Some(1_u8))$($wait)*, Ok(Some(1)));
+                    assert_eq!((fallible(1, || 1_u8)$($wait)*, fallible(1, || 2_u8)$($wait)*), (Ok(1), Ok(1)));
+
+                    assert_eq!(Loader(Source(|| None)).load()$($wait)*, None);
+                    assert_eq!(Loader(Source(|| Some(1))).load()$($wait)*, Some(1));
+                });
+            }
+
             $($asyncness)? fn local_types() -> [Run; 4] {
                 let first = {
                     struct Local;
