@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::io::{Io, Soon, block_on};
 use crate::key::{Args, Key};
-use crate::outcome::{Outcome, hidden_failure};
+use crate::outcome::{self, Outcome};
 use crate::policy::Verdict;
 use crate::stats::{AllStats, Stats};
 use crate::step::{Found, Looked, Run, Source, Turn};
@@ -539,8 +539,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         if !run.wants_result() {
             return None;
         }
-        if O::hides_failure() {
-            state.failed(&hidden_failure(type_name::<R>()));
+        if O::KINDS.1 == outcome::PLAIN && state.is_hidden_failure(type_name::<O::Value>()) {
             return None;
         }
         let refused = |value| self.values.policy.cache_if.is_some_and(|cache_if| !cache_if(value));

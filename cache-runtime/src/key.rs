@@ -164,26 +164,32 @@ impl Args {
     #[inline]
     pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         if is_one_of_many::<T>() {
-            self.identity::<T>(in_memory, true);
+            self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, true);
         }
     }
 
     /// Adds the type of an `impl Trait` argument: by identity for keys in this process, else by name.
     #[inline]
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
-        self.identity::<T>(in_memory, false);
+        self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, false);
     }
 
     /// Inlined, so that a program without servers has no code for names.
     #[inline]
-    fn identity<T: ?Sized>(&mut self, in_memory: bool, is_callee: bool) {
-        let Ok(Key { bytes, .. }) = &mut self.0 else { return };
-        if in_memory {
-            bytes.extend_from_slice(&type_number(typeid::of::<T>()).to_le_bytes());
-            return;
+    fn identity(&mut self, id: TypeId, name: &'static str, in_memory: bool, is_callee: bool) {
+        if in_memory { self.numbered(id) } else { self.named(id, name, is_callee) }
+    }
+
+    fn numbered(&mut self, id: TypeId) {
+        if let Ok(key) = &mut self.0 {
+            key.bytes.extend_from_slice(&type_number(id).to_le_bytes());
         }
-        match own_name(type_name::<T>(), typeid::of::<T>(), is_callee) {
-            Ok(name) => {
+    }
+
+    fn named(&mut self, id: TypeId, name: &'static str, is_callee: bool) {
+        let Ok(Key { bytes, .. }) = &mut self.0 else { return };
+        match own_name(id, name, is_callee) {
+            Ok(()) => {
                 bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
                 bytes.extend_from_slice(name.as_bytes());
             }
@@ -212,14 +218,13 @@ fn type_number(id: TypeId) -> u64 {
     *numbers.entry(id).or_insert(next)
 }
 
-/// The name of a type, if it is the type's own as far as this process can see. All processes that share a server must
-/// mean the same by it: closures never have a name of their own; that two types share one shows once both are here, and
-/// from then on neither has it.
-fn own_name(name: &'static str, id: TypeId, is_callee: bool) -> Result<&'static str, Error> {
+/// Refuses a name that is not the type's own. All processes that share a server must mean the same by it: closures never
+/// have a name of their own; that two types share one shows once both are here, and from then on neither has it.
+fn own_name(id: TypeId, name: &'static str, is_callee: bool) -> Result<(), Error> {
     /// The type that each name stands for; `None` where there are more.
     static NAMES: RwLock<BTreeMap<&str, Option<TypeId>>> = RwLock::new(BTreeMap::new());
     if NAMES.read().unwrap_or_else(PoisonError::into_inner).get(name) == Some(&Some(id)) {
-        return Ok(name);
+        return Ok(());
     }
     if names_closure(name, is_callee) {
         let message =
@@ -229,7 +234,7 @@ fn own_name(name: &'static str, id: TypeId, is_callee: bool) -> Result<&'static 
     let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
     let known = names.entry(name).or_insert(Some(id));
     if *known == Some(id) {
-        return Ok(name);
+        return Ok(());
     }
     *known = None;
     let message =
@@ -273,24 +278,29 @@ impl<'k> Template<'k> {
     #[inline]
     pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         if is_one_of_many::<T>() {
-            self.identity::<T>(in_memory, true);
+            self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, true);
         }
     }
 
     /// As [`Args::type_of`].
     #[inline]
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
-        self.identity::<T>(in_memory, false);
+        self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, false);
     }
 
+    /// As that of [`Args`].
     #[inline]
-    fn identity<T: ?Sized>(&mut self, in_memory: bool, is_callee: bool) {
-        if in_memory {
-            let _ = write!(self.text, "{}:", type_number(typeid::of::<T>()));
-            return;
-        }
-        match own_name(type_name::<T>(), typeid::of::<T>(), is_callee) {
-            Ok(name) => {
+    fn identity(&mut self, id: TypeId, name: &'static str, in_memory: bool, is_callee: bool) {
+        if in_memory { self.numbered(id) } else { self.named(id, name, is_callee) }
+    }
+
+    fn numbered(&mut self, id: TypeId) {
+        let _ = write!(self.text, "{}:", type_number(id));
+    }
+
+    fn named(&mut self, id: TypeId, name: &'static str, is_callee: bool) {
+        match own_name(id, name, is_callee) {
+            Ok(()) => {
                 self.escaped(name);
                 self.text.push(':');
             }

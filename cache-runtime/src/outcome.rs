@@ -4,10 +4,7 @@
 //! [`Probe<Result<T, E>>`] is found before the constant of the blanket trait [`Plain`], so
 //! `Probe::<R>::KIND` tells what `R` is, and [`Kind`] of it picks the [`Outcome`] impl of [`As`].
 
-use std::any::type_name;
 use std::marker::PhantomData;
-
-use crate::error::{Error, ErrorKind};
 
 /// The kind of a type that is neither `Result` nor `Option`.
 pub(crate) const PLAIN: u8 = 0;
@@ -93,22 +90,6 @@ pub trait Outcome<R>: Kinds {
     fn failed(_ret: &R) -> bool {
         false
     }
-    /// Whether a type parameter that was taken for plain is a `Result` or an `Option` here: a constant, so that it costs the
-    /// others nothing.
-    #[inline]
-    fn hides_failure() -> bool {
-        let name = type_name::<Self::Value>();
-        Self::KINDS.1 == PLAIN
-            && (name.starts_with("core::result::Result<") || name.starts_with("core::option::Option<"))
-    }
-}
-
-/// Says so of the return type of this name.
-#[cold]
-pub(crate) fn hidden_failure(returned: &str) -> Error {
-    let message = "a type parameter stands for a `Result` or an `Option` there, whose `Err` or `None` would be stored: write \
-                   `Result<…>` or `Option<…>` in the return type";
-    Error::new(ErrorKind::Config, message).at(returned)
 }
 
 /// Picks an `Outcome` by the kinds of the return type and of what it wraps, and by the options `cache_none` and

@@ -542,6 +542,25 @@ impl State {
         result
     }
 
+    /// Whether a success of a type of this name, which was taken for plain, is a `Result` or an `Option`, because a type
+    /// parameter hid it. Then it says so. Inlined, because the answer is a constant where the name is one.
+    #[inline]
+    pub(crate) fn is_hidden_failure(&self, type_name: &str) -> bool {
+        let is_hidden =
+            type_name.starts_with("core::result::Result<") || type_name.starts_with("core::option::Option<");
+        if is_hidden {
+            self.failed_hidden(type_name);
+        }
+        is_hidden
+    }
+
+    #[cold]
+    fn failed_hidden(&self, type_name: &str) {
+        let message = "a type parameter stands for a `Result` or an `Option` there, whose `Err` or `None` would be stored: \
+                       write `Result<…>` or `Option<…>` in the return type";
+        self.failed(&Error::new(ErrorKind::Config, message).at(type_name));
+    }
+
     /// Counts a failure. Misuse is an error in the log, once; what may pass is for the debug log.
     pub(crate) fn failed(&self, error: &Error) {
         self.counters.errors.one();
