@@ -195,8 +195,12 @@ impl<O: Outcome<R>, R> Values<O, R> {
 #[inline(never)]
 fn hit<M: Mode<O::Stored>, O: Outcome<R>, R>(site: &'static Site, key: &Result<Key, Error>) -> Option<R> {
     let state = site.state_outside_scopes()?;
-    let number = M::NUMBER.and_then(|number| state.number(key).and_then(number));
-    number.or_else(|| state.hit(key, M::copy)).map(O::revive)
+    // What the compiler knows of each type: all numbers are made of bits, and no others are.
+    let stored = match M::NUMBER.filter(|of_bits| of_bits(0).is_some()) {
+        Some(of_bits) => state.number(key).or_else(|| state.number_in_index(key)).and_then(of_bits),
+        None => state.hit(key, M::copy),
+    };
+    stored.map(O::revive)
 }
 
 /// A cached function that returns `R`, stored as `O` says.

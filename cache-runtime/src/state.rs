@@ -243,6 +243,16 @@ impl State {
         })
     }
 
+    /// As [`number`](Self::number), of one that is yet to be copied to where it is at hand. Compiled once.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn number_in_index(&self, key: &Result<Key, Error>) -> Option<u64> {
+        self.hit(key, |value| match value {
+            Value::Number(bits) => Some(*bits),
+            Value::Shared(_) => None,
+        })
+    }
+
     /// What `serve` makes of the value under `key`, if that is in this process and there is nothing to decide about it. If it
     /// makes something, that is a hit, and all that most hits need.
     #[inline]

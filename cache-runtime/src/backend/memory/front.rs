@@ -242,6 +242,7 @@ impl Place {
 pub(crate) type Short = [u64; 2];
 
 /// The key, if it is so short.
+#[inline]
 pub(super) fn short(key: &[u8]) -> Option<Short> {
     match key.as_chunks::<8>() {
         ([one, other], []) => Some([u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)]),

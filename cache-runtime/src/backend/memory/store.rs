@@ -201,7 +201,7 @@ impl Store {
     }
 
     /// The entry under `key`, and its hash.
-    #[inline]
+    #[inline(always)]
     fn find<'g>(&'g self, key: &[u8], guard: &'g impl Guard) -> Option<(u64, &'g Entry)> {
         let hash = self.hash(key);
         let entry = self.index.get(&hash, guard).filter(|entry| same(&entry.key, key))?;
