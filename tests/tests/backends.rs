@@ -219,7 +219,7 @@ async fn wrong_credentials_are_denied_and_not_shown() {
         assert_eq!(backend.get(b"key", soon()).await.unwrap(), None, "another database");
     }
     for backend in redis(&format!("redis://:r1ght@{address}/99")).kinds {
-        assert_eq!(backend.get(b"key", soon()).await.unwrap_err().kind(), ErrorKind::Server);
+        assert_eq!(backend.get(b"key", soon()).await.unwrap_err().kind(), ErrorKind::Denied);
     }
 }
 
