@@ -1,5 +1,6 @@
 //! What is cleared and invalidated stays so, however slow or late other calls, stores and clears are.
 
+#![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::future::poll_fn;
