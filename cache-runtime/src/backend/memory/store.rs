@@ -52,6 +52,8 @@ const ROOM_SHARE: u64 = 8;
 /// than this part of the store is freed at once.
 const LIGHT_SHARE: u64 = 1_024;
 
+/// Words of a key that is not long.
+const FEW: usize = 8;
 /// Copies of numbers take this part of the bytes that bound a store, beside them.
 const FRONT_SHARE: u64 = 8;
 
@@ -476,7 +478,13 @@ fn hash_short(hasher: &impl BuildHasher, [one, other]: Short) -> u64 {
 #[inline]
 fn hash_long(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
-    hasher.write(key);
+    match key.as_chunks::<8>() {
+        // One by one, which takes less time than the call that many are worth.
+        (words, []) if words.len() <= FEW => {
+            words.iter().for_each(|word| hasher.write_u64(u64::from_ne_bytes(*word)));
+        }
+        _ => hasher.write(key),
+    }
     hasher.finish()
 }
 
