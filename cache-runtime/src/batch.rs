@@ -7,6 +7,8 @@
 //! whose future is kept and not polled for a while. A trip ends at the deadline of who opened it, and only calls that
 //! have as much time board it. It goes to one server, so that one that is down holds up no other's reads, and stays within
 //! one runtime, whose end ends its connections. Knows keys and bytes, no functions.
+//!
+//! A task that blocks its thread in the poll in which it boarded holds up the trip: the thread has the trip's task.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -18,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 
 use crate::backend::per_runtime::PerRuntime;
@@ -202,8 +205,8 @@ struct State {
     phase: Phase,
     /// Of those who still travel, by seat; empty once they have arrived.
     passengers: Vec<Option<Waker>>,
-    /// The task that drives a trip of several.
-    driver: Option<AbortHandle>,
+    /// The task that drives a trip of several, and its runtime.
+    driver: Option<(AbortHandle, Id)>,
 }
 
 enum Phase {
@@ -334,8 +337,10 @@ impl Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        let why = if thread::panicking() { "the backend panicked" } else { "the runtime has ended" };
-        self.0.arrive(Err(Error::new(ErrorKind::Unavailable, why)));
+        if !matches!(lock(&self.0.state).phase, Phase::Arrived(_)) {
+            let why = if thread::panicking() { "the backend panicked" } else { "the runtime has ended" };
+            self.0.arrive(Err(Error::new(ErrorKind::Unavailable, why)));
+        }
     }
 }
 
@@ -350,6 +355,7 @@ struct Passenger {
 enum Sight {
     Value(Result<Option<Bytes>, Error>),
     OnTheWay,
+    /// Nobody else here.
     NobodyElse,
 }
 
@@ -358,8 +364,9 @@ impl Passenger {
     fn depart(&self) {
         if self.seat == 1 {
             // On a runtime that is ending the task is dropped at once, which ends the trip.
-            let driver = tokio::spawn(Drive(self.trip.clone()).go()).abort_handle();
-            lock(&self.trip.state).driver = Some(driver);
+            let runtime = Handle::current();
+            let driver = runtime.spawn(Drive(self.trip.clone()).go()).abort_handle();
+            lock(&self.trip.state).driver = Some((driver, runtime.id()));
         }
     }
 
@@ -375,6 +382,12 @@ impl Passenger {
         if state.passengers.len() == 1 {
             self.has_arrived = true;
             state.phase = Phase::Away;
+            return Sight::NobodyElse;
+        }
+        // Its own runtime may be one that nobody drives any more.
+        let is_elsewhere =
+            |(_, runtime): &(_, Id)| Handle::try_current().is_ok_and(|here| here.id() != *runtime);
+        if state.driver.as_ref().is_some_and(is_elsewhere) {
             return Sight::NobodyElse;
         }
         if let Some(Some(own)) = state.passengers.get_mut(self.seat) {
@@ -402,7 +415,7 @@ impl Drop for Passenger {
         state.phase = Phase::Away;
         let driver = state.driver.take();
         drop(state);
-        if let Some(driver) = driver {
+        if let Some((driver, _)) = driver {
             driver.abort();
         }
     }

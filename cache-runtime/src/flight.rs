@@ -212,6 +212,11 @@ pub(crate) struct Storing(Arc<Flight>);
 impl Storing {
     /// Waits until that is done, if there is an end to `patience` no longer: the leader may be a future that nobody polls.
     pub(crate) async fn done(self, patience: Option<Duration>) {
+        // Who stores may drop what was there, whose end may be this: nobody waits for themselves.
+        let Some(_noted) = waits::note(self.0.number) else {
+            lock(&self.0.progress).is_given_up = true;
+            return;
+        };
         let until = patience.and_then(|patience| Instant::now().checked_add(patience));
         let _alarm = patience.map(|patience| self.0.wake_after(patience));
         while let Some(change) = self.change(until) {

@@ -20,6 +20,14 @@ pub(crate) struct Generation {
     latest: Latest,
 }
 
+/// When the token was asked for. An answer is as old as the question, however late it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Asked {
+    epoch: u64,
+    /// By the monotonic clock.
+    at: u64,
+}
+
 #[derive(Default)]
 struct Known {
     /// Counts the beginnings and ends of clears of this process, so that a token read before one isn't learnt after it.
@@ -47,12 +55,12 @@ struct Latest {
 }
 
 impl Generation {
-    /// The token if it was read lately, else the epoch in which it is read now.
-    pub(crate) fn known(&self, clock: &Clock) -> Result<Token, u64> {
+    /// The token if it was asked for lately, else the question that is to be put now.
+    pub(crate) fn known(&self, clock: &Clock) -> Result<Token, Asked> {
         self.fresh(clock).ok_or(()).or_else(|()| {
             let known = lock(&self.known);
             // It may have been changing.
-            self.fresh(clock).ok_or(known.epoch)
+            self.fresh(clock).ok_or(Asked { epoch: known.epoch, at: clock.monotonic() })
         })
     }
 
@@ -70,14 +78,17 @@ impl Generation {
         ahead > 0 && clock.is_before(moment.saturating_sub(ahead))
     }
 
-    pub(crate) fn epoch(&self) -> u64 {
-        lock(&self.known).epoch
+    /// The question that is put now.
+    pub(crate) fn ask(&self, clock: &Clock) -> Asked {
+        Asked { epoch: lock(&self.known).epoch, at: clock.monotonic() }
     }
 
-    pub(crate) fn learn(&self, token: Token, epoch: u64, clock: &Clock) {
-        let known = lock(&self.known);
-        if known.epoch == epoch && known.owed.is_none() {
-            self.latest.set(Current::read_now(token, clock));
+    /// Takes the answer, unless it is older than what is known.
+    pub(crate) fn learn(&self, token: Token, asked: Asked, clock: &Clock) {
+        let (known, current) = (lock(&self.known), Current::read(token, asked.at, clock));
+        let is_newer = self.latest.get().is_none_or(|latest| latest.fresh_until < current.fresh_until);
+        if known.epoch == asked.epoch && known.owed.is_none() && is_newer {
+            self.latest.set(current);
         }
     }
 
@@ -110,11 +121,15 @@ impl Current {
     /// Used never.
     const NONE: Self = Self { token: [0; 16], fresh_until: 0, ahead: 0 };
 
-    fn read_now(token: Token, clock: &Clock) -> Self {
+    fn read(token: Token, asked: u64, clock: &Clock) -> Self {
         // In this order, so that what passes between the two doesn't make the end of entries later.
         let read = clock.monotonic();
         let unix = clock.unix_ms().saturating_add(1).saturating_mul(1_000_000);
-        Self { token, fresh_until: read.saturating_add(nanos(TOKEN_FRESH)), ahead: unix.saturating_sub(read) }
+        Self {
+            token,
+            fresh_until: asked.saturating_add(nanos(TOKEN_FRESH)),
+            ahead: unix.saturating_sub(read),
+        }
     }
 }
 
@@ -156,20 +171,20 @@ mod tests {
         let (generation, clock) = (Generation::default(), Clock::manual());
         let before = generation.known(&clock).unwrap_err();
         let token = generation.begin();
-        let meanwhile = generation.epoch();
-        for epoch in [before, meanwhile] {
-            generation.learn([1; 16], epoch, &clock);
+        let meanwhile = generation.ask(&clock);
+        for asked in [before, meanwhile] {
+            generation.learn([1; 16], asked, &clock);
         }
         assert_eq!(generation.known(&clock), Ok(token));
         generation.told(token);
-        for epoch in [before, meanwhile] {
-            generation.learn([1; 16], epoch, &clock);
+        for asked in [before, meanwhile] {
+            generation.learn([1; 16], asked, &clock);
         }
         let after = generation.known(&clock).unwrap_err();
         generation.learn([2; 16], after, &clock);
         assert_eq!(generation.known(&clock), Ok([2; 16]));
         clock.advance(TOKEN_FRESH);
-        assert_eq!(generation.known(&clock), Err(after));
+        assert!(generation.known(&clock).is_err());
     }
 
     #[test]
@@ -194,7 +209,7 @@ mod tests {
         assert!(!is_before(u64::MAX), "a token of our own says nothing of clocks");
         generation.told(token);
         assert!(!is_before(u64::MAX), "nothing is known");
-        generation.learn([1; 16], generation.epoch(), &clock);
+        generation.learn([1; 16], generation.ask(&clock), &clock);
         let end = clock.unix_ms() + 100;
         assert!(is_before(end) && is_before(u64::MAX));
         clock.advance(Duration::from_millis(98));
@@ -221,6 +236,18 @@ mod tests {
             }
         });
         assert_eq!(latest.get(), Some(current(u8::MAX)));
+    }
+
+    #[test]
+    fn a_token_is_as_old_as_the_question() {
+        let (generation, clock) = (Generation::default(), Clock::manual());
+        let asked = generation.known(&clock).unwrap_err();
+        // Another process clears; another call here reads the new token.
+        clock.advance(Duration::from_secs(10));
+        generation.learn([2; 16], generation.ask(&clock), &clock);
+        // Only now the first answer is looked at.
+        generation.learn([1; 16], asked, &clock);
+        assert_eq!(generation.known(&clock), Ok([2; 16]));
     }
 
     #[test]

@@ -108,10 +108,15 @@ impl Owed {
         self.has_removals.load(Ordering::Acquire) && lock(&self.debts).removals.contains_key(key)
     }
 
-    /// What was under `key` has been replaced.
-    pub(crate) fn replaced(&self, key: &[u8]) {
+    /// The number of the latest removal.
+    pub(crate) fn latest(&self) -> u64 {
+        if self.has_removals.load(Ordering::Acquire) { lock(&self.debts).removals_ever } else { 0 }
+    }
+
+    /// What was under `key` has been replaced, as far as removals go up to the number `since`.
+    pub(crate) fn replaced(&self, key: &[u8], since: u64) {
         if self.has_removals.load(Ordering::Acquire) {
-            self.change(|debts| debts.remove(key, |_| true));
+            self.change(|debts| debts.remove(key, |removal| removal.number <= since));
         }
     }
 

@@ -24,7 +24,7 @@ use crate::elsewhere::Leased;
 use crate::entry::{self, Binding, Group as Token, Header};
 use crate::error::{Error, ErrorKind};
 use crate::flight::Leader;
-use crate::generation::random_token;
+use crate::generation::{Asked, random_token};
 use crate::io::Io;
 use crate::key::{Key, TextBytes, namespace_in_keys};
 use crate::outage::{Outage, Outcome};
@@ -247,7 +247,7 @@ impl Remote {
                     bytes.map(|bytes| (bytes, token))
                 }
                 // In a box, like all that few hits need: it would be most of their futures.
-                Err(epoch) => Box::pin(self.read_both(&text, epoch, clock, io, deadline)).await,
+                Err(asked) => Box::pin(self.read_both(&text, asked, clock, io, deadline)).await,
             };
             match read {
                 Ok((bytes, token)) => {
@@ -342,12 +342,13 @@ impl Remote {
         };
         let form = self.form(ticket.format)?;
         let text = ticket.text.take().unwrap_or_else(|| key.text_bytes(&form.head).to_vec());
+        let since = self.owed.latest();
         let result = self.put(&text, &payload, life, cost, &ticket, clock, io).await;
         match &result {
             Ok(false) => {}
             _ if leader.is_some_and(Leader::is_given_up) => drop(self.owed.removal(text)),
             Ok(true) => {
-                self.owed.replaced(&text);
+                self.owed.replaced(&text, since);
                 self.outage(&text).remove(&text);
             }
             Err(error) => {
@@ -455,9 +456,9 @@ impl Remote {
         let backend = self.connected.of(io);
         match self.owed.generation.known(clock) {
             Ok(token) => Ok(token),
-            Err(epoch) => {
+            Err(asked) => {
                 let found = backend.get(self.generation_key.as_bytes(), deadline).await?;
-                self.learn(found, epoch, backend, clock, deadline).await
+                self.learn(found, asked, backend, clock, deadline).await
             }
         }
     }
@@ -466,7 +467,7 @@ impl Remote {
     async fn read_both(
         &self,
         text: &[u8],
-        epoch: u64,
+        asked: Asked,
         clock: &Clock,
         io: Io,
         deadline: Instant,
@@ -475,14 +476,14 @@ impl Remote {
         let keys = [text, self.generation_key.as_bytes()];
         let mut found = backend.get_many(&keys, deadline).await?.into_iter();
         let (entry, generation) = (found.next().flatten(), found.next().flatten());
-        Ok((entry, self.learn(generation, epoch, backend, clock, deadline).await?))
+        Ok((entry, self.learn(generation, asked, backend, clock, deadline).await?))
     }
 
     /// The generation from what the server holds; made there if it holds none.
     async fn learn(
         &self,
         found: Option<Bytes>,
-        epoch: u64,
+        asked: Asked,
         backend: &dyn AsyncBackend,
         clock: &Clock,
         deadline: Instant,
@@ -491,14 +492,15 @@ impl Remote {
             Some(Ok(token)) => token,
             _ => self.make_token(backend, deadline).await?,
         };
-        self.owed.generation.learn(token, epoch, clock);
+        self.owed.generation.learn(token, asked, clock);
         Ok(token)
     }
 
     /// Puts a new token on the server; if another process was faster, takes its one.
     async fn make_token(&self, backend: &dyn AsyncBackend, deadline: Instant) -> Result<Token, Error> {
-        let (key, token) = (self.generation_key.as_bytes(), random_token());
+        let key = self.generation_key.as_bytes();
         for _ in 0..3 {
+            let token = random_token();
             if backend.add(key, Bytes::copy_from_slice(&token), None, deadline).await? {
                 return Ok(token);
             }

@@ -15,7 +15,7 @@ use crate::clock::{Clock, nanos};
 use crate::context::Context;
 use crate::elsewhere::{self, Elsewhere};
 use crate::error::{Error, ErrorKind};
-use crate::flight::Flights;
+use crate::flight::{Flights, Leader};
 use crate::io::{Io, Soon};
 use crate::key::Key;
 use crate::lane::{self, Lane};
@@ -402,7 +402,17 @@ impl State {
     /// `false` if the run has lost the right to store.
     async fn store(&self, write: Write<'_>, io: Io) -> Result<bool, Error> {
         match &self.place {
-            Place::Typed(store) => self.store_typed(store, write).map(|()| true),
+            Place::Typed(store) => {
+                let (leader, key) = (write.leader, write.key.clone());
+                // What was there may be dropped, and invalidate itself: it must not wait for this store.
+                let inside = leader.map(Leader::enter);
+                self.store_typed(store, write)?;
+                drop(inside);
+                if leader.is_some_and(Leader::is_given_up) {
+                    store.delete(key.words(), self.clock.monotonic());
+                }
+                Ok(true)
+            }
             Place::Remote(remote) => remote.store(write, &self.clock, io).await,
             Place::Broken(error) => Err(error.clone()),
         }

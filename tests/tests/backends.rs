@@ -5,8 +5,10 @@
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -165,6 +167,20 @@ async fn what_nobody_asked_for_is_nobodys_answer() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_after_the_deadline() {
+    let server = RedisServer::start();
+    let backend = Redis::from_url(&server.url()).unwrap();
+    let mut late =
+        AsyncBackend::set(&backend, b"key", "old".into(), None, within(Duration::from_millis(100)));
+    // It connects, and then nobody polls it.
+    assert!(poll_fn(|context| Poll::Ready(late.as_mut().poll(context).is_pending())).await);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    Backend::set(&backend, b"key", "new".into(), None, soon()).unwrap();
+    assert_eq!(late.await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(Backend::get(&backend, b"key", soon()).unwrap().as_deref(), Some(&b"new"[..]));
 }
 
 #[tokio::test]

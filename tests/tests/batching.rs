@@ -6,6 +6,7 @@
 use std::future::{pending, poll_fn};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
@@ -268,6 +269,56 @@ async fn reads_that_are_not_polled_hold_up_nobody() {
         is(12, &value.expect("another task's read waits").unwrap());
         stalled.abort();
     }
+}
+
+#[test]
+fn passengers_may_move_to_another_runtime() {
+    let server = RedisServer::start();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (idle, other, backend) = (runtime(), runtime(), redis(&server));
+    let mut reads = [ask_here(&backend, 1), ask_here(&backend, 2)];
+    let poll_once = |context: &mut Context<'_>| {
+        Poll::Ready(reads.iter_mut().all(|read| read.as_mut().poll(context).is_pending()))
+    };
+    assert!(idle.block_on(poll_fn(poll_once)));
+    other.block_on(async {
+        for read in reads {
+            let value = tokio::time::timeout(Duration::from_secs(5), read).await;
+            assert_eq!(value.expect("the idle runtime has the trip").unwrap(), None);
+        }
+    });
+}
+
+/// A read of the key of `n` that no task has yet.
+fn ask_here(backend: &Arc<Batched>, n: u32) -> Pin<Box<impl Future<Output = Result<Option<Bytes>, Error>>>> {
+    let (backend, deadline) = (backend.clone(), soon());
+    Box::pin(async move { backend.get(key(n).as_bytes(), deadline).await })
+}
+
+#[tokio::test]
+async fn a_read_that_is_not_polled_says_nothing_of_the_server() {
+    let server = RedisServer::start();
+    let scope = Scope::with(Config::new().url("redis", &server.url())).unwrap();
+    let test = async {
+        half_async(1).await;
+        half_async(2).await;
+        let mut kept = Box::pin(half_async(1));
+        for _ in 0..2 {
+            assert!(poll_fn(|context| Poll::Ready(kept.as_mut().poll(context).is_pending())).await);
+        }
+        // Longer than the budget, in real time, because a server's timers know no other.
+        tokio::time::sleep(Duration::from_millis(320)).await;
+        assert_eq!(kept.await, 0);
+        half_async(2).await;
+        let stats = half_async::stats();
+        assert_eq!((stats.runs, stats.hits, stats.errors), (2, 2, 0), "{stats}");
+    };
+    scope.run(test).await;
+}
+
+#[cached(backend = "redis", ttl = 60)]
+async fn half_async(n: u32) -> u32 {
+    n / 2
 }
 
 /// On a runtime's own thread a socket that may not be read for now wakes its task at once.

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Config, Error, Memory, cached};
+use cache_tests::servers::RedisServer;
 use tokio::sync::Semaphore;
 
 /// The longest that anything may take that must have an end.
@@ -200,6 +204,80 @@ fn a_clear_holds_though_an_earlier_one_arrives_later() {
     }
 }
 
+/// Polls `future` once; it isn't ready.
+async fn poll_once<F: Future>(future: Pin<&mut F>) {
+    let mut future = future;
+    assert!(poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await);
+}
+
+#[tokio::test]
+async fn a_clear_holds_though_an_answer_from_before_it_is_looked_at_later() {
+    static PRICE: AtomicU64 = AtomicU64::new(0);
+
+    #[cached(backend = "shared", ttl = 3600)]
+    async fn price(id: u64) -> u64 {
+        id + PRICE.load(Ordering::SeqCst)
+    }
+
+    let server = RedisServer::start();
+    let url = format!("{}?timeout=10s", server.url());
+    let process = || Scope::with(Config::new().url("shared", &url)).unwrap();
+    let (here, elsewhere) = (process(), process());
+    for id in 0..3 {
+        assert_eq!(here.run(price(id)).await, id);
+    }
+    // The generation is to be read again.
+    here.advance(Duration::from_secs(1));
+    let mut kept = pin!(here.run(price(0)));
+    poll_once(kept.as_mut()).await;
+    // What it has asked for is answered.
+    while calls(&server, "mget") < 2 {
+        thread::yield_now();
+    }
+    PRICE.store(10, Ordering::SeqCst);
+    elsewhere.run(price::clear()).await.unwrap();
+    here.advance(Duration::from_secs(10));
+    assert_eq!(here.run(price(1)).await, 11, "here one knows of the clear");
+    kept.await;
+    assert_eq!(here.run(price(2)).await, 12, "an entry from ten seconds before the clear");
+}
+
+/// How often the server was asked `command`.
+fn calls(server: &RedisServer, command: &str) -> usize {
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    stream.write_all(b"INFO commandstats\r\n").unwrap();
+    let mut said = vec![0; 1 << 14];
+    let length = stream.read(&mut said).unwrap();
+    let said = String::from_utf8_lossy(&said[..length]).into_owned();
+    let count =
+        said.split_once(&format!("cmdstat_{command}:calls=")).and_then(|(_, rest)| rest.split(',').next());
+    count.map_or(0, |count| count.parse().unwrap())
+}
+
+struct Connection(u64);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        connection::invalidate(self.0).unwrap();
+    }
+}
+
+#[cached(capacity = 100)]
+fn connection(id: u64) -> Arc<Connection> {
+    Arc::new(Connection(id))
+}
+
+#[test]
+fn a_value_may_invalidate_itself_as_it_goes() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        connection(7);
+        connection::refresh(7);
+        done.send(connection::peek(7).unwrap().is_some()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(HANGS), Ok(false), "it waits for no store of its own, and is right");
+}
+
 /// An async backend whose changes wait for permits.
 struct Gated {
     memory: Memory,
@@ -256,7 +334,7 @@ impl AsyncBackend for Gated {
 }
 
 /// Polls all of `futures` once; true when all have ended.
-async fn poll_all<F: Future<Output = ()>>(futures: &mut Vec<std::pin::Pin<Box<F>>>) -> bool {
+async fn poll_all<F: Future<Output = ()>>(futures: &mut Vec<Pin<Box<F>>>) -> bool {
     poll_fn(|context| {
         futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
         Poll::Ready(())

@@ -37,7 +37,7 @@ struct Line {
 pub(crate) trait Exchange: Sync {
     type Answer: Send;
 
-    fn connect(&self) -> impl Future<Output = Result<AsyncWire, Error>> + Send;
+    fn connect(&self, deadline: Instant) -> impl Future<Output = Result<AsyncWire, Error>> + Send;
 
     fn ask(&self, wire: &mut AsyncWire) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
 }
@@ -67,7 +67,7 @@ impl AsyncPool {
             }
         }
         let mut alarm = Alarm::at(end);
-        let mut wire = match alarm.until(end, exchange.connect()).await? {
+        let mut wire = match alarm.until(end, exchange.connect(end)).await? {
             Ok(wire) => wire,
             Err(error) => return Some(Err(error)),
         };
@@ -93,7 +93,12 @@ impl Alarm {
     }
 
     /// What `work` gives, unless it takes longer than until `end`.
+    ///
+    /// Work that comes too late isn't begun: its caller has been told so, and a write may be an old one by now.
     async fn until<T>(&mut self, end: Instant, work: impl Future<Output = T>) -> Option<T> {
+        if end <= Instant::now() {
+            return None;
+        }
         let (timer, mut work) = (&mut self.0, pin!(work));
         if timer.deadline() > end.into() {
             timer.as_mut().reset(end.into());

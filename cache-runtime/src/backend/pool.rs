@@ -56,8 +56,7 @@ pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpSt
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     let addresses = addresses(host, port, deadline)?;
     for (address, others) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        let share = left(deadline)? / u32::try_from(others).unwrap_or(u32::MAX);
-        match TcpStream::connect_timeout(address, share.max(SHORTEST_DIAL)) {
+        match TcpStream::connect_timeout(address, share(deadline, others)?) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
@@ -66,6 +65,12 @@ pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpSt
         }
     }
     Err(failure)
+}
+
+/// The time for one of so many addresses that are left.
+pub(crate) fn share(deadline: Instant, addresses: usize) -> io::Result<Duration> {
+    let share = left(deadline)? / u32::try_from(addresses).unwrap_or(u32::MAX);
+    Ok(share.max(SHORTEST_DIAL))
 }
 
 /// The system's lookup takes no deadline, and a resolver that is down takes many seconds: it has a thread of its own,

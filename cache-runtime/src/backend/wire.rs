@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Cursor, Inbox, Stop};
-use super::pool::left;
+use super::pool::{left, share};
 use crate::error::Error;
 
 /// How much later than asked a socket may time out, for the sake of not setting it before each call:
@@ -145,11 +145,23 @@ impl AsyncWire {
         Self { socket: Box::new(socket), inbox: Inbox::default() }
     }
 
-    /// Connects by TCP.
-    pub(crate) async fn dial(host: &str, port: u16) -> io::Result<Self> {
-        let socket = tokio::net::TcpStream::connect((host, port)).await?;
-        socket.set_nodelay(true)?;
-        Ok(Self::new(socket))
+    /// Connects by TCP, as `pool::dial` does.
+    pub(crate) async fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<Self> {
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+        let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+        for (address, others) in addresses.iter().zip((1..=addresses.len()).rev()) {
+            match tokio::time::timeout(share(deadline, others)?, tokio::net::TcpStream::connect(address))
+                .await
+            {
+                Ok(Ok(socket)) => {
+                    socket.set_nodelay(true)?;
+                    return Ok(Self::new(socket));
+                }
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(failure)
     }
 
     pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {

@@ -243,3 +243,15 @@ fn a_guard_that_is_gone_is_not_probed() {
     drop(guarded);
     eventually(|| guard.upgrade().is_none());
 }
+
+#[test]
+fn a_backend_that_panics_comes_back() {
+    let (backend, guarded) = guarded(1);
+    backend.answers(|| panic!("on purpose"));
+    assert!(get(&guarded, "key").is_err());
+    assert!(is_open(&guarded, 0));
+    // The probes fail, too.
+    std::thread::sleep(Duration::from_millis(100));
+    backend.answers(|| Ok(None));
+    await_closing(&guarded);
+}

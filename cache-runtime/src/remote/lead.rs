@@ -199,8 +199,8 @@ impl Remote {
 
     /// What lies under the key now, and the generation for the ticket.
     async fn read_under(&self, place: &Place, ticket: &mut Ticket, io: Io) -> Result<Under, Error> {
-        let (deadline, epoch) = (Instant::now() + self.budget(), self.owed.generation.epoch());
-        let (bytes, token) = self.read_both(place.text.as_bytes(), epoch, &place.clock, io, deadline).await?;
+        let (deadline, asked) = (Instant::now() + self.budget(), self.owed.generation.ask(&place.clock));
+        let (bytes, token) = self.read_both(place.text.as_bytes(), asked, &place.clock, io, deadline).await?;
         // A clear of this process that the server doesn't know of yet counts for more.
         ticket.token = Ok(self.owed.generation.owed().unwrap_or(token));
         Ok(self.under(place, ticket, bytes))

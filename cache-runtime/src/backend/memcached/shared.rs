@@ -18,8 +18,8 @@ struct Asked<'r, 'k, T> {
 impl<T: Send> Exchange for Asked<'_, '_, T> {
     type Answer = Vec<T>;
 
-    async fn connect(&self) -> Result<AsyncWire, Error> {
-        AsyncWire::dial(&self.server.host, self.server.port).await.map_err(failure)
+    async fn connect(&self, deadline: Instant) -> Result<AsyncWire, Error> {
+        AsyncWire::dial(&self.server.host, self.server.port, deadline).await.map_err(failure)
     }
 
     async fn ask(&self, wire: &mut AsyncWire) -> Result<Vec<T>, Error> {

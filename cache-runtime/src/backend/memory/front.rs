@@ -113,7 +113,8 @@ impl Front {
             None if !lane::one_in(PATIENCE) => return,
             None => {
                 let displaced = self.displaced.fetch_add(1, Relaxed);
-                if displaced > table.mask && table.places.as_flattened().len() < enough {
+                let is_small = table.places.as_flattened().len() < enough && newest + 1 < TABLES;
+                if displaced > table.mask && is_small {
                     // Others go on without: a large one takes a while.
                     if !self.grows.swap(true, SeqCst) {
                         self.make(newest + 1);

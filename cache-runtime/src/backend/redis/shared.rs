@@ -20,8 +20,8 @@ struct Asked<'s, R> {
 impl<T: Send, R: Fn(Reply) -> Result<T, Error> + Sync> Exchange for Asked<'_, R> {
     type Answer = Result<T, Error>;
 
-    async fn connect(&self) -> Result<AsyncWire, Error> {
-        let mut wire = self.server.dial_async().await.map_err(|error| failure(error.into()))?;
+    async fn connect(&self, deadline: Instant) -> Result<AsyncWire, Error> {
+        let mut wire = self.server.dial_async(deadline).await.map_err(|error| failure(error.into()))?;
         for command in &self.server.login {
             welcome(ask(&mut wire, &command.get_packed_command()).await)?;
         }
@@ -34,9 +34,9 @@ impl<T: Send, R: Fn(Reply) -> Result<T, Error> + Sync> Exchange for Asked<'_, R>
 }
 
 impl Server {
-    async fn dial_async(&self) -> io::Result<AsyncWire> {
+    async fn dial_async(&self, deadline: Instant) -> io::Result<AsyncWire> {
         match &self.address {
-            ConnectionAddr::Tcp(host, port) => AsyncWire::dial(host, *port).await,
+            ConnectionAddr::Tcp(host, port) => AsyncWire::dial(host, *port, deadline).await,
             #[cfg(unix)]
             ConnectionAddr::Unix(path) => Ok(AsyncWire::new(tokio::net::UnixStream::connect(path).await?)),
             _ => Err(io::ErrorKind::Unsupported.into()),
