@@ -45,6 +45,16 @@ impl RedisServer {
             false => format!("redis://{}", self.addr()),
         }
     }
+
+    /// How often it was asked `command`.
+    pub fn calls(&self, command: &str) -> usize {
+        let mut stream = TcpStream::connect(self.addr()).unwrap();
+        stream.write_all(b"INFO commandstats\r\nQUIT\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
 }
 
 /// A `memcached`.

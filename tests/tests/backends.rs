@@ -5,16 +5,15 @@
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_runtime::{AsyncBackend, Backend, Bytes, Error, ErrorKind, Memcached, Redis};
 use cache_tests::conformance::Ready;
 use cache_tests::fakes;
+use cache_tests::is_pending;
 use cache_tests::servers::{MemcachedServer, Process, RedisServer};
 use tokio::task::JoinSet;
 
@@ -176,7 +175,7 @@ async fn nothing_is_sent_after_the_deadline() {
     let mut late =
         AsyncBackend::set(&backend, b"key", "old".into(), None, within(Duration::from_millis(100)));
     // It connects, and then nobody polls it.
-    assert!(poll_fn(|context| Poll::Ready(late.as_mut().poll(context).is_pending())).await);
+    assert!(is_pending(late.as_mut()).await);
     tokio::time::sleep(Duration::from_millis(150)).await;
     Backend::set(&backend, b"key", "new".into(), None, soon()).unwrap();
     assert_eq!(late.await.unwrap_err().kind(), ErrorKind::Timeout);

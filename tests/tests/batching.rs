@@ -4,8 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::future::{pending, poll_fn};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +16,7 @@ use cache_runtime::{
     AsyncBackend, Backend, Batched, BoxFuture, Bytes, Config, Error, ErrorKind, Memcached, Redis, cached,
 };
 use cache_tests::servers::{MemcachedServer, Process, RedisServer};
+use cache_tests::{is_pending, poll_all};
 use tokio::task::{JoinHandle, yield_now};
 
 const PATIENT: &str = "?timeout=10s";
@@ -59,16 +58,6 @@ fn is(n: u32, value: &Result<Option<Bytes>, Error>) {
     assert_eq!(value.as_ref().unwrap().as_deref(), Some(n.to_string().as_bytes()));
 }
 
-/// How often the server was asked `command`.
-fn calls(server: &RedisServer, command: &str) -> usize {
-    let mut stream = TcpStream::connect(server.addr()).unwrap();
-    stream.write_all(b"INFO commandstats\r\nQUIT\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-}
-
 #[tokio::test]
 async fn those_who_ask_in_one_turn_go_as_one() {
     let server = RedisServer::start();
@@ -81,7 +70,7 @@ async fn those_who_ask_in_one_turn_go_as_one() {
             false => assert_eq!(task.await.unwrap().unwrap(), None),
         }
     }
-    assert_eq!((calls(&server, "mget"), calls(&server, "get")), (1, 0));
+    assert_eq!((server.calls("mget"), server.calls("get")), (1, 0));
 }
 
 #[tokio::test]
@@ -92,7 +81,7 @@ async fn a_lone_call_goes_by_itself() {
     for n in 0..10 {
         is(n, &backend.get(key(n).as_bytes(), soon()).await);
     }
-    assert_eq!((calls(&server, "mget"), calls(&server, "get")), (0, 10));
+    assert_eq!((server.calls("mget"), server.calls("get")), (0, 10));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -243,11 +232,7 @@ async fn a_panic_leaves_nobody_waiting() {
 async fn leave_unpolled<F: Future>(reads: impl Iterator<Item = F>, polls: u32) {
     let mut reads: Vec<_> = reads.map(Box::pin).collect();
     for _ in 0..polls {
-        let poll_all = |context: &mut Context<'_>| {
-            reads.retain_mut(|read| read.as_mut().poll(context).is_pending());
-            Poll::Ready(())
-        };
-        poll_fn(poll_all).await;
+        poll_all(&mut reads).await;
         yield_now().await;
     }
     pending::<()>().await;
@@ -304,7 +289,7 @@ async fn a_read_that_is_not_polled_says_nothing_of_the_server() {
         half_async(2).await;
         let mut kept = Box::pin(half_async(1));
         for _ in 0..2 {
-            assert!(poll_fn(|context| Poll::Ready(kept.as_mut().poll(context).is_pending())).await);
+            assert!(is_pending(kept.as_mut()).await);
         }
         // Longer than the budget, in real time, because a server's timers know no other.
         tokio::time::sleep(Duration::from_millis(320)).await;
@@ -417,7 +402,7 @@ fn every_thread_gets_its_own_value() {
             }
         });
     }
-    let trips = calls(&servers.0, "mget") + calls(&servers.0, "get");
+    let trips = servers.0.calls("mget") + servers.0.calls("get");
     assert!(trips < 64 * 110 / 2, "{trips} trips for 7040 reads");
 }
 

@@ -3,19 +3,16 @@
 #![cfg(feature = "servers")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::future::poll_fn;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Config, Error, Memory, cached};
 use cache_tests::servers::RedisServer;
+use cache_tests::{is_pending, poll_all};
 use tokio::sync::Semaphore;
 
 /// The longest that anything may take that must have an end.
@@ -204,12 +201,6 @@ fn a_clear_holds_though_an_earlier_one_arrives_later() {
     }
 }
 
-/// Polls `future` once; it isn't ready.
-async fn poll_once<F: Future>(future: Pin<&mut F>) {
-    let mut future = future;
-    assert!(poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await);
-}
-
 #[tokio::test]
 async fn a_clear_holds_though_an_answer_from_before_it_is_looked_at_later() {
     static PRICE: AtomicU64 = AtomicU64::new(0);
@@ -229,9 +220,9 @@ async fn a_clear_holds_though_an_answer_from_before_it_is_looked_at_later() {
     // The generation is to be read again.
     here.advance(Duration::from_secs(1));
     let mut kept = pin!(here.run(price(0)));
-    poll_once(kept.as_mut()).await;
+    assert!(is_pending(kept.as_mut()).await);
     // What it has asked for is answered.
-    while calls(&server, "mget") < 2 {
+    while server.calls("mget") < 2 {
         thread::yield_now();
     }
     PRICE.store(10, Ordering::SeqCst);
@@ -240,18 +231,6 @@ async fn a_clear_holds_though_an_answer_from_before_it_is_looked_at_later() {
     assert_eq!(here.run(price(1)).await, 11, "here one knows of the clear");
     kept.await;
     assert_eq!(here.run(price(2)).await, 12, "an entry from ten seconds before the clear");
-}
-
-/// How often the server was asked `command`.
-fn calls(server: &RedisServer, command: &str) -> usize {
-    let mut stream = TcpStream::connect(server.addr()).unwrap();
-    stream.write_all(b"INFO commandstats\r\n").unwrap();
-    let mut said = vec![0; 1 << 14];
-    let length = stream.read(&mut said).unwrap();
-    let said = String::from_utf8_lossy(&said[..length]).into_owned();
-    let count =
-        said.split_once(&format!("cmdstat_{command}:calls=")).and_then(|(_, rest)| rest.split(',').next());
-    count.map_or(0, |count| count.parse().unwrap())
 }
 
 struct Connection(u64);
@@ -333,13 +312,9 @@ impl AsyncBackend for Gated {
     }
 }
 
-/// Polls all of `futures` once; true when all have ended.
-async fn poll_all<F: Future<Output = ()>>(futures: &mut Vec<Pin<Box<F>>>) -> bool {
-    poll_fn(|context| {
-        futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
+/// Polls all of `futures` once and lets other tasks run; whether all have ended.
+async fn have_ended<F: Future<Output = ()>>(futures: &mut Vec<Pin<Box<F>>>) -> bool {
+    poll_all(futures).await;
     tokio::task::yield_now().await;
     futures.is_empty()
 }
@@ -358,12 +333,12 @@ async fn an_invalidation_has_an_end_though_nobody_polls_a_call_that_stores() {
         // As one of a `buffer_unordered` whose consumer waits for the invalidation.
         let mut call = vec![Box::pin(async { assert_eq!(user(1).await, 1) })];
         for _ in 0..10 {
-            assert!(!poll_all(&mut call).await);
+            assert!(!have_ended(&mut call).await);
         }
         assert_eq!(RUNS.load(Ordering::SeqCst), 1, "it has run and is storing");
         changes.add_permits(2);
         tokio::time::timeout(HANGS, user::invalidate(1)).await.expect("an invalidation waits").unwrap();
-        while !poll_all(&mut call).await {}
+        while !have_ended(&mut call).await {}
         assert_eq!(user(1).await, 2, "what was stored after the invalidation");
     };
     scope.run(test).await;
@@ -382,9 +357,9 @@ async fn many_invalidations_at_once_leave_other_entries_alone() {
         user(0).await;
         let invalidate = |id| Box::pin(async move { user::invalidate(id).await.unwrap() });
         let mut invalidations: Vec<_> = (1..=1100).map(invalidate).collect();
-        assert!(!poll_all(&mut invalidations).await);
+        assert!(!have_ended(&mut invalidations).await);
         changes.add_permits(1100);
-        while !poll_all(&mut invalidations).await {}
+        while !have_ended(&mut invalidations).await {}
         user(0).await;
         assert_eq!(user::stats().runs, 1, "an entry that nobody invalidated");
     };
