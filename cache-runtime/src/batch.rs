@@ -301,12 +301,10 @@ impl Trip {
         }
     }
 
-    /// Ends the trip, unless it has ended, and tells all who travel.
+    /// Ends the trip, and tells all who travel.
     fn arrive(&self, values: Values) {
         let mut state = lock(&self.state);
-        if !matches!(state.phase, Phase::Arrived(_)) {
-            state.phase = Phase::Arrived(values);
-        }
+        state.phase = Phase::Arrived(values);
         let passengers = mem::take(&mut state.passengers);
         drop(state);
         passengers.into_iter().flatten().for_each(Waker::wake);

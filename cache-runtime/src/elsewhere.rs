@@ -25,6 +25,7 @@ use crate::value::{MakeFormat, Packed};
 
 /// The entries of one function: see the methods of the same names of [`Remote`].
 pub(crate) trait Elsewhere: Send + Sync {
+    fn namespace_there(&self) -> &str;
     fn head(&self, format: MakeFormat) -> Result<String, Error>;
     fn misuse(&self) -> Vec<Error>;
     fn default_ttl(&self) -> Option<Duration>;
@@ -81,6 +82,10 @@ pub(crate) fn open(
 }
 
 impl Elsewhere for Remote {
+    fn namespace_there(&self) -> &str {
+        self.namespace_there()
+    }
+
     fn head(&self, format: MakeFormat) -> Result<String, Error> {
         self.head(format)
     }

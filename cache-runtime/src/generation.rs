@@ -60,7 +60,7 @@ impl Generation {
         self.fresh(clock).ok_or(()).or_else(|()| {
             let known = lock(&self.known);
             // It may have been changing.
-            self.fresh(clock).ok_or(Asked { epoch: known.epoch, at: clock.monotonic() })
+            self.fresh(clock).ok_or_else(|| known.asked(clock))
         })
     }
 
@@ -80,7 +80,7 @@ impl Generation {
 
     /// The question that is put now.
     pub(crate) fn ask(&self, clock: &Clock) -> Asked {
-        Asked { epoch: lock(&self.known).epoch, at: clock.monotonic() }
+        lock(&self.known).asked(clock)
     }
 
     /// Takes the answer, unless it is older than what is known.
@@ -114,6 +114,12 @@ impl Generation {
             *known = Known { owed: None, epoch: known.epoch + 1 };
             self.latest.set(Current::NONE);
         }
+    }
+}
+
+impl Known {
+    fn asked(&self, clock: &Clock) -> Asked {
+        Asked { epoch: self.epoch, at: clock.monotonic() }
     }
 }
 

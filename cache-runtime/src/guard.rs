@@ -288,9 +288,13 @@ impl Guard {
         deadline: Instant,
     ) -> Result<Option<Bytes>, Error> {
         let watch = self.admit(self.server_of(key), self.clock.at(start))?;
-        let result = unpanicked(|| self.blocking.get_now(key, deadline)).and_then(|result| result);
+        let result = self.get_unwatched(key, deadline);
         watch.ended(&result);
         result
+    }
+
+    fn get_unwatched(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
+        unpanicked(|| self.blocking.get_now(key, deadline)).and_then(|result| result)
     }
 
     fn of(&self, io: Io) -> &dyn AsyncBackend {
@@ -412,7 +416,7 @@ impl Guard {
     /// How long the server takes to say anything.
     fn ask(&self, key: &[u8], time: Duration) -> Result<Duration, Error> {
         let started = Instant::now();
-        let result = unpanicked(|| self.blocking.get_now(key, started + time)).and_then(|result| result);
+        let result = self.get_unwatched(key, started + time);
         match result {
             Err(error) if !is_answer(&error) => Err(error),
             _ => Ok(started.elapsed()),

@@ -78,10 +78,8 @@ pub(crate) async fn pause(duration: Duration, io: Io) {
     if io == Io::Async {
         let event = Arc::new(Event::new());
         let over = event.listen();
-        if background::schedule(duration, move || {
-            event.notify(usize::MAX);
-            None
-        }) {
+        let ring = move || _ = event.notify(usize::MAX);
+        if let Some(_alarm) = background::alarm(duration, ring) {
             return over.await;
         }
         // The system starts no more threads. To hold up this one for a moment is better than to spin.

@@ -163,38 +163,53 @@ impl Args {
     /// `callee` is the function or a closure within it.
     #[inline]
     pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
-        if is_one_of_many::<T>() {
-            self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, true);
+        if let Some(identity) = Identity::of_instance::<T>(in_memory) {
+            self.identity(identity);
         }
     }
 
     /// Adds the type of an `impl Trait` argument: by identity for keys in this process, else by name.
     #[inline]
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
-        self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, false);
+        self.identity(Identity::of::<T>(in_memory, false));
     }
 
-    /// Inlined, so that a program without servers has no code for names.
-    #[inline]
-    fn identity(&mut self, id: TypeId, name: &'static str, in_memory: bool, is_callee: bool) {
-        if in_memory { self.numbered(id) } else { self.named(id, name, is_callee) }
-    }
-
-    fn numbered(&mut self, id: TypeId) {
-        if let Ok(key) = &mut self.0 {
-            key.bytes.extend_from_slice(&type_number(id).to_le_bytes());
-        }
-    }
-
-    fn named(&mut self, id: TypeId, name: &'static str, is_callee: bool) {
+    fn identity(&mut self, identity: Result<Identity, Error>) {
         let Ok(Key { bytes, .. }) = &mut self.0 else { return };
-        match own_name(id, name, is_callee) {
-            Ok(()) => {
+        match identity {
+            Ok(Identity::Number(number)) => bytes.extend_from_slice(&number.to_le_bytes()),
+            Ok(Identity::Name(name)) => {
                 bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
                 bytes.extend_from_slice(name.as_bytes());
             }
             Err(error) => self.0 = Err(error),
         }
+    }
+}
+
+/// What a key knows a type by.
+enum Identity {
+    /// In this process.
+    Number(u64),
+    /// On servers.
+    Name(&'static str),
+}
+
+impl Identity {
+    /// Inlined, so that a program without servers has no code that looks into names.
+    #[inline]
+    fn of<T: ?Sized>(in_memory: bool, is_callee: bool) -> Result<Self, Error> {
+        let (id, name) = (typeid::of::<T>(), type_name::<T>());
+        match in_memory {
+            true => Ok(Self::Number(type_number(id))),
+            false => own_name(id, name, is_callee).map(|()| Self::Name(name)),
+        }
+    }
+
+    /// Of a callee, if it is one of many.
+    #[inline]
+    fn of_instance<T: ?Sized>(in_memory: bool) -> Option<Result<Self, Error>> {
+        is_one_of_many::<T>().then(|| Self::of::<T>(in_memory, true))
     }
 }
 
@@ -277,30 +292,21 @@ impl<'k> Template<'k> {
     /// As [`Args::instance`].
     #[inline]
     pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
-        if is_one_of_many::<T>() {
-            self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, true);
+        if let Some(identity) = Identity::of_instance::<T>(in_memory) {
+            self.identity(identity);
         }
     }
 
     /// As [`Args::type_of`].
     #[inline]
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
-        self.identity(typeid::of::<T>(), type_name::<T>(), in_memory, false);
+        self.identity(Identity::of::<T>(in_memory, false));
     }
 
-    /// As that of [`Args`].
-    #[inline]
-    fn identity(&mut self, id: TypeId, name: &'static str, in_memory: bool, is_callee: bool) {
-        if in_memory { self.numbered(id) } else { self.named(id, name, is_callee) }
-    }
-
-    fn numbered(&mut self, id: TypeId) {
-        let _ = write!(self.text, "{}:", type_number(id));
-    }
-
-    fn named(&mut self, id: TypeId, name: &'static str, is_callee: bool) {
-        match own_name(id, name, is_callee) {
-            Ok(()) => {
+    fn identity(&mut self, identity: Result<Identity, Error>) {
+        match identity {
+            Ok(Identity::Number(number)) => _ = write!(self.text, "{number}:"),
+            Ok(Identity::Name(name)) => {
                 self.escaped(name);
                 self.text.push(':');
             }

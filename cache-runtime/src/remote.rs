@@ -42,6 +42,7 @@ pub(crate) use self::lead::Lead;
 pub(crate) struct Remote {
     connected: Arc<Connected>,
     namespace: String,
+    namespace_there: String,
     /// `{prefix}{namespace}:{version}:`, in front of every key.
     head: String,
     forms: Forms,
@@ -152,7 +153,7 @@ impl Ticket {
 impl Remote {
     pub(crate) fn open(context: &Context, spec: &Spec, namespace: &str, judge: Judge) -> Result<Self, Error> {
         let connected = context.connected(spec.backend)?;
-        let namespace_there = spec.namespace_on_servers(namespace);
+        let namespace_there = spec.namespace_on_servers(namespace).into_owned();
         let name = namespace_in_keys(&namespace_there, &connected.prefix);
         let head = format!("{}{name}:{}:", connected.prefix, spec.version);
         let generation_key = format!("{head}generation");
@@ -161,6 +162,7 @@ impl Remote {
             owed: Arc::new(Owed::new(connected.clone(), context.clock.clone(), generation_key.clone())),
             connected,
             namespace: namespace.to_owned(),
+            namespace_there,
             generation_key,
             head,
             forms: Forms::default(),
@@ -182,6 +184,11 @@ impl Remote {
             Arc::new(Form { codec, shape: shape.fingerprint, head })
         });
         self.forms.add(make as usize, made).as_ref().map_err(Error::clone)
+    }
+
+    /// The function's namespace as servers know it.
+    pub(crate) fn namespace_there(&self) -> &str {
+        &self.namespace_there
     }
 
     /// What is in front of every entry's key.

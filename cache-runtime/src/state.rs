@@ -205,13 +205,14 @@ impl State {
     /// Whether another function's entries would be taken for this one's.
     pub(crate) fn clashes_with(&self, other: &Self) -> bool {
         let unnamed = self.spec.namespace.is_none() || other.spec.namespace.is_none();
-        let remote = |state: &Self| matches!(state.place, Place::Remote(_));
-        let name = |state: &Self| state.spec.namespace_on_servers(&state.namespace).into_owned();
-        unnamed
-            && remote(self)
-            && remote(other)
-            && self.spec.version == other.spec.version
-            && name(self) == name(other)
+        match (&self.place, &other.place) {
+            (Place::Remote(one), Place::Remote(another)) => {
+                unnamed
+                    && self.spec.version == other.spec.version
+                    && one.namespace_there() == another.namespace_there()
+            }
+            _ => false,
+        }
     }
 
     /// The same function, kept from being cached.

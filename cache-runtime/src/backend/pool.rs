@@ -53,10 +53,9 @@ pub(crate) fn left(deadline: Instant) -> io::Result<Duration> {
 ///
 /// Names are looked up each time, so that a server may move.
 pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    let addresses = addresses(host, port, deadline)?;
-    for (address, others) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        match TcpStream::connect_timeout(address, share(deadline, others)?) {
+    let mut failure = no_address();
+    for (address, share) in shares(addresses(host, port, deadline)?, deadline) {
+        match TcpStream::connect_timeout(&address, share?) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
@@ -67,10 +66,19 @@ pub(crate) fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpSt
     Err(failure)
 }
 
-/// The time for one of so many addresses that are left.
-pub(crate) fn share(deadline: Instant, addresses: usize) -> io::Result<Duration> {
-    let share = left(deadline)? / u32::try_from(addresses).unwrap_or(u32::MAX);
-    Ok(share.max(SHORTEST_DIAL))
+/// What comes of a name without addresses.
+pub(crate) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the host name has no address")
+}
+
+/// The addresses, each with its share of the time that is left when it is its turn.
+pub(crate) fn shares(
+    addresses: Vec<SocketAddr>,
+    deadline: Instant,
+) -> impl Iterator<Item = (SocketAddr, io::Result<Duration>)> {
+    let to_come = (1..=u32::try_from(addresses.len()).unwrap_or(u32::MAX)).rev();
+    let share = move |to_come: u32| left(deadline).map(|left| (left / to_come).max(SHORTEST_DIAL));
+    addresses.into_iter().zip(to_come).map(move |(address, to_come)| (address, share(to_come)))
 }
 
 /// The system's lookup takes no deadline, and a resolver that is down takes many seconds: it has a thread of its own,

@@ -15,7 +15,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Cursor, Inbox, Stop};
-use super::pool::{left, share};
+use super::pool::left;
+#[cfg(feature = "tokio")]
+use super::pool::{no_address, shares};
 use crate::error::Error;
 
 /// How much later than asked a socket may time out, for the sake of not setting it before each call:
@@ -147,12 +149,9 @@ impl AsyncWire {
 
     /// Connects by TCP, as `pool::dial` does.
     pub(crate) async fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<Self> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-        let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
-        for (address, others) in addresses.iter().zip((1..=addresses.len()).rev()) {
-            match tokio::time::timeout(share(deadline, others)?, tokio::net::TcpStream::connect(address))
-                .await
-            {
+        let (mut failure, addresses) = (no_address(), tokio::net::lookup_host((host, port)).await?);
+        for (address, share) in shares(addresses.collect(), deadline) {
+            match tokio::time::timeout(share?, tokio::net::TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => {
                     socket.set_nodelay(true)?;
                     return Ok(Self::new(socket));

@@ -23,12 +23,16 @@ impl<'b> Encoder<'b> {
     }
 
     fn open_sequence(&mut self, is_set: bool) -> Result<Compound<'_, 'b>, Refusal> {
-        self.out.push(if is_set { tag::SET } else { tag::SEQ });
-        if is_set || self.order == Order::Any { self.open_sorted() } else { self.open() }
+        self.open_in_order(if is_set { tag::SET } else { tag::SEQ }, is_set)
     }
 
     fn open_map(&mut self, is_hashed: bool) -> Result<Compound<'_, 'b>, Refusal> {
-        self.out.push(tag::MAP);
+        self.open_in_order(tag::MAP, is_hashed)
+    }
+
+    /// Opens what has an order of its own unless it is hashed.
+    fn open_in_order(&mut self, tag: u8, is_hashed: bool) -> Result<Compound<'_, 'b>, Refusal> {
+        self.out.push(tag);
         if is_hashed || self.order == Order::Any { self.open_sorted() } else { self.open() }
     }
 }

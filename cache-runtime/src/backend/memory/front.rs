@@ -97,7 +97,12 @@ impl Front {
     /// Where to look, if there is anything.
     #[inline]
     pub(super) fn newest(&self) -> Option<&Table> {
-        self.tables.get(self.newest.load(SeqCst))?.get()
+        self.table(self.newest.load(SeqCst))
+    }
+
+    #[inline]
+    fn table(&self, at: usize) -> Option<&Table> {
+        self.tables.get(at)?.get()
     }
 
     /// Copies an entry for those who come next, where a table of fewer than `enough` places may grow.
@@ -105,8 +110,7 @@ impl Front {
     #[inline(never)]
     pub(super) fn put(&self, hash: u64, entry: &Copied<'_>, enough: usize) {
         let newest = self.newest.load(SeqCst);
-        let known = self.tables.get(newest).and_then(OnceLock::get);
-        let Some(table) = known.or_else(|| self.make(0)) else { return };
+        let Some(table) = self.table(newest).or_else(|| self.make(0)) else { return };
         let Some((head, places)) = table.set(hash) else { return };
         let at = match head.free() {
             Some(free) => free,
