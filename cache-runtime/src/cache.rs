@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::clock::{Clock, millis};
 use crate::codec::{self, Bincode, Codec};
-use crate::context::{Connected, Context, lock};
-use crate::entry::{self, Binding, Header};
+use crate::common::clock::{Clock, millis};
+use crate::common::wait::{Io, block_on};
+use crate::config::context::{Connected, Context, lock};
 use crate::error::{Error, ErrorKind};
-use crate::io::{Io, block_on};
+use crate::remote::envelope::{self, Binding, Header};
 
 /// A cache for blocking code: three calls, the same on memory, Redis and Memcached.
 ///
@@ -255,7 +255,7 @@ impl Plain {
         let bytes = self.connected.of(self.io).get(text.as_bytes(), self.deadline()).await?;
         // Bytes that are no value of this type under this key are a miss.
         Ok(bytes.and_then(|bytes| {
-            let (header, payload) = entry::open(&binding(&text, shape), bytes).ok()?;
+            let (header, payload) = envelope::open(&binding(&text, shape), bytes).ok()?;
             let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
             if is_fresh && !header.is_hollow() { codec::decode::<Bincode, T>(&payload).ok() } else { None }
         }))
@@ -277,7 +277,7 @@ impl Plain {
             ..Header::default()
         };
         let payload = |out: &mut Vec<u8>| codec::encode_checked::<Bincode, T>(value, None, out);
-        let bytes = entry::seal(&binding(&text, shape), &header, codec::ROOM, payload)?;
+        let bytes = envelope::seal(&binding(&text, shape), &header, codec::ROOM, payload)?;
         if bytes.len() > backend.max_value_len() {
             let message =
                 format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());

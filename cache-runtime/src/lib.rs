@@ -47,46 +47,21 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
-mod background;
-#[cfg(feature = "tokio")]
-mod batch;
 #[cfg(feature = "bincode")]
 mod cache;
-mod canonical;
-mod clock;
 mod codec;
+mod common;
 mod config;
-mod context;
-mod depth;
-mod drive;
-mod elsewhere;
-mod entry;
 mod error;
 mod flight;
+mod freshness;
 mod function;
-mod generation;
-mod guard;
-mod held;
-mod io;
 mod key;
-mod lane;
-mod lease;
-mod octets;
-mod outage;
-mod outcome;
-mod owed;
-mod pause;
-mod policy;
+mod memory;
+mod net;
 mod remote;
-mod renew;
-mod seqlock;
-mod shape;
-mod spawn;
-mod state;
 mod stats;
-mod step;
 pub mod testing;
-mod url;
 mod value;
 
 #[doc(hidden)]
@@ -429,18 +404,19 @@ pub use bytes::Bytes;
 /// ```
 pub use cache_macros::cached;
 
+#[cfg(feature = "tokio")]
+pub use crate::backend::batched::Batched;
 #[cfg(feature = "memcached")]
 pub use crate::backend::memcached::Memcached;
-pub use crate::backend::memory::{Bound, Memory};
+pub use crate::backend::memory::Memory;
 #[cfg(feature = "redis")]
 pub use crate::backend::redis::Redis;
 pub use crate::backend::{AsyncBackend, Backend, BoxFuture};
-#[cfg(feature = "tokio")]
-pub use crate::batch::Batched;
 #[cfg(feature = "bincode")]
 pub use crate::cache::{AsyncCache, Cache, Value};
 pub use crate::config::Config;
-pub use crate::context::{CheckError, check};
+pub use crate::config::context::{CheckError, check};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::function::stats;
+pub use crate::memory::Bound;
 pub use crate::stats::{AllStats, Stats};

@@ -1,6 +1,5 @@
 //! All that generated code may name. Nothing here is stable: the macro crate is pinned to this one.
 
-pub use crate::backend::memory::Bound;
 #[cfg(feature = "bincode")]
 pub use crate::codec::Bincode;
 #[cfg(feature = "json")]
@@ -10,17 +9,18 @@ pub use crate::codec::MsgPack;
 #[cfg(feature = "postcard")]
 pub use crate::codec::Postcard;
 pub use crate::error::Error;
+pub use crate::freshness::Freshness;
+pub use crate::function::keep::{Held, Task, Unowned, Unsent, never};
+pub use crate::function::renew::{Kept, KeptFuture};
+pub use crate::function::state::{MakePlace, SingleFlight, Spec, Written};
 pub use crate::function::{Function, Policy, Site, Ttl, Values};
-pub use crate::held::{Held, Task, Unowned, Unsent, never};
 pub use crate::key::{Args, Template};
-pub use crate::outcome::{
+pub use crate::memory::Bound;
+pub use crate::stats::Stats;
+pub use crate::value::outcome::{
     As, AsOf, IsOption, IsPlain, IsResult, Kind, Kinds, Off, On, Plain, Probe, Returns, Stored, Wraps,
     assert_err, assert_none, assert_written_out,
 };
-pub use crate::policy::Freshness;
-pub use crate::renew::{Kept, KeptFuture};
-pub use crate::state::{MakePlace, SingleFlight, Spec, Written};
-pub use crate::stats::Stats;
 pub use crate::value::{Compared, Memory, Remote, Uncompared, weigh};
 pub use core::option::Option::{self, None, Some};
 pub use core::result::Result::{self, Ok};

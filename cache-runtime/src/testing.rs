@@ -33,9 +33,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::common::clock::Clock;
 use crate::config::Config;
-use crate::context::Context;
+use crate::config::context::Context;
 use crate::error::Error;
 
 /// A cache of a test's own: see the [module](self).

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{AsyncBackend, Backend, BoxFuture};
+use crate::common::wait::block_on;
 use crate::error::{Error, ErrorKind};
-use crate::io::block_on;
 
 type Reply<'a, T> = BoxFuture<'a, Result<T, Error>>;
 

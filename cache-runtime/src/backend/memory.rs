@@ -1,33 +1,16 @@
 //! Memory: a bounded [`Store`] of typed values, and the backend of bytes over it.
 
-mod front;
-mod store;
-
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub(crate) use self::front::Short;
-pub(crate) use self::store::{New, Slot, Store};
 use super::{AsyncBackend, Backend, BoxFuture};
-use crate::clock::{Clock, nanos};
+use crate::common::clock::{Clock, nanos};
 use crate::error::{Error, ErrorKind};
-use crate::url::Url;
+use crate::memory::{Bound, New, Slot, Store};
+use crate::net::url::Url;
 use crate::value::Value;
-
-// Settings
-
-/// The bound of a store. With both, neither is passed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Bound {
-    /// The most entries; 10,000 if neither is given.
-    pub capacity: Option<u64>,
-    /// The most bytes, of keys and values.
-    pub max_bytes: Option<u64>,
-}
-
-// Backend of bytes
 
 /// Memory as a backend of bytes: for aliases at `memory://` and for `CACHE_BACKEND=memory`.
 ///

@@ -12,25 +12,14 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 
 pub(crate) mod adapt;
-#[cfg(all(feature = "tokio", any(feature = "redis", feature = "memcached")))]
-mod async_pool;
-#[cfg(any(feature = "redis", feature = "memcached"))]
-mod inbox;
-#[cfg(any(feature = "redis", feature = "memcached"))]
-mod limits;
+#[cfg(feature = "tokio")]
+pub(crate) mod batched;
+pub(crate) mod breaker;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
 pub(crate) mod memory;
-#[cfg(feature = "tokio")]
-pub(crate) mod per_runtime;
-#[cfg(any(feature = "redis", feature = "memcached"))]
-mod pool;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
-#[cfg(any(feature = "redis", feature = "memcached"))]
-mod rides;
-#[cfg(any(feature = "redis", feature = "memcached"))]
-mod wire;
 
 /// Keys of reads that travel together: more don't make it cheaper, and the first passengers wait for the last one's value.
 #[cfg(any(feature = "redis", feature = "memcached", feature = "tokio"))]

@@ -13,7 +13,7 @@ use shuttle::sync::MutexGuard;
 use shuttle::{future, thread};
 
 use super::*;
-use crate::step::{Arrived, arrive};
+use crate::function::call::{Arrived, arrive};
 
 const KEY: &[u8] = b"key";
 

@@ -9,8 +9,8 @@ use std::ops::Range;
 use ::redis::{Value, parse_redis_value};
 use bytes::Bytes;
 
-use super::super::inbox::{Cursor, Stop, number};
 use super::{failure, unexpected};
+use crate::net::read_buffer::{Cursor, Stop, number};
 
 /// Values that came together share one piece of memory up to this length: one that is kept keeps the others.
 const SHARED: usize = 32 << 10;
@@ -76,9 +76,9 @@ fn length(text: &[u8]) -> Result<usize, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::inbox::Inbox;
     use super::*;
     use crate::error::ErrorKind;
+    use crate::net::read_buffer::Inbox;
 
     fn parse(bytes: &[u8]) -> Result<Option<Reply>, ErrorKind> {
         let mut inbox = Inbox::default();

@@ -1,0 +1,173 @@
+//! Work that no caller waits for: probes of servers that are down, writes that are owed to them, renewals.
+//!
+//! One thread for the whole process, started when there is work and gone a little after the last of it. A job may
+//! block for as long as an operation on a backend takes, no longer: the others wait for it. It uses the blocking side
+//! of backends. Knows nothing of what the jobs do.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config::context::lock;
+
+/// How long the thread stays when there is nothing to do.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Runs, and says after what time it wants to run again.
+type Job = Box<dyn FnMut() -> Option<Duration> + Send>;
+
+/// When a job is due, and a number that tells it from others of the same moment.
+type Place = (Instant, u64);
+
+#[derive(Default)]
+struct Queue {
+    jobs: BTreeMap<Place, Job>,
+    scheduled: u64,
+    has_thread: bool,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { jobs: BTreeMap::new(), scheduled: 0, has_thread: false });
+static CHANGED: Condvar = Condvar::new();
+
+/// Runs `job` after `delay`, and again after each delay that it returns. A job that panics is not run again.
+///
+/// Jobs outlive their makers: let them hold `Weak` references and end when these are dead. Returns whether there is
+/// a thread to run it; without one, because the system starts no more, the job is dropped.
+pub(crate) fn schedule(delay: Duration, job: impl FnMut() -> Option<Duration> + Send + 'static) -> bool {
+    schedule_job(delay, Box::new(job)).is_some()
+}
+
+/// Runs `ring` after `delay`, unless what is returned is dropped before; `None` where there is no thread to run it.
+pub(crate) fn alarm(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Option<Alarm> {
+    let mut ring = Some(ring);
+    let job = move || {
+        if let Some(ring) = ring.take() {
+            ring();
+        }
+        None
+    };
+    schedule_job(delay, Box::new(job)).map(Alarm)
+}
+
+/// See [`alarm`].
+#[must_use]
+pub(crate) struct Alarm(Place);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let job = lock(&QUEUE).jobs.remove(&self.0);
+        // Without the lock: what it holds may schedule when it ends.
+        drop(job);
+    }
+}
+
+fn schedule_job(delay: Duration, job: Job) -> Option<Place> {
+    let mut queue = lock(&QUEUE);
+    if !queue.has_thread {
+        let started = std::thread::Builder::new().name("cache-background".to_owned()).spawn(work);
+        if let Err(error) = started {
+            log::warn!("can't start the background thread of caches: {error}");
+            return None;
+        }
+        queue.has_thread = true;
+    }
+    let place = queue.push(delay, job);
+    CHANGED.notify_one();
+    Some(place)
+}
+
+impl Queue {
+    fn push(&mut self, delay: Duration, job: Job) -> Place {
+        let now = Instant::now();
+        let due = now.checked_add(delay).unwrap_or(now + Duration::from_secs(86_400));
+        self.scheduled += 1;
+        self.jobs.insert((due, self.scheduled), job);
+        (due, self.scheduled)
+    }
+}
+
+fn work() {
+    let mut queue = lock(&QUEUE);
+    loop {
+        let wait = match queue.jobs.first_key_value() {
+            Some(((due, _), _)) => due.saturating_duration_since(Instant::now()),
+            None => IDLE,
+        };
+        if wait.is_zero()
+            && let Some((_, mut job)) = queue.jobs.pop_first()
+        {
+            drop(queue);
+            let again = catch_unwind(AssertUnwindSafe(&mut job)).unwrap_or_else(|_| {
+                log::error!("a background job of a cache panicked");
+                None
+            });
+            // Dropped without the lock: what it holds may schedule when it ends.
+            let again = again.map(|delay| (delay, job));
+            queue = lock(&QUEUE);
+            if let Some((delay, job)) = again {
+                queue.push(delay, job);
+            }
+            continue;
+        }
+        let (next, waited) = CHANGED.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner);
+        queue = next;
+        if waited.timed_out() && queue.jobs.is_empty() {
+            queue.has_thread = false;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn jobs_run_when_they_are_due_and_again_when_they_ask() {
+        let (sender, receiver) = channel();
+        let late = sender.clone();
+        let mut left = 2;
+        schedule(Duration::from_millis(80), move || {
+            late.send("late").unwrap();
+            None
+        });
+        schedule(Duration::from_millis(10), move || {
+            sender.send("early").unwrap();
+            left -= 1;
+            (left > 0).then_some(Duration::from_millis(10))
+        });
+        let ran: Vec<_> = (0..3).map(|_| receiver.recv_timeout(SOON).unwrap()).collect();
+        assert_eq!(ran, ["early", "early", "late"]);
+        assert!(receiver.recv_timeout(SOON).is_err(), "both jobs are dropped");
+    }
+
+    #[test]
+    fn a_panic_ends_its_own_job_only() {
+        let (sender, receiver) = channel();
+        schedule(Duration::ZERO, || panic!("on purpose"));
+        schedule(Duration::from_millis(10), move || {
+            sender.send(()).unwrap();
+            None
+        });
+        receiver.recv_timeout(SOON).unwrap();
+    }
+
+    #[test]
+    fn a_job_may_schedule_another() {
+        let (sender, receiver) = channel();
+        schedule(Duration::ZERO, move || {
+            let sender = sender.clone();
+            schedule(Duration::ZERO, move || {
+                sender.send(()).unwrap();
+                None
+            });
+            None
+        });
+        receiver.recv_timeout(SOON).unwrap();
+    }
+}

@@ -1,0 +1,223 @@
+//! Renewing what is found: the old value is served while one caller, or the background, runs the body.
+//!
+//! A part of [`Function`], for the options `stale` and `early`. Which call renews is decided by the [`State`]; here is
+//! who does the work: a thread or task of its own where the arguments can be kept, else the elected caller, who gets
+//! the new value, or the old one where the body fails.
+
+use std::any::Any;
+use std::ops::ControlFlow::{Break, Continue};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use crate::backend::BoxFuture;
+use crate::common::wait::{Io, Soon};
+use crate::function::Function;
+use crate::function::call::{Found, Run, Turn};
+use crate::function::spawn;
+use crate::function::state::State;
+use crate::key::Args;
+use crate::value::outcome::Outcome;
+
+/// A body with arguments of its own, to be run on another thread.
+pub type Kept<R> = Box<dyn FnOnce() -> R + Send>;
+
+/// The same for async functions.
+pub type KeptFuture<R> = BoxFuture<'static, R>;
+
+/// Why a renewal gave no new value.
+enum Failure<R> {
+    /// The body returned an `Err`, which isn't stored.
+    Returned(R),
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
+    /// [`call_or_renew`](Self::call_or_renew), renewing in the background where `keep` can keep the arguments.
+    pub fn call_or_renew_behind<A>(
+        self,
+        key: &Args,
+        args: A,
+        keep: impl FnOnce(&A) -> Option<Kept<R>>,
+        body: impl FnOnce(A) -> R,
+    ) -> R {
+        let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
+            let Some((room, kept)) = spawn::room().zip(keep(args)) else { return Some(run) };
+            let state = state.clone();
+            spawn::thread(room, move || drop(self.renew(&state, run, kept)));
+            None
+        };
+        self.renewing(key, args, behind, body)
+    }
+
+    /// [`call_or_renew_behind`](Self::call_or_renew_behind) for async functions.
+    pub async fn call_or_renew_behind_async<A, F: Future<Output = R>>(
+        self,
+        key: Args,
+        args: A,
+        keep: impl FnOnce(&A) -> Option<KeptFuture<R>>,
+        body: impl FnOnce(A) -> F,
+    ) -> R {
+        let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
+            let Some((runtime, kept)) = spawn::runtime().zip(keep(args)) else { return Some(run) };
+            let state = state.clone();
+            spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
+            None
+        };
+        self.renewing_async(key, args, behind, body).await
+    }
+}
+
+impl<O: Outcome<R>, R> Function<'_, O, R> {
+    /// [`call`](Self::call) that renews what is about to end or has ended: the elected caller runs the body.
+    pub fn call_or_renew(self, key: &Args, body: impl FnOnce() -> R) -> R {
+        self.renewing(key, (), |_, run, ()| Some(run), |()| body())
+    }
+
+    /// [`call_or_renew`](Self::call_or_renew) for async functions.
+    pub async fn call_or_renew_async(self, key: Args, body: impl Future<Output = R>) -> R {
+        self.renewing_async(key, body, |_, run, _| Some(run), |body| body).await
+    }
+
+    /// Serves or renews. `behind` takes the run to the background, or gives it back.
+    fn renewing<A>(
+        self,
+        key: &Args,
+        args: A,
+        behind: impl FnOnce(&Arc<State>, Box<Run>, &A) -> Option<Box<Run>>,
+        body: impl FnOnce(A) -> R,
+    ) -> R {
+        let state = self.state();
+        let landed = state.landed();
+        let looked = state.look(&key.0, self.format(), Io::Blocking).now();
+        let turn = match self.begin(&state, &key.0, looked, landed, Io::Blocking) {
+            Break(ret) => return ret,
+            Continue(turn) => turn,
+        };
+        let turn = match turn.now() {
+            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+                Some(run) => {
+                    let renewed = self.renew(&state, run, || body(args));
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &found, failure));
+                }
+                None => Soon::done(Turn::Answer(found)),
+            },
+            turn => Soon::done(turn),
+        };
+        self.run_in_turn(&state, &key.0, landed, turn, Box::new(|| body(args)))
+    }
+
+    /// [`renewing`](Self::renewing) for async functions.
+    async fn renewing_async<A, F: Future<Output = R>>(
+        self,
+        key: Args,
+        args: A,
+        behind: impl FnOnce(&Arc<State>, Box<Run>, &A) -> Option<Box<Run>>,
+        body: impl FnOnce(A) -> F,
+    ) -> R {
+        let (Args(key), state) = (key, self.state());
+        let landed = state.landed();
+        let looked = state.look(&key, self.format(), Io::Async).await;
+        let turn = match self.begin(&state, &key, looked, landed, Io::Async) {
+            Break(ret) => return ret,
+            Continue(turn) => turn,
+        };
+        let turn = match turn.await {
+            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+                Some(run) => {
+                    let renewed = self.renew_async(&state, run, pin!(body(args))).await;
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &found, failure));
+                }
+                None => Soon::done(Turn::Answer(found)),
+            },
+            turn => Soon::done(turn),
+        };
+        self.run_in_turn_async(&state, &key, landed, turn, pin!(body(args))).await
+    }
+
+    /// Runs `body` and stores what it gives; a failure makes the next attempt wait.
+    fn renew(self, state: &State, run: Box<Run>, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
+        let started = Instant::now();
+        let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
+        let cost = state.ran(started);
+        match self.ended(state, run, ended) {
+            Ok((run, stored)) => {
+                self.keep(state, run, &stored, cost, Io::Blocking).now();
+                Ok(O::revive(stored))
+            }
+            Err(done) => done,
+        }
+    }
+
+    /// [`renew`](Self::renew) for async functions.
+    async fn renew_async(
+        self,
+        state: &State,
+        run: Box<Run>,
+        body: Pin<&mut impl Future<Output = R>>,
+    ) -> Result<R, Failure<R>> {
+        let started = Instant::now();
+        let ended = catch_unwind_async(run.inside_async(body)).await;
+        let cost = state.ran(started);
+        let (run, stored) = match self.ended(state, run, ended) {
+            Ok(kept) => kept,
+            Err(done) => return done,
+        };
+        self.keep(state, run, &stored, cost, Io::Async).await;
+        Ok(O::revive(stored))
+    }
+
+    /// [`renew_async`](Self::renew_async) where nobody waits for the value, which need not be `Send`.
+    async fn renew_behind_async(self, state: &State, run: Box<Run>, body: impl Future<Output = R>) {
+        let started = Instant::now();
+        let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
+        let cost = state.ran(started);
+        let packed = || {
+            let (run, stored) = self.ended(state, run, ended).ok()?;
+            let result = self.result(state, &run, &stored);
+            Some((run, result))
+        };
+        if let Some((run, result)) = packed() {
+            state.finish(run, result, cost, Io::Async).await;
+        }
+    }
+
+    /// What of a renewal is to be stored yet, or all there is when nothing is.
+    #[allow(clippy::type_complexity, reason = "it is matched at once")]
+    fn ended(
+        self,
+        state: &State,
+        run: Box<Run>,
+        ended: Result<R, Box<dyn Any + Send>>,
+    ) -> Result<(Box<Run>, O::Stored), Result<R, Failure<R>>> {
+        let failure = match ended.map(O::split) {
+            Ok(Ok(stored)) => return Ok((run, stored)),
+            Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.not_kept(state, run, ret))),
+            Ok(Err(ret)) => Failure::Returned(ret),
+            Err(panic) => Failure::Panicked(panic),
+        };
+        state.failed_to_renew(run);
+        Err(Err(failure))
+    }
+
+    /// The old value, after a renewal that failed.
+    fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> R {
+        match (self.serve(state, found), failure) {
+            (Some(old), _) => old,
+            (None, Failure::Returned(ret)) => ret,
+            (None, Failure::Panicked(panic)) => resume_unwind(panic),
+        }
+    }
+}
+
+async fn catch_unwind_async<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}

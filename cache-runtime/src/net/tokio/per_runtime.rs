@@ -1,0 +1,131 @@
+//! One value per tokio runtime: a connection belongs to the runtime whose driver wakes it.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio::runtime::{Handle, Id};
+use tokio::sync::watch;
+
+use crate::config::context::lock;
+use crate::error::{Error, ErrorKind};
+
+/// Runtimes are so few that looking through them takes less time than hashing one.
+type Values<T> = Mutex<Vec<(Id, T)>>;
+
+/// A `T` for each runtime that lives and asked for it.
+pub(crate) struct PerRuntime<T> {
+    values: Arc<Values<T>>,
+    /// Dropped with this, which ends the tasks that wait for their runtime's end.
+    alive: watch::Sender<()>,
+}
+
+impl<T: Send + 'static> PerRuntime<T> {
+    pub(crate) fn new() -> Self {
+        Self { values: Arc::default(), alive: watch::Sender::new(()) }
+    }
+
+    /// Passes the value of the runtime that this is called on, made if there is none yet, to `work`, which nobody else
+    /// does meanwhile.
+    pub(crate) fn with<R>(
+        &self,
+        make: impl FnOnce() -> T,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Error> {
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "an async call outside a tokio runtime").with_source(error)
+        })?;
+        let id = runtime.id();
+        let mut values = lock(&self.values);
+        if let Some((_, value)) = values.iter_mut().find(|(known, _)| *known == id) {
+            return Ok(work(value));
+        }
+        let mut value = make();
+        let result = work(&mut value);
+        values.push((id, value));
+        drop(values);
+        self.forget_with(&runtime);
+        Ok(result)
+    }
+
+    /// A runtime drops its tasks when it ends, so a task that waits for ever tells of that end. The
+    /// id may be given to another runtime afterwards.
+    fn forget_with(&self, runtime: &Handle) {
+        let entry = Entry { values: Arc::downgrade(&self.values), runtime: runtime.id() };
+        let mut alive = self.alive.subscribe();
+        runtime.spawn(async move {
+            let _entry = entry;
+            // An error, and the only outcome: the sender is gone.
+            alive.changed().await
+        });
+    }
+}
+
+/// Removes a runtime's value when dropped.
+struct Entry<T> {
+    values: Weak<Values<T>>,
+    runtime: Id,
+}
+
+impl<T> Drop for Entry<T> {
+    fn drop(&mut self) {
+        // Bound to a name, so that the value is dropped after the lock is released.
+        let _value = self.values.upgrade().and_then(|values| {
+            let mut values = lock(&values);
+            let index = values.iter().position(|(known, _)| *known == self.runtime)?;
+            Some(values.swap_remove(index))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    fn get(values: &PerRuntime<Arc<()>>) -> Result<Arc<()>, Error> {
+        values.with(Arc::default, |value| value.clone())
+    }
+
+    #[test]
+    fn each_runtime_has_its_own() {
+        let values = PerRuntime::<Arc<()>>::new();
+        let (one, two) = (runtime(), runtime());
+        let first = one.block_on(async { get(&values) }).unwrap();
+        let other = two.block_on(async { get(&values) }).unwrap();
+        assert!(!Arc::ptr_eq(&first, &other));
+        assert!(Arc::ptr_eq(&first, &one.block_on(async { get(&values) }).unwrap()));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_runtimes_that_are_gone() {
+        let values = PerRuntime::<Arc<()>>::new();
+        for _ in 0..1000 {
+            runtime().block_on(async { get(&values) }).unwrap();
+        }
+        assert!(lock(&values.values).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_in_a_runtime_that_lives_longer() {
+        let runtime = runtime();
+        let values = PerRuntime::<Arc<()>>::new();
+        let value = Arc::downgrade(&runtime.block_on(async { get(&values) }).unwrap());
+        drop(values);
+        assert!(value.upgrade().is_none());
+        runtime.block_on(async {
+            while Handle::current().metrics().num_alive_tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    #[test]
+    fn without_a_runtime_it_is_an_error() {
+        let error = get(&PerRuntime::new()).unwrap_err();
+        assert!(error.to_string().contains("outside a tokio runtime"), "{error}");
+    }
+}
