@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::state::{Place, SingleFlight, State};
+use super::spec::SingleFlight;
+use super::state::{Place, State};
 use crate::common::wait::Io;
 use crate::error::Error;
 use crate::flight::{Leader, Role, is_inside_a_run};

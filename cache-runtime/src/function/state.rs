@@ -3,136 +3,26 @@
 //! Nothing here is generic over values: they arrive packed. What needs no waiting has `here` in its
 //! name; the rest is async code that serves both kinds of callers (see [`io`](crate::common::wait)).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::spec::{SingleFlight, Spec};
 use crate::common::clock::{Clock, nanos};
 use crate::common::stripe::{self, Lane};
 use crate::common::wait::{Io, Soon};
 use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Leader};
-use crate::freshness::{Freshness, Judge, Verdict};
+use crate::freshness::{Judge, Verdict};
 use crate::function::call::{Found, Looked, Source, Ticket, Write};
 use crate::function::pauses::Pauses;
 use crate::key::Key;
-use crate::memory::{Bound, New, Slot, Store};
-use crate::remote::entries::{self, Elsewhere};
+use crate::memory::{New, Slot, Store};
+use crate::remote::entries::Elsewhere;
 use crate::remote::{self, Look, Opened};
 use crate::stats::{Counters, Stats};
 use crate::value::{MakeFormat, Packed, Value};
-
-/// What the attribute's options say of a function, in constants. Most functions have the same.
-pub struct Spec {
-    /// `namespace = "…"`.
-    pub namespace: Option<&'static str>,
-    /// Of a remote function without one.
-    pub written: Option<Written>,
-    /// `version = N`.
-    pub version: u32,
-    /// `backend = "…"`.
-    pub backend: &'static str,
-    /// Makes the place of its entries.
-    pub place: MakePlace,
-    /// Which calls of a key share a run.
-    pub single_flight: SingleFlight,
-    /// `single_flight(wait = …)`: how long a call waits for another's run; without, as long as it takes.
-    pub wait: Option<fn() -> Duration>,
-    /// `stale`, `early` and `jitter`.
-    pub freshness: Freshness,
-    /// `capacity = N` and `max_bytes = "…"`.
-    pub bound: Bound,
-}
-
-impl Spec {
-    /// No options.
-    pub const NONE: Self = Self {
-        namespace: None,
-        written: None,
-        version: 0,
-        backend: "memory",
-        place: MakePlace::IN_MEMORY,
-        single_flight: SingleFlight::Process,
-        wait: None,
-        freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
-        bound: Bound { capacity: None, max_bytes: None },
-    };
-}
-
-impl Spec {
-    /// A function's namespace as servers know it.
-    pub(crate) fn namespace_on_servers<'n>(&self, namespace: &'n str) -> Cow<'n, str> {
-        match &self.written {
-            // No path has a `~`.
-            Some(written) if written.may_have_namesakes(namespace) => {
-                format!("{namespace}~{:016x}", written.text).into()
-            }
-            _ => namespace.into(),
-        }
-    }
-}
-
-/// How and where a function is written. Blocks have no names: two functions in blocks of one function, or in two
-/// `const _`, may have one path, of which each process may call another.
-pub struct Written {
-    /// `module_path!()`
-    pub module: &'static str,
-    /// It says `self` or `Self`, so it is in an `impl` or a trait.
-    pub is_method: bool,
-    /// A digest of its tokens.
-    pub text: u64,
-}
-
-impl Written {
-    /// Whether the function stands within another one or a block: its path is longer than that of the module, a type if it
-    /// is a method, and its name. In an `impl` of a trait it is just that of the type and the trait.
-    fn may_have_namesakes(&self, path: &str) -> bool {
-        if path.starts_with('<') {
-            return false;
-        }
-        let module = self.module.replace("r#", "");
-        let Some(within) = path.strip_prefix(&*module).and_then(|rest| rest.strip_prefix("::")) else {
-            // In a module within a function.
-            return true;
-        };
-        let mut depth = 0_usize;
-        let separators = within.match_indices(['<', '>', ':']).filter(|(_, found)| {
-            match *found {
-                "<" => depth += 1,
-                ">" => depth = depth.saturating_sub(1),
-                _ => return depth == 0,
-            }
-            false
-        });
-        separators.count() > if self.is_method { "::".len() } else { 0 }
-    }
-}
-
-/// What makes the place of a function. Each function names one, so that a program has no code for the other.
-pub struct MakePlace(fn(&Context, &Spec, &str, Judge) -> Result<Place, Error>);
-
-impl MakePlace {
-    /// In this process: values are kept as they are.
-    pub const IN_MEMORY: Self =
-        Self(|_, spec, _, judge| Ok(Place::Typed(Store::new(spec.bound, judge.grace()))));
-    /// On a server: values are encoded.
-    pub const ELSEWHERE: Self = Self(|context, spec, namespace, judge| {
-        entries::open(context, spec, namespace, judge).map(Place::Remote)
-    });
-}
-
-/// `single_flight = "…"`: the calls of a key that share a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SingleFlight {
-    /// None.
-    Off,
-    /// Those of this process.
-    Process,
-    /// Those of all processes that share the backend.
-    Cluster,
-}
 
 /// One function in one context.
 pub(crate) struct State {
@@ -591,63 +481,8 @@ impl State {
     }
 }
 
-/// The path of a function, like `app::db::user`, unlike `module_path!` also within functions and impls.
-///
-/// The marker is the companion beside the function, or a `__Site` in the function or in a sibling. Of an
-/// async function the latter stands in the closure that the body becomes.
-pub(crate) fn function_path(marker: &str, name: &str) -> String {
-    let beside = marker.strip_suffix("::__Site").unwrap_or(marker).trim_end_matches("::{{closure}}");
-    match beside.rsplit_once("::") {
-        Some((parent, _)) => format!("{parent}::{name}"),
-        None => name.to_owned(),
-    }
-}
-
 /// States are shared between threads and tasks.
 const _: fn() = || {
     fn shared<T: Send + Sync>() {}
     shared::<Arc<State>>();
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_through_functions_and_blocks_are_seen() {
-        let may_have_namesakes = |is_method, (path, module): (&str, &'static str)| {
-            Written { module, is_method, text: 0 }.may_have_namesakes(path)
-        };
-        for function in [("app::get", "app"), ("app::r::type::get", "app::r::r#type")] {
-            assert!(!may_have_namesakes(false, function), "{function:?}");
-        }
-        for function in [
-            ("app::outer::get", "app"),
-            ("app::_::get", "app"),
-            ("app::S::get", "app"),
-            ("app::G<_>::f::get", "app"),
-            ("app::outer::{{closure}}::get", "app"),
-            ("app::outer::inside::get", "app::inside"),
-        ] {
-            assert!(may_have_namesakes(false, function), "{function:?}");
-        }
-        for method in [
-            ("app::S::get", "app"),
-            ("app::db::S::get", "app::db"),
-            ("app::G<alloc::vec::Vec<_>>::get", "app"),
-            ("app::db::<impl app::S>::get", "app::db"),
-            ("<app::db::S as app::Get<u8>>::get", "app"),
-        ] {
-            assert!(!may_have_namesakes(true, method), "{method:?}");
-        }
-        for method in [
-            ("app::outer::S::get", "app"),
-            ("app::outer::G<_>::get", "app"),
-            ("app::outer::<impl app::S>::get", "app"),
-            ("app::G<_>::f::S::get", "app"),
-            ("app::G<fn() -> app::A>::f::S::get", "app"),
-        ] {
-            assert!(may_have_namesakes(true, method), "{method:?}");
-        }
-    }
-}

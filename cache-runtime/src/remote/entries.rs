@@ -1,4 +1,4 @@
-//! What a [`State`](crate::function::state::State) asks of entries that are not in this process, as a table of methods.
+//! What a [`State`](crate::function::spec::State) asks of entries that are not in this process, as a table of methods.
 //!
 //! Only [`open`] names what stands behind the table, and only functions with a remote backend name [`open`]: so a
 //! program whose functions are all in memory holds no code for servers. [`Leased`] does the same for leases, because
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::flight::Began;
 use crate::freshness::Judge;
 use crate::function::call::Write;
-use crate::function::state::Spec;
+use crate::function::spec::Spec;
 use crate::key::Key;
 use crate::remote::envelope::Group as Token;
 use crate::remote::lease::Lease;

@@ -1,0 +1,131 @@
+//! The path of a function: its namespace, unless the attribute gives another, and how that stands in keys.
+
+use std::borrow::Cow;
+
+use super::{DIGEST, MAX_TEXT};
+
+/// The path of a function, like `app::db::user`, unlike `module_path!` also within functions and impls.
+///
+/// The marker is the companion beside the function, or a `__Site` in the function or in a sibling. Of an
+/// async function the latter stands in the closure that the body becomes.
+pub(crate) fn function_path(marker: &str, name: &str) -> String {
+    let beside = marker.strip_suffix("::__Site").unwrap_or(marker).trim_end_matches("::{{closure}}");
+    match beside.rsplit_once("::") {
+        Some((parent, _)) => format!("{parent}::{name}"),
+        None => name.to_owned(),
+    }
+}
+
+/// How and where a function is written. Blocks have no names: two functions in blocks of one function, or in two
+/// `const _`, may have one path, of which each process may call another.
+pub struct Written {
+    /// `module_path!()`
+    pub module: &'static str,
+    /// It says `self` or `Self`, so it is in an `impl` or a trait.
+    pub is_method: bool,
+    /// A digest of its tokens.
+    pub text: u64,
+}
+
+impl Written {
+    /// Whether the function stands within another one or a block: its path is longer than that of the module, a type if it
+    /// is a method, and its name. In an `impl` of a trait it is just that of the type and the trait.
+    pub(crate) fn may_have_namesakes(&self, path: &str) -> bool {
+        if path.starts_with('<') {
+            return false;
+        }
+        let module = self.module.replace("r#", "");
+        let Some(within) = path.strip_prefix(&*module).and_then(|rest| rest.strip_prefix("::")) else {
+            // In a module within a function.
+            return true;
+        };
+        let mut depth = 0_usize;
+        let separators = within.match_indices(['<', '>', ':']).filter(|(_, found)| {
+            match *found {
+                "<" => depth += 1,
+                ">" => depth = depth.saturating_sub(1),
+                _ => return depth == 0,
+            }
+            false
+        });
+        separators.count() > if self.is_method { "::".len() } else { 0 }
+    }
+}
+
+/// A function's namespace as it stands in keys: in letters that every backend takes, and so short that a digest fits
+/// behind it and `prefix`. `<A as Trait>::f` has spaces, and type names have no end.
+pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n, str> {
+    // `:4294967295:`, the shape, `:#`, the digest.
+    const BEHIND: usize = 12 + 16 + 2 + DIGEST;
+    let room = MAX_TEXT.saturating_sub(BEHIND + prefix.len()).max(64);
+    let spaced = match namespace.contains(' ') {
+        // No path has a `~`.
+        true => namespace.replace(' ', "~").into(),
+        false => Cow::Borrowed(namespace),
+    };
+    if spaced.len() <= room && spaced.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return spaced;
+    }
+    let digest = blake3::hash(namespace.as_bytes()).to_hex();
+    let mut readable: Vec<char> =
+        spaced.chars().rev().filter(char::is_ascii_graphic).take(room - 33).collect();
+    readable.reverse();
+    format!("{}~{}", &digest[..32], String::from_iter(readable)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_through_functions_and_blocks_are_seen() {
+        let may_have_namesakes = |is_method, (path, module): (&str, &'static str)| {
+            Written { module, is_method, text: 0 }.may_have_namesakes(path)
+        };
+        for function in [("app::get", "app"), ("app::r::type::get", "app::r::r#type")] {
+            assert!(!may_have_namesakes(false, function), "{function:?}");
+        }
+        for function in [
+            ("app::outer::get", "app"),
+            ("app::_::get", "app"),
+            ("app::S::get", "app"),
+            ("app::G<_>::f::get", "app"),
+            ("app::outer::{{closure}}::get", "app"),
+            ("app::outer::inside::get", "app::inside"),
+        ] {
+            assert!(may_have_namesakes(false, function), "{function:?}");
+        }
+        for method in [
+            ("app::S::get", "app"),
+            ("app::db::S::get", "app::db"),
+            ("app::G<alloc::vec::Vec<_>>::get", "app"),
+            ("app::db::<impl app::S>::get", "app::db"),
+            ("<app::db::S as app::Get<u8>>::get", "app"),
+        ] {
+            assert!(!may_have_namesakes(true, method), "{method:?}");
+        }
+        for method in [
+            ("app::outer::S::get", "app"),
+            ("app::outer::G<_>::get", "app"),
+            ("app::outer::<impl app::S>::get", "app"),
+            ("app::G<_>::f::S::get", "app"),
+            ("app::G<fn() -> app::A>::f::S::get", "app"),
+        ] {
+            assert!(may_have_namesakes(true, method), "{method:?}");
+        }
+    }
+
+    #[test]
+    fn namespaces_fit_in_keys() {
+        assert_eq!(namespace_in_keys("app::user", "p:"), "app::user");
+        assert_eq!(namespace_in_keys("<app::A as app::B>::user", ""), "<app::A~as~app::B>::user");
+        let long =
+            |name: &str| namespace_in_keys(&format!("{}::{name}", "app".repeat(90)), "p:").into_owned();
+        assert!(long("user").ends_with("app::user") && long("user").len() == 175, "{}", long("user"));
+        let foreign = ["größe", "grösse", "gre", "gr e"].map(|name| namespace_in_keys(name, "").into_owned());
+        assert!(foreign.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_graphic())), "{foreign:?}");
+        assert_eq!(foreign.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        assert_ne!(long("a-user"), long("b-user"));
+        assert_ne!(namespace_in_keys(&"a".repeat(300), ""), namespace_in_keys(&"a".repeat(301), ""));
+    }
+}
