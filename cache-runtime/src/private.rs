@@ -9,10 +9,11 @@ pub use crate::codec::MsgPack;
 #[cfg(feature = "postcard")]
 pub use crate::codec::Postcard;
 pub use crate::error::Error;
-pub use crate::freshness::Freshness;
+pub use crate::freshness::FreshnessOptions as Freshness;
 pub use crate::function::keep::{Held, Task, Unowned, Unsent, never};
+pub use crate::function::place::MakePlace;
 pub use crate::function::renew::{Kept, KeptFuture};
-pub use crate::function::spec::{MakePlace, SingleFlight, Spec};
+pub use crate::function::spec::{SingleFlight, Spec};
 pub use crate::function::{Function, Policy, Site, Ttl, Values};
 pub use crate::key::path::Written;
 pub use crate::key::{Args, Template};

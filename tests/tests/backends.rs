@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cache_runtime::{AsyncBackend, Backend, Bytes, Error, ErrorKind, Memcached, Redis};
+use cache_runtime::{AsyncBackend, Backend, Bytes, Error, ErrorKind, Memcached, Redis, SetOptions};
 use cache_tests::conformance::Ready;
 use cache_tests::fakes;
 use cache_tests::is_pending;
@@ -177,7 +177,7 @@ async fn nothing_is_sent_after_the_deadline() {
     // It connects, and then nobody polls it.
     assert!(is_pending(late.as_mut()).await);
     tokio::time::sleep(Duration::from_millis(150)).await;
-    Backend::set(&backend, b"key", "new".into(), None, soon()).unwrap();
+    Backend::set(&backend, b"key", "new".into(), SetOptions::new(), soon()).unwrap();
     assert_eq!(late.await.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(Backend::get(&backend, b"key", soon()).unwrap().as_deref(), Some(&b"new"[..]));
 }
@@ -202,7 +202,7 @@ async fn add_is_never_done_twice() {
         memcached(&format!("memcached://{}", fakes::closing_at(1, b"EN\r\n"))),
     ] {
         for backend in kinds {
-            let error = backend.add(b"key", "value".into(), None, soon()).await.unwrap_err();
+            let error = backend.add(b"key", "value".into(), SetOptions::new(), soon()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{name}: {error}");
         }
     }
@@ -227,7 +227,7 @@ async fn wrong_credentials_are_denied_and_not_shown() {
         }
     }
     for backend in redis(&format!("redis://:r1ght@{address}/3")).kinds {
-        backend.set(b"key", "value".into(), None, soon()).await.unwrap();
+        backend.set(b"key", "value".into(), SetOptions::new(), soon()).await.unwrap();
         assert_eq!(backend.get(b"key", soon()).await.unwrap().unwrap(), "value");
     }
     for backend in redis(&format!("redis://:r1ght@{address}/0")).kinds {
@@ -254,7 +254,7 @@ async fn no_error_repeats_what_the_server_makes_of_a_password() {
 async fn a_full_server_is_a_server_error_and_still_answers() {
     let server = RedisServer::start_with(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]);
     for backend in redis(&server.url()).kinds {
-        let error = backend.set(b"key", "value".into(), None, soon()).await.unwrap_err();
+        let error = backend.set(b"key", "value".into(), SetOptions::new(), soon()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Server, "{error}");
         assert!(error.to_string().contains("OOM"), "{error}");
         assert_eq!(backend.get(b"key", soon()).await.unwrap(), None);
@@ -268,7 +268,7 @@ async fn burst(backend: &Arc<dyn AsyncBackend>) {
         let backend = backend.clone();
         tasks.spawn(async move {
             let key = format!("burst-{task}");
-            backend.set(key.as_bytes(), key.clone().into(), None, soon()).await.unwrap();
+            backend.set(key.as_bytes(), key.clone().into(), SetOptions::new(), soon()).await.unwrap();
             assert_eq!(backend.get(key.as_bytes(), soon()).await.unwrap().unwrap(), key);
         });
     }
@@ -331,7 +331,7 @@ async fn survives_a_freeze(server: &Process, Kinds { name, kinds }: Kinds) {
     for backend in kinds {
         for n in 0..4 {
             let key = format!("frozen-{n}");
-            backend.set(key.as_bytes(), key.clone().into(), None, soon()).await.unwrap();
+            backend.set(key.as_bytes(), key.clone().into(), SetOptions::new(), soon()).await.unwrap();
         }
         server.freeze();
         for n in 0..4 {
@@ -386,7 +386,7 @@ async fn the_timeout_of_the_url_ends_a_call() {
 async fn survives_cancellation(server: &Process, backend: Arc<dyn AsyncBackend>) {
     for n in 0..20_u64 {
         let key = format!("dropped-{n}");
-        backend.set(key.as_bytes(), key.clone().into(), None, soon()).await.unwrap();
+        backend.set(key.as_bytes(), key.clone().into(), SetOptions::new(), soon()).await.unwrap();
     }
     server.freeze();
     for n in 0..20_u64 {
@@ -418,7 +418,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn set_and_get(backend: &dyn AsyncBackend, n: usize) {
     let value = Bytes::from(n.to_string());
-    backend.set(b"key", value.clone(), None, soon()).await.unwrap();
+    backend.set(b"key", value.clone(), SetOptions::new(), soon()).await.unwrap();
     assert_eq!(backend.get(b"key", soon()).await.unwrap(), Some(value));
 }
 
@@ -555,7 +555,7 @@ async fn keys_stay_on_their_server_when_another_is_gone() {
     let keys: Vec<_> = (0..60).map(|n| format!("user:{n}")).collect();
     let all = connect(&hosts);
     for key in &keys {
-        all.kinds[0].set(key.as_bytes(), key.clone().into(), None, soon()).await.unwrap();
+        all.kinds[0].set(key.as_bytes(), key.clone().into(), SetOptions::new(), soon()).await.unwrap();
     }
     // Another process lists the servers in another order and finds the same keys.
     let [a, b, c] = hosts.clone();

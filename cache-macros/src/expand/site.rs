@@ -74,7 +74,7 @@ fn given(plan: &Plan) -> TokenStream {
             let (capacity, max_bytes) = (option(&rt, capacity.as_ref()), option(&rt, max_bytes.as_ref()));
             Some(quote!(bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },))
         }
-        Target::Remote { backend, .. } => Some(quote!(backend: #backend, place: #rt::MakePlace::ELSEWHERE,)),
+        Target::Remote { backend, .. } => Some(quote!(backend: #backend, place: #rt::MakePlace::REMOTE,)),
     };
     let single_flight = match plan.single_flight {
         SingleFlight::Process => None,

@@ -22,6 +22,19 @@ use self::canonical::{Buffer, Order};
 use self::shape::Shape;
 use crate::error::{Error, ErrorKind};
 
+/// The codec of the plain cache: the first that is compiled in.
+#[cfg(feature = "bincode")]
+pub(crate) type DefaultCodec = Bincode;
+/// The codec of the plain cache: the first that is compiled in.
+#[cfg(all(feature = "postcard", not(feature = "bincode")))]
+pub(crate) type DefaultCodec = Postcard;
+/// The codec of the plain cache: the first that is compiled in.
+#[cfg(all(feature = "msgpack", not(any(feature = "bincode", feature = "postcard"))))]
+pub(crate) type DefaultCodec = MsgPack;
+/// The codec of the plain cache: the first that is compiled in.
+#[cfg(all(feature = "json", not(any(feature = "bincode", feature = "postcard", feature = "msgpack"))))]
+pub(crate) type DefaultCodec = Json;
+
 /// Room for the payload of a small value, so that writing it allocates once.
 pub(crate) const ROOM: usize = 128;
 

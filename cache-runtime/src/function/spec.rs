@@ -3,32 +3,29 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::state::Place;
-use crate::config::context::Context;
-use crate::error::Error;
-use crate::freshness::{Freshness, Judge};
+use super::place::MakePlace;
+use crate::freshness::FreshnessOptions;
 use crate::key::path::Written;
-use crate::memory::{Bound, Store};
-use crate::remote::entries;
+use crate::memory::Bound;
 
-/// What the attribute's options say of a function, in constants. Most functions have the same.
+/// The options of the attribute.
 pub struct Spec {
     /// `namespace = "…"`.
     pub namespace: Option<&'static str>,
-    /// Of a remote function without one.
+    /// How the function is written, if it is remote and has no `namespace`.
     pub written: Option<Written>,
     /// `version = N`.
     pub version: u32,
     /// `backend = "…"`.
     pub backend: &'static str,
-    /// Makes the place of its entries.
+    /// Makes the place where its entries live.
     pub place: MakePlace,
-    /// Which calls of a key share a run.
+    /// The calls that share a run.
     pub single_flight: SingleFlight,
-    /// `single_flight(wait = …)`: how long a call waits for another's run; without, as long as it takes.
+    /// `single_flight(wait = …)`: how long a call waits for another's run; `None` is as long as it takes.
     pub wait: Option<fn() -> Duration>,
     /// `stale`, `early` and `jitter`.
-    pub freshness: Freshness,
+    pub freshness: FreshnessOptions,
     /// `capacity = N` and `max_bytes = "…"`.
     pub bound: Bound,
 }
@@ -43,16 +40,14 @@ impl Spec {
         place: MakePlace::IN_MEMORY,
         single_flight: SingleFlight::Process,
         wait: None,
-        freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
+        freshness: FreshnessOptions { stale: None, early: 0.0, jitter: 0.0 },
         bound: Bound { capacity: None, max_bytes: None },
     };
-}
 
-impl Spec {
-    /// A function's namespace as servers know it.
+    /// The function's namespace as servers know it.
     pub(crate) fn namespace_on_servers<'n>(&self, namespace: &'n str) -> Cow<'n, str> {
         match &self.written {
-            // No path has a `~`.
+            // No path contains a `~`.
             Some(written) if written.may_have_namesakes(namespace) => {
                 format!("{namespace}~{:016x}", written.text).into()
             }
@@ -61,26 +56,13 @@ impl Spec {
     }
 }
 
-/// What makes the place of a function. Each function names one, so that a program has no code for the other.
-pub struct MakePlace(pub(super) fn(&Context, &Spec, &str, Judge) -> Result<Place, Error>);
-
-impl MakePlace {
-    /// In this process: values are kept as they are.
-    pub const IN_MEMORY: Self =
-        Self(|_, spec, _, judge| Ok(Place::Typed(Store::new(spec.bound, judge.grace()))));
-    /// On a server: values are encoded.
-    pub const ELSEWHERE: Self = Self(|context, spec, namespace, judge| {
-        entries::open(context, spec, namespace, judge).map(Place::Remote)
-    });
-}
-
-/// `single_flight = "…"`: the calls of a key that share a run.
+/// `single_flight = "…"`: the calls of one key that share a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SingleFlight {
     /// None.
     Off,
-    /// Those of this process.
+    /// All calls of this process.
     Process,
-    /// Those of all processes that share the backend.
+    /// All calls of all processes that share the backend.
     Cluster,
 }

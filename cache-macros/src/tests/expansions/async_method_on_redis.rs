@@ -52,7 +52,7 @@ impl Users {
                         text: 11538554603445956219u64,
                     }),
                     backend: "redis",
-                    place: ::cache_runtime::private::MakePlace::ELSEWHERE,
+                    place: ::cache_runtime::private::MakePlace::REMOTE,
                     ..::cache_runtime::private::Spec::NONE
                 }
             },

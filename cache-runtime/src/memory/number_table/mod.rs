@@ -15,14 +15,10 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-#[cfg(not(shuttle))]
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-
-#[cfg(shuttle)]
-use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use crate::common::seqlock::Version;
 use crate::common::stripe;
+use crate::common::sync::checked::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// Places of a set, one for each byte of a word.
 const PLACES: usize = 8;

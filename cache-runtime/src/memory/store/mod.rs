@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 use super::Bound;
 use super::number_table::{self as front, Copied, Front, Gone, Life, Short, short};
 use crate::common::stripe;
-use crate::config::context::lock;
+use crate::common::sync::lock;
 use crate::error::{Error, ErrorKind};
 use crate::value::Value;
 

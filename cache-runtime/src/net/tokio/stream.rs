@@ -1,0 +1,90 @@
+//! A connection for async calls. A timer around each call keeps its deadline.
+
+use std::io::{self, ErrorKind::UnexpectedEof};
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::net::dial::{Address, no_address, shares};
+use crate::net::pool::Connection;
+use crate::net::read_buffer::{Cursor, ParseError, ReadBuffer};
+
+/// A connection that serves one call at a time.
+pub(crate) struct AsyncStream {
+    socket: Box<dyn AsyncSocket>,
+    buffer: ReadBuffer,
+}
+
+/// What an [`AsyncStream`] needs of its socket.
+pub(crate) trait AsyncSocket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncSocket for S {}
+
+impl AsyncStream {
+    fn new(socket: impl AsyncSocket + 'static) -> Self {
+        Self { socket: Box::new(socket), buffer: ReadBuffer::default() }
+    }
+
+    /// Connects to `address` before `deadline`; see [`dial`](crate::net::dial::dial).
+    pub(crate) async fn dial(address: &Address, deadline: Instant) -> io::Result<Self> {
+        match address {
+            Address::Tcp { host, port } => dial_tcp(host, *port, deadline).await.map(Self::new),
+            #[cfg(unix)]
+            Address::Unix(path) => UnixStream::connect(path).await.map(Self::new),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.buffer.check_empty()?;
+        self.socket.write_all(request).await
+    }
+
+    /// Reads until `parser` has an answer. The outer error is the socket's, the inner one the parser's.
+    pub(crate) async fn receive<T>(
+        &mut self,
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>,
+    ) -> io::Result<Result<T, Error>> {
+        loop {
+            match self.buffer.take(&parser) {
+                Ok(Some(answer)) => return Ok(Ok(answer)),
+                Ok(None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            match self.socket.read(self.buffer.space()).await? {
+                0 => return Err(UnexpectedEof.into()),
+                read => self.buffer.fill(read),
+            }
+        }
+    }
+}
+
+impl Connection for AsyncStream {
+    /// Reads without waiting: a connection that the server has closed has an end to read.
+    fn is_open(&mut self) -> bool {
+        let mut byte = [0];
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.socket).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+}
+
+async fn dial_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let (mut failure, addresses) = (no_address(), tokio::net::lookup_host((host, port)).await?);
+    for (address, share) in shares(addresses.collect(), deadline) {
+        match timeout(share?, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => {
+                socket.set_nodelay(true)?;
+                return Ok(socket);
+            }
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failure)
+}
