@@ -145,7 +145,7 @@ fn after_outages_nothing_is_left_behind() {
                 .filter(|(at, line)| *at == level && line.contains(place) && line.contains(text))
                 .count()
         };
-        let ends = [lines(Level::Warn, "down"), lines(Level::Info, "back after")];
+        let ends = [lines(Level::Warn, "unavailable; bypassed"), lines(Level::Info, "back after")];
         assert_eq!(ends, [3, 2], "three outages, of which two ended: {told:#?}");
     }
 }

@@ -131,17 +131,16 @@ impl Stream {
 }
 
 impl Connection for Stream {
-    /// Looks at the socket without waiting: a connection that the server has closed has an end to read.
     fn is_open(&mut self) -> bool {
         let socket = self.socket.as_socket();
-        let peek = || {
-            socket.set_nonblocking(true)?;
-            let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
-            socket.set_nonblocking(false)?;
-            peeked
-        };
-        peek().is_err_and(|error| error.kind() == WouldBlock)
+        let is_open = socket.set_nonblocking(true).is_ok() && is_quiet(&socket);
+        is_open && socket.set_nonblocking(false).is_ok()
     }
+}
+
+/// Whether a non-blocking socket has nothing to read. A connection that the server has closed has its end to read.
+pub(crate) fn is_quiet(socket: &SockRef<'_>) -> bool {
+    socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == WouldBlock)
 }
 
 #[cfg(test)]

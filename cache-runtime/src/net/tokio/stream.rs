@@ -1,11 +1,11 @@
 //! A connection for async calls. A timer around each call keeps its deadline.
 
 use std::io::{self, ErrorKind::UnexpectedEof};
-use std::pin::Pin;
-use std::task::{Context, Waker};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use socket2::SockRef;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::net::dial::{Address, no_address, shares};
 use crate::net::pool::Connection;
 use crate::net::read_buffer::{Cursor, ParseError, ReadBuffer};
+use crate::net::stream::is_quiet;
 
 /// A connection that serves one call at a time.
 pub(crate) struct AsyncStream {
@@ -23,9 +24,22 @@ pub(crate) struct AsyncStream {
 }
 
 /// What an [`AsyncStream`] needs of its socket.
-pub(crate) trait AsyncSocket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait AsyncSocket: AsyncRead + AsyncWrite + Send + Unpin {
+    fn as_socket(&self) -> SockRef<'_>;
+}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncSocket for S {}
+impl AsyncSocket for TcpStream {
+    fn as_socket(&self) -> SockRef<'_> {
+        self.into()
+    }
+}
+
+#[cfg(unix)]
+impl AsyncSocket for UnixStream {
+    fn as_socket(&self) -> SockRef<'_> {
+        self.into()
+    }
+}
 
 impl AsyncStream {
     fn new(socket: impl AsyncSocket + 'static) -> Self {
@@ -66,11 +80,10 @@ impl AsyncStream {
 }
 
 impl Connection for AsyncStream {
-    /// Reads without waiting: a connection that the server has closed has an end to read.
+    /// Asks the system, because the runtime may not have noticed yet that the server has closed the connection. Tokio's
+    /// sockets never block.
     fn is_open(&mut self) -> bool {
-        let mut byte = [0];
-        let mut context = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.socket).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+        is_quiet(&self.socket.as_socket())
     }
 }
 
