@@ -11,19 +11,16 @@
 //! assert_eq!(paths(80), 37_889_062_373_143_906);
 //! ```
 //!
-//! The body runs only on a miss. [`cached`] says what the attribute takes; beside the function stands a
-//! struct of the same name with its companions: `paths::invalidate(80)`, `paths::peek(80)`,
-//! `paths::insert(80, value)`, `paths::refresh(80)`, `paths::uncached(80)`, `paths::clear()`,
-//! `paths::stats()` and `paths::key(80)`.
+//! The body runs only on a miss. [`cached`] documents the attribute. Beside the function there is a struct of the same name
+//! with its companions: `paths::invalidate(80)`, `paths::peek(80)`, `paths::insert(80, value)`, `paths::refresh(80)`,
+//! `paths::uncached(80)`, `paths::clear()`, `paths::stats()` and `paths::key(80)`.
 //!
-//! # What it promises, in this order
+//! # Promises, in this order
 //!
-//! 1. **Never a wrong answer.** No two functions, arguments or value shapes share an entry; bytes that
-//!    were not written by this function in this shape are a miss ([`codec`](macro@cached#codec) says what a shape is).
-//! 2. **Never worse than no cache.** A cache that is down costs a bounded delay, never an error, a panic
-//!    or a lost result.
-//! 3. **Never a stampede.** One run of the body per key at a time in a process, through panics and
-//!    cancellations.
+//! 1. **Never a wrong answer.** No two functions, arguments or value shapes share an entry. Bytes that this function didn't
+//!    write in this shape are a miss ([`codec`](macro@cached#codec) explains shapes).
+//! 2. **Never worse than no cache.** A cache that is down costs a bounded delay, never an error, a panic or a lost result.
+//! 3. **Never a stampede.** One run of the body per key at a time in a process, through panics and cancellations.
 //!
 //! # Backends
 //!
@@ -35,14 +32,14 @@
 //! | memory, as a backend of bytes | always | `memory://` |
 //! | [your own](Backend) | always | [`Config::backend`], [`Config::async_backend`] |
 //!
-//! Async functions on a remote backend need the feature `tokio`. All URLs take `?timeout=100ms`,
-//! `?ttl=5m` and `?prefix=app:`; Redis and Memcached take `?pool=32` and `?max_value=1MiB`, memory takes
-//! `?capacity=1000` and `?max_bytes=64MiB`. [`Config::from_env`] lists the variables that hold them.
+//! Async functions on a remote backend need the feature `tokio`. All URLs take `?timeout=100ms`, `?ttl=5m` and
+//! `?prefix=app:`. Redis and Memcached also take `?pool=32` and `?max_value=1MiB`, and memory takes `?capacity=1000` and
+//! `?max_bytes=64MiB`. [`Config::from_env`] lists the variables that hold URLs.
 //!
 //! # Beyond the attribute
 //!
-//! [`Cache`] and [`AsyncCache`] are the plain get / set-with-timeout API; [`testing`] isolates unit tests;
-//! [`check`] reports wrong settings at start-up; [`stats`] tells what the caches do.
+//! [`Cache`] and [`AsyncCache`] are the plain get / set-with-timeout API. [`testing`] isolates unit tests. [`check`] reports
+//! wrong settings at start-up, and [`stats`] shows what the caches do.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
