@@ -297,7 +297,7 @@ impl Plain {
             ..Header::default()
         };
         let payload = |out: &mut Vec<u8>| codec::encode_checked::<DefaultCodec, T>(value, None, out);
-        let bytes = envelope::seal(&binding(&text, shape), &header, codec::ROOM, payload)?;
+        let bytes = envelope::seal(&binding(&text, shape), &header, codec::INITIAL_CAPACITY, payload)?;
         let limit = self.connected.max_value_len();
         if bytes.len() > limit {
             let message = format!("{} bytes, but the backend takes at most {limit}", bytes.len());
