@@ -8,7 +8,8 @@ use super::Codec;
 use super::byte_seq::Bulk;
 use crate::error::{Error, ErrorKind};
 
-/// [bincode 1](https://docs.rs/bincode/1.3.3) with varint lengths and integers. Positional, compact, the default.
+/// [bincode 1](https://docs.rs/bincode/1.3.3) with varint lengths and integers. Positional, compact, the
+/// default.
 #[cfg(feature = "bincode")]
 pub struct Bincode;
 
@@ -30,7 +31,8 @@ impl Codec for Bincode {
     }
 }
 
-/// The [postcard wire format](https://postcard.jamesmunns.com/wire-format). Positional, compact, and specified.
+/// The [postcard wire format](https://postcard.jamesmunns.com/wire-format). Positional, compact, and
+/// specified.
 #[cfg(feature = "postcard")]
 pub struct Postcard;
 
@@ -55,8 +57,8 @@ impl Codec for Postcard {
     }
 }
 
-/// [MessagePack](https://msgpack.org) with structs as maps. Self-describing and compact: for untagged, flattened and
-/// evolving types.
+/// [MessagePack](https://msgpack.org) with structs as maps. Self-describing and compact: for untagged,
+/// flattened and evolving types.
 #[cfg(feature = "msgpack")]
 pub struct MsgPack;
 
@@ -70,7 +72,8 @@ impl Codec for MsgPack {
         value.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map()).map_err(write_error)
     }
 
-    /// Doesn't detect trailing bytes, because rmp-serde doesn't tell how far it read. The envelope's checksum does.
+    /// Doesn't detect trailing bytes, because rmp-serde doesn't tell how far it read. The envelope's checksum
+    /// does.
     fn read<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Error> {
         seed.deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes)).map_err(read_error)
     }

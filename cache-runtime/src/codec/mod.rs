@@ -1,7 +1,7 @@
 //! Values to payload bytes and back.
 //!
-//! Owns the trait of formats and two promises: a payload is made only of a value that it decodes to again, and
-//! decoding is bounded (see [`bounded`]). Knows nothing of envelopes, keys or backends.
+//! Owns the trait of formats and two promises: a payload is made only of a value that it decodes to again,
+//! and decoding is bounded (see [`bounded`]). Knows nothing of envelopes, keys or backends.
 
 pub(crate) mod bounded;
 pub(crate) mod byte_seq;
@@ -33,8 +33,8 @@ pub trait Codec: 'static {
     const NAME: &'static str;
     /// The number in stored entries. Never reuse it for another format.
     const ID: u8;
-    /// Whether the bytes name fields and tell numbers from strings. If not, only a type of the shape that wrote them
-    /// can read them.
+    /// Whether the bytes name fields and tell numbers from strings. If not, only a type of the shape that
+    /// wrote them can read them.
     const SELF_DESCRIBING: bool;
 
     /// Appends `value` to `out`.
@@ -69,16 +69,17 @@ pub(crate) fn decode<C: Codec, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, E
 /// Appends the payload of `value` to `out`, and checks that it decodes to `value` again.
 ///
 /// Nothing short of decoding shows a change. Positional formats silently swap or shift fields where
-/// `skip_serializing_if` omits one. MessagePack and JSON turn `Some(None)` into `None`, JSON turns `NaN` into `null`,
-/// and an untagged enum may come back as another variant. The check costs one decoding, next to a run of the body and
-/// a round trip. Values that can't change are not checked.
+/// `skip_serializing_if` omits one. MessagePack and JSON turn `Some(None)` into `None`, JSON turns `NaN` into
+/// `null`, and an untagged enum may come back as another variant. The check costs one decoding, next to a run
+/// of the body and a round trip. Values that can't change are not checked.
 ///
-/// The check compares what serde serializes. What `#[serde(skip)]` or a lossy conversion drops shows only in `equal`,
-/// the type's `PartialEq` if it has one. `equal` doesn't count for a value that is not equal to itself, such as NaN.
+/// The check compares what serde serializes. What `#[serde(skip)]` or a lossy conversion drops shows only in
+/// `equal`, the type's `PartialEq` if it has one. `equal` doesn't count for a value that is not equal to
+/// itself, such as NaN.
 ///
 /// # Errors
-/// [`ErrorKind::Encode`] if the format can't express the value, the value is too deep, or it would come back changed.
-/// `out` may then hold part of the payload.
+/// [`ErrorKind::Encode`] if the format can't express the value, the value is too deep, or it would come back
+/// changed. `out` may then hold part of the payload.
 pub(crate) fn encode_checked<C, T>(
     value: &T,
     equal: Option<fn(&T, &T) -> bool>,
@@ -92,7 +93,8 @@ where
     if !C::SELF_DESCRIBING && is_scalar_or_bytes::<T>() {
         return C::write(value, out);
     }
-    // First, because its depth limit keeps the formats from overflowing the stack: they have none when writing.
+    // First, because its depth limit keeps the formats from overflowing the stack: they have none when
+    // writing.
     let expected = canonical_bytes(Order::AsSerialized, value)?;
     let start = out.len();
     C::write(value, out)?;
@@ -118,10 +120,11 @@ fn is_scalar_or_bytes<T>() -> bool {
     }
 }
 
-/// Whether two values are the same up to the order of elements, as hash sets are that [`canonical`] can't recognize.
+/// Whether two values are the same up to the order of elements, as hash sets are that [`canonical`] can't
+/// recognize.
 ///
-/// A payload that omits a field can't pass: decoding has to read that field, so a decoded value with the same elements
-/// in any order would have taken more bytes than were written.
+/// A payload that omits a field can't pass: decoding has to read that field, so a decoded value with the same
+/// elements in any order would have taken more bytes than were written.
 fn same_unordered<T: Serialize>(value: &T, decoded: &T) -> Result<bool, Error> {
     Ok(canonical_bytes(Order::Sorted, value)? == canonical_bytes(Order::Sorted, decoded)?)
 }

@@ -1,10 +1,11 @@
-//! Bounds on decoding in any format: on a value's depth, on its elements, and on memory allocated before it is read.
-//! With them hostile bytes end in an error, in time and memory bounded by their length, and never overflow the stack.
+//! Bounds on decoding in any format: on a value's depth, on its elements, and on memory allocated before it
+//! is read. With them hostile bytes end in an error, in time and memory bounded by their length, and never
+//! overflow the stack.
 //!
-//! Owns one wrapper around every piece of serde that decoding passes through, and knows nothing of any format. The
-//! formats need it. bincode and postcard have no depth limit. MessagePack counts neither enums nor options, so a
-//! `struct List(Option<Box<List>>)` recurses forever on one byte, in JSON too. And a `Vec<()>` of `u64::MAX` elements
-//! takes no more bytes than its length.
+//! Owns one wrapper around every piece of serde that decoding passes through, and knows nothing of any
+//! format. The formats need it. bincode and postcard have no depth limit. That of MessagePack counts neither
+//! enums nor options, so `struct List(Option<Box<List>>)` recurses forever on one byte; so does JSON's. And a
+//! `Vec<()>` of `u64::MAX` elements takes no more bytes than its length.
 
 use std::cell::Cell;
 use std::fmt;
@@ -20,11 +21,11 @@ const MAX_FREE_ELEMENTS: usize = 1 << 16;
 
 /// What decoding one value may still use.
 pub(crate) struct Budget {
-    /// Elements of sequences and entries of maps. Each takes at least one byte of its own unless its size is zero.
-    elements: Cell<usize>,
-    /// Elements for which collections may still allocate before reading them, as serde's collections do by their
-    /// size hint.
-    preallocated: Cell<usize>,
+    /// Elements of sequences and entries of maps. Each takes at least one byte of its own unless its size is
+    /// zero.
+    elements_left: Cell<usize>,
+    /// Elements for which collections may still allocate before reading them. Serde's do so by the size hint.
+    preallocation_left: Cell<usize>,
     /// Whether the format writes sequences of bytes like bytes, so that they can be read at once.
     positional: bool,
 }
@@ -33,8 +34,8 @@ impl Budget {
     /// The budget of a value encoded in `len` bytes.
     pub(crate) fn for_input(len: usize, positional: bool) -> Self {
         Self {
-            elements: Cell::new(len.saturating_add(MAX_FREE_ELEMENTS)),
-            preallocated: Cell::new(len),
+            elements_left: Cell::new(len.saturating_add(MAX_FREE_ELEMENTS)),
+            preallocation_left: Cell::new(len),
             positional,
         }
     }
@@ -52,8 +53,8 @@ impl Budget {
 #[derive(Clone, Copy)]
 struct Limits<'b> {
     depth_left: usize,
-    /// Whether the values directly below are elements, whose number is in the bytes. The type fixes the number of
-    /// fields and tuple parts, so these aren't counted.
+    /// Whether the values directly below are elements, whose number is in the bytes. The type fixes the
+    /// number of fields and tuple parts, so these aren't counted.
     elements_below: bool,
     budget: &'b Budget,
 }
@@ -69,19 +70,19 @@ impl Limits<'_> {
         let depth_left =
             self.depth_left.checked_sub(1).ok_or_else(|| E::custom("the value is nested too deep"))?;
         if self.elements_below {
-            let left = self.budget.elements.get().checked_sub(1);
-            self.budget.elements.set(
-                left.ok_or_else(|| E::custom("the value claims more elements than its bytes can hold"))?,
-            );
+            let left = self.budget.elements_left.get().checked_sub(1);
+            let left =
+                left.ok_or_else(|| E::custom("the value has more elements than its bytes can hold"))?;
+            self.budget.elements_left.set(left);
         }
         Ok(Self { depth_left, elements_below: false, ..self })
     }
 
     /// How many of `claimed` elements a collection may allocate for before reading them.
     fn preallocate(self, claimed: usize) -> usize {
-        let left = self.budget.preallocated.get();
+        let left = self.budget.preallocation_left.get();
         let granted = claimed.min(left);
-        self.budget.preallocated.set(left - granted);
+        self.budget.preallocation_left.set(left - granted);
         granted
     }
 }

@@ -52,9 +52,9 @@ fn elements_are_counted_and_parts_of_tuples_are_not() {
     assert!(decode::<Vec<()>>(&Budget::for_input(1, false), units(MAX_FREE_ELEMENTS + 1)).is_ok());
 
     let budget = Budget::for_input(0, false);
-    budget.elements.set(2);
+    budget.elements_left.set(2);
     assert!(decode::<((), (), ())>(&budget, units(3)).is_ok());
-    assert_eq!(budget.elements.get(), 2);
+    assert_eq!(budget.elements_left.get(), 2);
     assert!(decode::<Vec<()>>(&budget, units(2)).is_ok());
     assert!(decode::<Vec<()>>(&budget, units(1)).is_err(), "the whole value shares one budget");
 }
@@ -85,9 +85,9 @@ fn an_entry_of_a_map_counts_once() {
     }
     let entries = |count| MapDeserializer::new(std::iter::repeat_n((1u8, 2u8), count));
     let budget = Budget::for_input(0, false);
-    budget.elements.set(5);
+    budget.elements_left.set(5);
     assert_eq!(decode::<Entries>(&budget, entries(3)).unwrap().0, 3);
-    assert_eq!(budget.elements.get(), 2);
+    assert_eq!(budget.elements_left.get(), 2);
     assert!(decode::<Entries>(&budget, entries(3)).is_err());
 }
 

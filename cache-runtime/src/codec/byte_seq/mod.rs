@@ -1,9 +1,10 @@
 //! Sequences of bytes, handled as whole slices.
 //!
-//! Serde passes a `Vec<u8>`, a `[u8]`, and what holds one (`Box`, `Arc`, `Cow`) element by element, which takes 40 times
-//! as long as a copy. This module recognizes them at both ends: a `Vec<u8>` before it is serialized, other sequences of
-//! `u8` when they are collected, and serde's own visitor of `Vec<u8>` when it deserializes. Positional formats write a
-//! sequence of bytes like bytes, so stored bytes are the same either way.
+//! Serde passes a `Vec<u8>`, a `[u8]`, and what holds one (`Box`, `Arc`, `Cow`) element by element, which
+//! takes 40 times as long as a copy. This module recognizes them at both ends: a `Vec<u8>` before it is
+//! serialized, other sequences of `u8` when they are collected, and serde's own visitor of `Vec<u8>` when it
+//! deserializes. Positional formats write a sequence of bytes like bytes, so stored bytes are the same either
+//! way.
 //!
 //! Knows serde only. Recognizes types by their `TypeId` without `'static` (crates `typeid` and `castaway`).
 
@@ -49,7 +50,8 @@ fn is_byte<T: ?Sized>() -> bool {
 /// Reads all bytes of a sequence at once if `visitor` is serde's own of `Vec<u8>`.
 ///
 /// # Errors
-/// The outer error returns both arguments unused: read the sequence as usual. The inner one is the deserializer's.
+/// The outer error returns both arguments unused: read the sequence as usual. The inner one is the
+/// deserializer's.
 #[inline]
 pub(crate) fn read_vec<'de, D: Deserializer<'de>, V: Visitor<'de>>(
     deserializer: D,

@@ -1,16 +1,16 @@
 //! A growing byte string, on the stack while it is short, and written in whole words.
 //!
-//! A key is hashed and compared right after it is written. A processor forwards a recent store to a load only if that
-//! store covers the whole load (*store forwarding* in Intel's and AMD's optimization manuals). Otherwise the load waits
-//! for the cache: some 5 ns, as long as the whole look-up. So bytes are stored in whole words and can be loaded in whole
-//! words, see [`padded`](Buffer::padded).
+//! A key is hashed and compared right after it is written. A processor forwards a recent store to a load only
+//! if that store covers the whole load (*store forwarding* in Intel's and AMD's optimization manuals).
+//! Otherwise the load waits for the cache: some 5 ns, as long as the whole look-up. So bytes are stored in
+//! whole words and can be loaded in whole words, see [`padded`](Buffer::padded).
 
 use std::ops::Deref;
 
 /// Bytes of a word.
 const WORD: usize = size_of::<u64>();
-/// Words on the stack: enough for the arguments of most calls, so that their key needs no allocation, and few enough
-/// to move cheaply.
+/// Words on the stack: enough for the arguments of most calls, so that their key needs no allocation, and few
+/// enough to move cheaply.
 const WORDS: usize = 8;
 
 /// See the module's documentation.
@@ -62,8 +62,8 @@ impl Buffer {
         self.len += len;
     }
 
-    /// Appends the low `len` bytes of `head`, at most seven, and then `bytes`. The other bytes of `head` must be zero.
-    /// Faster than two calls: the word that both share stays in a register.
+    /// Appends the low `len` bytes of `head`, at most seven, and then `bytes`. The other bytes of `head` must
+    /// be zero. Faster than two calls: the word that both share stays in a register.
     #[inline]
     pub(crate) fn append_with(&mut self, head: u64, len: usize, bytes: &[u8]) {
         let end = self.len + len + bytes.len();
@@ -91,7 +91,8 @@ impl Buffer {
         };
         let first = bytes.first_chunk().map_or_else(|| short(bytes), |first| u64::from_le_bytes(*first));
         write(word | first << (8 * used));
-        // From here on `bytes` fills whole words. Two shifts, because one by 64 would overflow where nothing is left.
+        // From here on `bytes` fills whole words. Two shifts, because one by 64 would overflow where nothing
+        // is left.
         let (whole, rest) = bytes.get(WORD - used..).unwrap_or_default().as_chunks();
         whole.iter().for_each(|word| write(u64::from_le_bytes(*word)));
         write(match bytes.last_chunk() {
@@ -136,7 +137,8 @@ impl Buffer {
     }
 }
 
-/// At most seven bytes as a word. Four and more are read as two halves that overlap, as XXH3 reads short input.
+/// At most seven bytes as a word. Four and more are read as two halves that overlap, as XXH3 reads short
+/// input.
 #[inline]
 fn short(bytes: &[u8]) -> u64 {
     let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));

@@ -1,10 +1,11 @@
-//! Canonical, injective bytes of any [`Serialize`] value: equal values have equal bytes, different values different
-//! ones. They identify a call's arguments, and compare a value with what its stored form decodes to.
+//! Canonical, injective bytes of any [`Serialize`] value: equal values have equal bytes, different values
+//! different ones. They identify a call's arguments, and compare a value with what its stored form decodes
+//! to.
 //!
-//! Owns the byte format below, which is written and compared but never read back. Knows nothing of functions, keys or
-//! backends. Every value starts with a one-byte tag, so that `5u64` and `5i64` differ even behind an untagged enum. Its
-//! contents have a fixed or stated length, or are values up to [`tag::END`], which starts no value. So no value is a
-//! prefix of another, and values can be written one after another.
+//! Owns the byte format below, which is written and compared but never read back. Knows nothing of functions,
+//! keys or backends. Every value starts with a one-byte tag, so that `5u64` and `5i64` differ even behind an
+//! untagged enum. Its contents have a fixed or stated length, or are values up to [`tag::END`], which starts
+//! no value. So no value is a prefix of another, and values can be written one after another.
 //!
 //! | value | after the tag |
 //! |---|---|
@@ -17,9 +18,10 @@
 //! | struct | name, then per field `FIELD`, name, value, or `SKIP`, name; `END` |
 //! | enum variant | enum name, index, variant name, then as the struct, tuple or value in it |
 //!
-//! What serde doesn't show can't be told apart: skipped fields, and two variants of an untagged enum that look the same.
-//! Serde shows hash maps and sets like maps and sequences that keep an order, so they are recognized by their type
-//! names. `with` and `flatten` hide that name, and then equal values may have different bytes.
+//! What serde doesn't show can't be told apart: skipped fields, and two variants of an untagged enum that
+//! look the same. Serde shows hash maps and sets like maps and sequences that keep an order, so they are
+//! recognized by their type names. `with` and `flatten` hide that name, and then equal values may have
+//! different bytes.
 
 mod buffer;
 mod serializer;
@@ -35,8 +37,8 @@ pub(crate) use self::buffer::Buffer;
 use crate::codec::byte_seq;
 use crate::error::{Error, ErrorKind};
 
-/// The deepest nesting of values, as in serde_json. It keeps deep values from overflowing the stack. Decoding has the
-/// same limit (see [`bounded`](super::bounded)), so that what is stored can be read.
+/// The deepest nesting of values, as in serde_json. It keeps deep values from overflowing the stack. Decoding
+/// has the same limit (see [`bounded`](super::bounded)), so that what is stored can be read.
 pub(crate) const MAX_DEPTH: usize = 128;
 
 /// The order in which elements of sequences and entries of maps are written.
@@ -44,8 +46,8 @@ pub(crate) const MAX_DEPTH: usize = 128;
 pub(crate) enum Order {
     /// As serialized, but hash maps and sets sorted.
     AsSerialized,
-    /// All sorted. Then equal hash maps and sets have equal bytes even where serde hides their type, but so do lists
-    /// that differ only in order.
+    /// All sorted. Then equal hash maps and sets have equal bytes even where serde hides their type, but so
+    /// do lists that differ only in order.
     Sorted,
 }
 
@@ -113,8 +115,8 @@ struct Encoder<'b> {
     order: Order,
     /// How many more levels may open.
     depth_left: usize,
-    /// The type of the value being written, which tells hash maps and sets. Read only when a map or sequence opens, so
-    /// that it costs other values one store.
+    /// The type of the value being written, which tells hash maps and sets. Read only when a map or sequence
+    /// opens, so that it costs other values one store.
     type_name: &'static str,
 }
 
@@ -165,7 +167,8 @@ impl Encoder<'_> {
         }
     }
 
-    /// Writes the enum's name too: an untagged enum may hold two enums whose first variants share index and name.
+    /// Writes the enum's name too: an untagged enum may hold two enums whose first variants share index and
+    /// name.
     fn variant(&mut self, tag: u8, name: &str, index: u32, variant: &str) {
         self.length_prefixed(tag, name.as_bytes());
         self.out.extend_from_slice(&index.to_le_bytes());
@@ -182,7 +185,8 @@ fn long(out: &mut Buffer, tag: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Writes a length as LEB128. Not a method: the optimizer keeps an encoder in registers only if no call borrows it.
+/// Writes a length as LEB128. Not a method: the optimizer keeps an encoder in registers only if no call
+/// borrows it.
 #[inline(never)]
 fn length(out: &mut Buffer, mut rest: usize) {
     loop {
@@ -222,8 +226,8 @@ impl Entries {
     }
 }
 
-/// Whether the type name is that of a set without an order, so that equal sets may iterate differently. Matches full
-/// names: an unknown set only loses hits, but a list taken for a set would share entries.
+/// Whether the type name is that of a set without an order, so that equal sets may iterate differently.
+/// Matches full names: an unknown set only loses hits, but a list taken for a set would share entries.
 fn is_hash_set(type_name: &str) -> bool {
     is_named(&["HashSet", "AHashSet", "DashSet"], type_name)
 }
