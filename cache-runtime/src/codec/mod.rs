@@ -1,4 +1,4 @@
-//! Values to payload bytes and back.
+//! Turns values into payload bytes and back.
 //!
 //! Owns the trait of formats and two promises: a payload is made only of a value that it decodes to again,
 //! and decoding is bounded (see [`bounded`]). Knows nothing of envelopes, keys or backends.
@@ -68,10 +68,10 @@ pub(crate) fn decode<C: Codec, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, E
 
 /// Appends the payload of `value` to `out`, and checks that it decodes to `value` again.
 ///
-/// Nothing short of decoding shows a change. Positional formats silently swap or shift fields where
+/// Only decoding reveals a change. Positional formats silently swap or shift fields where
 /// `skip_serializing_if` omits one. MessagePack and JSON turn `Some(None)` into `None`, JSON turns `NaN` into
 /// `null`, and an untagged enum may come back as another variant. The check costs one decoding, next to a run
-/// of the body and a round trip. Values that can't change are not checked.
+/// of the body and a round trip. Values that can't change skip it.
 ///
 /// The check compares what serde serializes. What `#[serde(skip)]` or a lossy conversion drops shows only in
 /// `equal`, the type's `PartialEq` if it has one. `equal` doesn't count for a value that is not equal to
@@ -120,8 +120,8 @@ fn is_scalar_or_bytes<T>() -> bool {
     }
 }
 
-/// Whether two values are the same up to the order of elements, as hash sets are that [`canonical`] can't
-/// recognize.
+/// Whether two values are the same up to the order of elements. So are equal hash sets that [`canonical`]
+/// doesn't recognize.
 ///
 /// A payload that omits a field can't pass: decoding has to read that field, so a decoded value with the same
 /// elements in any order would have taken more bytes than were written.

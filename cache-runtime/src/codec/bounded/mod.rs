@@ -3,9 +3,9 @@
 //! overflow the stack.
 //!
 //! Owns one wrapper around every piece of serde that decoding passes through, and knows nothing of any
-//! format. The formats need it. bincode and postcard have no depth limit. That of MessagePack counts neither
-//! enums nor options, so `struct List(Option<Box<List>>)` recurses forever on one byte; so does JSON's. And a
-//! `Vec<()>` of `u64::MAX` elements takes no more bytes than its length.
+//! format. The formats need it. bincode and postcard have no depth limit. The limits of MessagePack and JSON
+//! don't count options, so `struct List(Option<Box<List>>)` recurses forever on one byte. MessagePack's
+//! doesn't count enums either. And a `Vec<()>` of `u64::MAX` elements takes no more bytes than its length.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,7 +16,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 use crate::codec::byte_seq;
 use crate::codec::canonical::MAX_DEPTH;
 
-/// How many elements of one value may take no bytes. The input pays for all others.
+/// How many elements one value may have beyond one per byte of input. Only elements of size zero need it.
 const MAX_FREE_ELEMENTS: usize = 1 << 16;
 
 /// What decoding one value may still use.
@@ -24,7 +24,8 @@ pub(crate) struct Budget {
     /// Elements of sequences and entries of maps. Each takes at least one byte of its own unless its size is
     /// zero.
     elements_left: Cell<usize>,
-    /// Elements for which collections may still allocate before reading them. Serde's do so by the size hint.
+    /// Elements for which collections may still allocate before reading them. Serde's do so, by the size
+    /// hint.
     preallocation_left: Cell<usize>,
     /// Whether the format writes sequences of bytes like bytes, so that they can be read at once.
     positional: bool,

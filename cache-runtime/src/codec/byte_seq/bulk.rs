@@ -4,7 +4,7 @@ use serde::ser::{self, Serialize, Serializer};
 
 use super::{as_bytes, collect_bytes};
 
-/// Wraps a piece of serde, at every level of a value.
+/// Wraps the values and serializers at every level of a value.
 pub(crate) struct Bulk<X>(pub(crate) X);
 
 impl<T: Serialize + ?Sized> Serialize for Bulk<&T> {

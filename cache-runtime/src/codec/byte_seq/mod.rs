@@ -47,7 +47,7 @@ fn is_byte<T: ?Sized>() -> bool {
     id == TypeId::of::<u8>() || id == TypeId::of::<&u8>()
 }
 
-/// Reads all bytes of a sequence at once if `visitor` is serde's own of `Vec<u8>`.
+/// Reads all bytes of a sequence at once if `visitor` is that of serde's impl for `Vec<u8>`.
 ///
 /// # Errors
 /// The outer error returns both arguments unused: read the sequence as usual. The inner one is the

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use serde::de::{DeserializeOwned, SeqAccess};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::*;
@@ -92,39 +92,39 @@ fn serdes_visitor_is_recognized() {
     assert!(!is_serde_vec_visitor(&other.to_string()), "{other}");
 }
 
-/// Serialized with each byte doubled, and deserialized with each byte halved.
-#[derive(Debug, PartialEq)]
-struct Halves(Vec<u8>);
-
-impl Serialize for Halves {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|byte| byte * 2))
-    }
-}
-
-impl<'de> Deserialize<'de> for Halves {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Halving;
-        impl<'de> Visitor<'de> for Halving {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u8>, A::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = sequence.next_element::<u8>()? {
-                    bytes.push(byte / 2);
-                }
-                Ok(bytes)
-            }
-        }
-        deserializer.deserialize_seq(Halving).map(Halves)
-    }
-}
-
 #[test]
 #[cfg(feature = "bincode")]
 fn other_visitors_see_each_element() {
+    /// Serialized with each byte doubled, and deserialized with each byte halved.
+    #[derive(Debug, PartialEq)]
+    struct Halves(Vec<u8>);
+
+    impl Serialize for Halves {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq(self.0.iter().map(|byte| byte * 2))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Halves {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Halving;
+            impl<'de> Visitor<'de> for Halving {
+                type Value = Vec<u8>;
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("bytes")
+                }
+                fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u8>, A::Error> {
+                    let mut bytes = Vec::new();
+                    while let Some(byte) = sequence.next_element::<u8>()? {
+                        bytes.push(byte / 2);
+                    }
+                    Ok(bytes)
+                }
+            }
+            deserializer.deserialize_seq(Halving).map(Halves)
+        }
+    }
+
     assert_same_bytes::<codec::Bincode, _>(&Halves(vec![1, 2, 3]), &[3, 2, 4, 6]);
 }
 

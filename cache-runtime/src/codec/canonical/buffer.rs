@@ -13,7 +13,7 @@ const WORD: usize = size_of::<u64>();
 /// enough to move cheaply.
 const WORDS: usize = 8;
 
-/// See the module's documentation.
+/// Bytes, written in whole words.
 #[derive(Debug, Clone)]
 pub(crate) struct Buffer {
     /// Bytes from `len` on are zero.

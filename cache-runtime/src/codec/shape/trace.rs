@@ -162,7 +162,7 @@ impl Trace {
         Some(picked)
     }
 
-    /// Writes a container that the run meets first, and returns whether it has parts to trace.
+    /// Writes a container that no run has entered here, and returns whether it has parts to trace.
     fn open(&mut self, container: &Container) -> bool {
         if self.path.len() >= MAX_DEPTH {
             self.write(format_args!("~{:?}", container.type_name));
@@ -270,7 +270,8 @@ impl Trace {
         false
     }
 
-    /// Writes the type's name for what can't be reached. Then as [`next_path`](Self::next_path).
+    /// Writes the type's name for what no sample reaches, and goes on to the next path as
+    /// [`next_path`](Self::next_path).
     fn write_name_instead(&mut self, whole: &'static str) -> bool {
         let name = self.innermost_type().unwrap_or(whole);
         self.write(format_args!("~{name:?}"));
