@@ -119,7 +119,7 @@ pub(crate) type DefaultCodec = Missing;
 
 /// Stands for a format when none is compiled in. Every use is an error that names the features.
 #[cfg(not(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")))]
-pub struct Missing;
+pub(crate) struct Missing;
 
 #[cfg(not(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")))]
 impl Codec for Missing {

@@ -18,6 +18,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use self::bounded::Budget;
 use self::canonical::{Buffer, Order};
+pub(crate) use self::formats::DefaultCodec;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 pub use self::formats::*;
 use self::shape::Shape;
 use crate::error::{Error, ErrorKind};

@@ -24,6 +24,7 @@ pub(crate) enum Address {
         port: u16,
     },
     #[cfg(unix)]
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis is reached over unix sockets"))]
     Unix(PathBuf),
 }
 
