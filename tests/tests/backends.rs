@@ -156,7 +156,7 @@ async fn what_nobody_asked_for_is_nobodys_answer() {
         redis(&format!("redis://{}?pool=1", fakes::talkative(b"$4\r\nmine\r\n", b"$5\r\nother\r\n"))),
         memcached(&format!(
             "memcached://{}?pool=1",
-            fakes::talkative(b"VA 4 kkey\r\nmine\r\n", b"VA 5 kkey\r\nother\r\n")
+            fakes::talkative(b"VA 4 kkey c1\r\nmine\r\n", b"VA 5 kkey c2\r\nother\r\n")
         )),
     ] {
         for backend in kinds {

@@ -301,7 +301,26 @@ impl AsyncBackend for Gated {
         options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        AsyncBackend::add(&self.memory, key, value, options, deadline)
+        Box::pin(async move {
+            if !key.ends_with(b"generation") {
+                self.pass().await;
+            }
+            Backend::add(&self.memory, key, value, options, deadline)
+        })
+    }
+
+    fn compare_and_set<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        options: SetOptions,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.pass().await;
+            Backend::compare_and_set(&self.memory, key, old, new, options, deadline)
+        })
     }
 
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
