@@ -4,6 +4,8 @@
 mod deploy;
 mod golden;
 #[cfg(feature = "servers")]
+mod invalidation;
+#[cfg(feature = "servers")]
 mod processes;
 #[cfg(feature = "servers")]
 mod races;
