@@ -7,12 +7,10 @@ mod args;
 mod diagnostic;
 mod expand;
 mod func;
-mod key;
 mod nesting;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod value;
 
 // Documented where it is re-exported, so that its examples run with the runtime.
 #[allow(missing_docs)]

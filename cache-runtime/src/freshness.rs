@@ -9,13 +9,13 @@ use crate::common::clock::nanos;
 
 /// The options `stale`, `early` and `jitter`, as generated code states them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Freshness {
+pub(crate) struct Freshness {
     /// `stale`: for how long after its lifetime a value is served while it is renewed.
-    pub stale: Option<fn() -> Duration>,
+    pub(crate) stale: Option<fn() -> Duration>,
     /// `early`: how eagerly a value is renewed before its end, XFetch's β; 0 is off.
-    pub early: f64,
+    pub(crate) early: f64,
     /// `jitter`: the part of a lifetime that chance may take away; 0 is off.
-    pub jitter: f64,
+    pub(crate) jitter: f64,
 }
 
 /// The same, ready to decide.

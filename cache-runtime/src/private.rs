@@ -1,5 +1,13 @@
 //! All that generated code may name. Nothing here is stable: the macro crate is pinned to this one.
 
+// The template, which the attribute fills in.
+pub use crate::{
+    __assert_kinds as assert_kinds, __companions as companions,
+    __companions_struct as in_an_impl_write_companions_Self, __function as function, __keep as keep,
+    __site as site, __stored_part as stored_part,
+};
+
+// What generated code calls.
 #[cfg(feature = "bincode")]
 pub use crate::codec::Bincode;
 #[cfg(feature = "json")]
@@ -8,23 +16,11 @@ pub use crate::codec::Json;
 pub use crate::codec::MsgPack;
 #[cfg(feature = "postcard")]
 pub use crate::codec::Postcard;
-pub use crate::error::Error;
-pub use crate::freshness::Freshness;
-pub use crate::function::keep::{Held, Task, Unowned, Unsent, never};
-pub use crate::function::renew::{Kept, KeptFuture};
-pub use crate::function::spec::{MakePlace, SingleFlight, Spec};
-pub use crate::function::{Function, Policy, Site, Ttl, Values};
-pub use crate::key::path::Written;
+pub use crate::function::keep::{Arg, BodyFuture, CloneFallback, SendFallback, unreachable_arg};
+pub use crate::function::spec::Spec;
+pub use crate::function::{Function, Site, Values};
 pub use crate::key::{Args, Template};
-pub use crate::memory::Bound;
-pub use crate::stats::Stats;
-pub use crate::value::outcome::{
-    As, AsOf, IsOption, IsPlain, IsResult, Kind, Kinds, Off, On, Plain, Probe, Returns, Stored, Wraps,
-    assert_err, assert_none, assert_written_out,
-};
-pub use crate::value::{Compared, Memory, Remote, Uncompared, weigh};
-pub use core::option::Option::{self, None, Some};
-pub use core::result::Result::{self, Ok};
-pub use core::time::Duration;
+pub use crate::value::outcome::{KindFallback, KindProbe, Returns, StoredBy, StoredPart};
+pub use crate::value::{EqFallback, EqProbe};
 pub use std::boxed::Box;
 pub use std::string::String;

@@ -7,9 +7,9 @@ use syn::{Expr, Ident, Type, TypeParamBound};
 
 use super::{KeyPlan, KeySource};
 use crate::args::Given;
+use crate::args::key::{Key, Segment};
 use crate::diagnostic::{Errors, list, nearest};
 use crate::func::{Func, Param};
-use crate::key::{Key, Segment};
 
 pub(super) fn plan(
     key: Option<&Given<Key>>,

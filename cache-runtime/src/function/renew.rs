@@ -21,11 +21,11 @@ use crate::function::state::State;
 use crate::key::Args;
 use crate::value::outcome::Outcome;
 
-/// A body with arguments of its own, to be run on another thread.
-pub type Kept<R> = Box<dyn FnOnce() -> R + Send>;
+/// A body that owns its arguments, to be run on another thread.
+pub(crate) type BackgroundBody<R> = Box<dyn FnOnce() -> R + Send>;
 
 /// The same for async functions.
-pub type KeptFuture<R> = BoxFuture<'static, R>;
+pub(crate) type BackgroundFuture<R> = BoxFuture<'static, R>;
 
 /// Why a renewal gave no new value.
 enum Failure<R> {
@@ -40,7 +40,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         self,
         key: &Args,
         args: A,
-        keep: impl FnOnce(&A) -> Option<Kept<R>>,
+        keep: impl FnOnce(&A) -> Option<BackgroundBody<R>>,
         body: impl FnOnce(A) -> R,
     ) -> R {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
@@ -57,7 +57,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         self,
         key: Args,
         args: A,
-        keep: impl FnOnce(&A) -> Option<KeptFuture<R>>,
+        keep: impl FnOnce(&A) -> Option<BackgroundFuture<R>>,
         body: impl FnOnce(A) -> F,
     ) -> R {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {

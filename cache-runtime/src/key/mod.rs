@@ -90,9 +90,22 @@ fn digest(bytes: &[u8]) -> [u8; DIGEST] {
     text
 }
 
-/// Collects arguments, in their order. The first that doesn't serialise decides: there is no key then.
+/// An argument, or a part of one, that can identify a call.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be part of the cache key",
+    label = "it isn't `serde::Serialize`",
+    note = "leave it out with `skip(…)`, or say what identifies the call with `key = (…)`",
+    note = "if it does identify the call, derive `serde::Serialize` for it"
+)]
+pub trait PartOfKey: Serialize {}
+
+// Makes the compiler report the trait above, with its message.
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> PartOfKey for T {}
+
+/// Collects arguments, in order. The first one that can't be serialized decides: then there is no key.
 ///
-/// It is what calls take, and holds what becomes of it, so that a key is not copied: see `Buffer` for what a copy costs.
+/// Calls take this type as it is, because copying a key is expensive: see `Buffer`.
 pub struct Args(pub(crate) Result<Key, Error>);
 
 impl Args {
@@ -105,7 +118,13 @@ impl Args {
 
     /// Adds one argument.
     #[inline]
-    pub fn arg<T: Serialize + ?Sized>(&mut self, value: &T) {
+    pub fn arg<T: PartOfKey + ?Sized>(&mut self, value: &T) {
+        self.arg_generic(value);
+    }
+
+    /// Adds one argument whose type has type parameters: the compiler says best which bound they lack.
+    #[inline]
+    pub fn arg_generic<T: Serialize + ?Sized>(&mut self, value: &T) {
         let Ok(key) = &mut self.0 else { return };
         if let Err(error) = canonical::encode(value, &mut key.bytes) {
             self.0 = Err(error);

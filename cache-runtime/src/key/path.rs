@@ -18,13 +18,13 @@ pub(crate) fn function_path(marker: &str, name: &str) -> String {
 
 /// How and where a function is written. Blocks have no names: two functions in blocks of one function, or in two
 /// `const _`, may have one path, of which each process may call another.
-pub struct Written {
+pub(crate) struct Written {
     /// `module_path!()`
-    pub module: &'static str,
+    pub(crate) module: &'static str,
     /// It says `self` or `Self`, so it is in an `impl` or a trait.
-    pub is_method: bool,
+    pub(crate) is_method: bool,
     /// A digest of its tokens.
-    pub text: u64,
+    pub(crate) text: u64,
 }
 
 impl Written {

@@ -29,17 +29,15 @@ mod sources {
     pub(crate) mod diagnostic;
     pub(crate) mod expand;
     pub(crate) mod func;
-    pub(crate) mod key;
     pub(crate) mod nesting;
     pub(crate) mod validate;
-    pub(crate) mod value;
 }
 pub mod mutate;
 pub mod seeds;
 
 // The sources know each other by these names.
 #[allow(unused_imports)]
-use sources::{args, diagnostic, expand, func, key, nesting, validate, value};
+use sources::{args, diagnostic, expand, func, nesting, validate};
 
 /// Brackets inside of brackets that syn may read here, to judge what the macro made: it goes through bodies too, which
 /// the macro leaves alone.

@@ -6,14 +6,13 @@
 mod key;
 mod signature;
 
-use proc_macro2::Span;
 use syn::{Expr, Ident, LitStr, Path, Result, parse_quote};
 
+use crate::args::key::Segment;
+use crate::args::value::{Codec, Lifetime, Period, SingleFlight};
 use crate::args::{Args, Given};
 use crate::diagnostic::{Errors, nearest};
 use crate::func::Func;
-use crate::key::Segment;
-use crate::value::{Codec, Lifetime, Period, SingleFlight};
 
 /// A cached function that is fit to be generated.
 #[derive(Debug)]
@@ -72,10 +71,10 @@ pub(crate) enum KeySource {
 /// Whether `None` and `Err` are stored, and for how long.
 #[derive(Debug)]
 pub(crate) struct Negative {
-    /// Where `cache_none = true` stands.
-    pub(crate) none: Option<Span>,
-    /// Where `cache_err = true` stands.
-    pub(crate) err: Option<Span>,
+    /// The name of `cache_none`, where it is `true`.
+    pub(crate) none: Option<Ident>,
+    /// The name of `cache_err`, where it is `true`.
+    pub(crate) err: Option<Ident>,
     /// `None`: as long as any other value. Never `None` beside a lifetime per value if `none` or `err` is set.
     pub(crate) lifetime: Option<Period>,
 }
@@ -279,9 +278,5 @@ fn negative(args: &Args, errors: &mut Errors) -> Negative {
         ),
         _ => {}
     }
-    Negative {
-        none: none.map(|option| option.span()),
-        err: err.map(|option| option.span()),
-        lifetime: args.negative_ttl.as_ref().map(|given| given.value.clone()),
-    }
+    Negative { none, err, lifetime: args.negative_ttl.as_ref().map(|given| given.value.clone()) }
 }

@@ -5,15 +5,15 @@
 
 mod future;
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    AttrStyle, Attribute, Error, FnArg, GenericArgument, Ident, Pat, PatIdent, PatReference, PatType,
-    PathArguments, Receiver, Result, ReturnType, Signature, Token, Type, TypeImplTrait, Visibility,
+    AttrStyle, Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, Pat, PatIdent, PatReference,
+    PatType, PathArguments, Receiver, Result, ReturnType, Signature, Token, Type, TypeImplTrait, Visibility,
     parse_quote, token,
 };
 
@@ -53,6 +53,22 @@ pub(crate) enum Flow {
 impl Func {
     pub(crate) fn is_async(&self) -> bool {
         self.flow != Flow::Blocking
+    }
+
+    /// Whether a type mentions a type or const parameter of the function.
+    pub(crate) fn has_type_parameter(&self, ty: &TokenStream) -> bool {
+        let is_parameter = |ident: &Ident| {
+            self.sig.generics.params.iter().any(|param| match param {
+                GenericParam::Type(param) => param.ident == *ident,
+                GenericParam::Const(param) => param.ident == *ident,
+                GenericParam::Lifetime(_) => false,
+            })
+        };
+        ty.clone().into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => is_parameter(&ident),
+            TokenTree::Group(group) => self.has_type_parameter(&group.stream()),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        })
     }
 }
 
@@ -197,8 +213,8 @@ impl Param {
         Some(quote!(#[allow(unused_variables)] let #shared = &#ident;))
     }
 
-    /// `impl Trait`, or a type with one inside.
-    pub(crate) fn is_generic(&self) -> bool {
+    /// Whether the type is `impl Trait`, or has one inside.
+    pub(crate) fn has_impl_trait(&self) -> bool {
         let mut found = Contents::default();
         found.visit_type(&self.ty);
         found.impl_trait

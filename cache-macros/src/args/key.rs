@@ -8,7 +8,7 @@ use syn::ext::IdentExt as _;
 use syn::parse::{Parse as _, ParseStream};
 use syn::{Error, Expr, ExprLit, Ident, Index, Lit, LitStr, Member, Result};
 
-use crate::value;
+use super::value;
 
 /// What `key = …` says identifies a call.
 #[derive(Debug, Clone)]
@@ -25,17 +25,17 @@ pub(crate) enum Segment {
     /// Literal text, `{{` and `}}` already unescaped; never empty.
     Text(String),
     /// `{name}` or `{name.field.0}`.
-    Field(Place),
+    Field(FieldPath),
 }
 
 /// An argument or what lies inside of one. As tokens: `root.member.0`.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct FieldPath {
     pub(crate) root: Ident,
     pub(crate) members: Vec<Member>,
 }
 
-impl ToTokens for Place {
+impl ToTokens for FieldPath {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let Self { root, members } = self;
         tokens.extend(quote_spanned!(root.span()=> #root #(.#members)*));
@@ -92,7 +92,7 @@ fn template(literal: &LitStr) -> Result<Vec<Segment>> {
 }
 
 /// What stands between `{` and `}`.
-fn place(field: &str, span: Span) -> Result<Place> {
+fn place(field: &str, span: Span) -> Result<FieldPath> {
     let fail = |message: String| Error::new(span, message);
     if field.is_empty() {
         return Err(fail("`{}` names no argument: write `{name}`".to_owned()));
@@ -110,7 +110,7 @@ fn place(field: &str, span: Span) -> Result<Place> {
         Ok(index) => Some(Member::Unnamed(Index { index, span })),
         Err(_) => ident(name, span, Ident::parse).map(Member::Named),
     });
-    Ok(Place { root, members: members.collect::<Option<_>>().ok_or_else(unreadable)? })
+    Ok(FieldPath { root, members: members.collect::<Option<_>>().ok_or_else(unreadable)? })
 }
 
 /// Letters are checked first because the compiler's lexer reports what it can't read by itself.
@@ -127,7 +127,7 @@ fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Opt
 /// 1, 23 and 12, 3.
 fn separated(segments: &[Segment], span: Span) -> Result<()> {
     let separates = |c: char| !(c.is_alphanumeric() || "_-.~%".contains(c));
-    let mut open: Option<&Place> = None;
+    let mut open: Option<&FieldPath> = None;
     for segment in segments {
         match (segment, open) {
             (Segment::Text(text), _) if text.contains(separates) => open = None,
@@ -146,6 +146,6 @@ fn separated(segments: &[Segment], span: Span) -> Result<()> {
     Ok(())
 }
 
-fn name(place: &Place) -> String {
+fn name(place: &FieldPath) -> String {
     place.to_token_stream().to_string().replace(' ', "")
 }

@@ -2,15 +2,18 @@
 //!
 //! Knows nothing of the function; whether options fit together and fit the function is for `validate`.
 
+pub(crate) mod key;
+pub(crate) mod value;
+
 use proc_macro2::{Span, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token};
 
+use self::key::Key;
+use self::value::{Codec, Lifetime, Period, SingleFlight};
 use crate::diagnostic::{Errors, list, nearest};
-use crate::key::{self, Key};
-use crate::value::{self, Codec, Lifetime, Period, SingleFlight};
 
 /// One option as written.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote};
 
+use crate::args::key::{Key, Segment};
+use crate::args::value::{Codec, Lifetime, Period};
 use crate::args::{Args, OPTIONS};
 use crate::func::Flow;
-use crate::key::{Key, Segment};
 use crate::validate::{Companions, KeySource, Plan, Target};
-use crate::value::{Codec, Lifetime, Period};
 use crate::{cached_function, plan};
 
 fn args(tokens: TokenStream) -> Args {
