@@ -55,14 +55,17 @@ impl Func {
         self.flow != Flow::Blocking
     }
 
-    /// Whether a type mentions a type or const parameter of the function.
+    /// Whether a type mentions a type or const parameter of the function, or one of the `impl` around it, as far as a capital
+    /// letter tells. It decides which message a missing bound gets, and nothing more.
     pub(crate) fn has_type_parameter(&self, ty: &TokenStream) -> bool {
         let is_parameter = |ident: &Ident| {
-            self.sig.generics.params.iter().any(|param| match param {
+            let own = self.sig.generics.params.iter().any(|param| match param {
                 GenericParam::Type(param) => param.ident == *ident,
                 GenericParam::Const(param) => param.ident == *ident,
                 GenericParam::Lifetime(_) => false,
-            })
+            });
+            let name = ident.to_string();
+            own || (name.len() == 1 && name.starts_with(|c: char| c.is_ascii_uppercase()))
         };
         ty.clone().into_iter().any(|token| match token {
             TokenTree::Ident(ident) => is_parameter(&ident),
