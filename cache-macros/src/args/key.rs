@@ -1,6 +1,6 @@
-//! `key = …` as written: a template taken apart, or expressions.
+//! The value of `key = …`: a template, taken apart, or expressions.
 //!
-//! Knows the spelling of a key, and which templates can't keep two calls apart; not which names exist.
+//! Knows how a key is spelled, and which templates would give two calls the same key. Doesn't know which names exist.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -10,12 +10,12 @@ use syn::{Error, Expr, ExprLit, Ident, Index, Lit, LitStr, Member, Result};
 
 use super::value;
 
-/// What `key = …` says identifies a call.
+/// What identifies a call.
 #[derive(Debug, Clone)]
 pub(crate) enum Key {
     /// `"user:{id}"`
     Template(Vec<Segment>),
-    /// `(a, b.c)`, or one expression.
+    /// `(a, b.c)`, or a single expression.
     Exprs(Vec<Expr>),
 }
 
@@ -28,7 +28,7 @@ pub(crate) enum Segment {
     Field(FieldPath),
 }
 
-/// An argument or what lies inside of one. As tokens: `root.member.0`.
+/// An argument, or a field in it. As tokens: `root.member.0`.
 #[derive(Debug, Clone)]
 pub(crate) struct FieldPath {
     pub(crate) root: Ident,
@@ -78,7 +78,7 @@ fn template(literal: &LitStr) -> Result<Vec<Segment>> {
             if !plain.is_empty() {
                 segments.push(Segment::Text(std::mem::take(&mut plain)));
             }
-            segments.push(Segment::Field(place(field, literal.span())?));
+            segments.push(Segment::Field(field_path(field, literal.span())?));
             rest = after;
         } else {
             return fail("`}` closes nothing: write `}}` for the brace itself");
@@ -92,19 +92,20 @@ fn template(literal: &LitStr) -> Result<Vec<Segment>> {
 }
 
 /// What stands between `{` and `}`.
-fn place(field: &str, span: Span) -> Result<FieldPath> {
+fn field_path(field: &str, span: Span) -> Result<FieldPath> {
     let fail = |message: String| Error::new(span, message);
     if field.is_empty() {
         return Err(fail("`{}` names no argument: write `{name}`".to_owned()));
     }
     if let Some((name, _)) = field.split_once(':') {
-        let message = format!("a key has no formats: write `{{{name}}}` instead of `{{{field}}}`");
+        let message = format!("a key takes no formats: write `{{{name}}}` instead of `{{{field}}}`");
         return Err(fail(message));
     }
-    let unreadable =
-        || fail(format!("`{{{field}}}` is no argument: write `{{name}}`, `{{name.field}}` or `{{name.0}}`"));
+    let unreadable = || {
+        fail(format!("`{{{field}}}` is not an argument: write `{{name}}`, `{{name.field}}` or `{{name.0}}`"))
+    };
     let mut names = field.split('.');
-    // Any identifier, for `self` is a keyword; `validate` knows which names exist.
+    // Any identifier, because `self` is a keyword. `validate` knows which names exist.
     let root = names.next().and_then(|name| ident(name, span, Ident::parse_any)).ok_or_else(unreadable)?;
     let members = names.map(|name| match name.parse() {
         Ok(index) => Some(Member::Unnamed(Index { index, span })),
@@ -113,7 +114,7 @@ fn place(field: &str, span: Span) -> Result<FieldPath> {
     Ok(FieldPath { root, members: members.collect::<Option<_>>().ok_or_else(unreadable)? })
 }
 
-/// Letters are checked first because the compiler's lexer reports what it can't read by itself.
+/// Checks the letters first, because the compiler's lexer would report an error of its own.
 fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Option<Ident> {
     let bare = name.strip_prefix("r#").unwrap_or(name);
     if bare.is_empty() || !bare.chars().all(|c| c == '_' || c.is_alphanumeric()) {
@@ -122,9 +123,8 @@ fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Opt
     LitStr::new(name, span).parse_with(parse).ok()
 }
 
-/// The runtime writes fields in letters, digits, `_`, `-`, `.`, `~` and `%`. So a text with any other
-/// character tells where one field ends and the next begins; without one, `{a}{b}` reads the same for
-/// 1, 23 and 12, 3.
+/// Checks that the text between two fields separates them. The runtime writes fields in letters, digits, `_`, `-`, `.`, `~` and
+/// `%`, so any other character does. Without one, `{a}{b}` would be the same for 1, 23 and 12, 3.
 fn separated(segments: &[Segment], span: Span) -> Result<()> {
     let separates = |c: char| !(c.is_alphanumeric() || "_-.~%".contains(c));
     let mut open: Option<&FieldPath> = None;
@@ -146,6 +146,6 @@ fn separated(segments: &[Segment], span: Span) -> Result<()> {
     Ok(())
 }
 
-fn name(place: &FieldPath) -> String {
-    place.to_token_stream().to_string().replace(' ', "")
+fn name(path: &FieldPath) -> String {
+    path.to_token_stream().to_string().replace(' ', "")
 }

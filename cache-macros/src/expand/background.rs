@@ -1,7 +1,7 @@
 //! The call of a function with `stale` or `early`, whose body may run in the background with arguments that it owns.
 //!
-//! An argument that by its looks can't be kept (a receiver, a borrow other than a plain `&T`, a generic) leaves the body to the
-//! elected caller. Whether its type can be copied and sent is for the compiler to find out (`Arg`, `BodyFuture`).
+//! Receivers, generics and borrows other than a plain `&T` can't be kept: then the elected caller runs the body. For other arguments
+//! the compiler finds out whether they can be copied and sent (`Arg` and `BodyFuture` of the runtime).
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;

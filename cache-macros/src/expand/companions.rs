@@ -1,4 +1,4 @@
-//! What stands beside the function: its companions, and what is hidden among them.
+//! Everything beside the function: its companions, and the hidden functions that they share.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -47,7 +47,7 @@ impl Names {
     }
 }
 
-/// All that stands beside the function.
+/// Everything beside the function.
 pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
     let (func, rt, uncached) = (&plan.func, rt(plan), uncached(plan, names));
     let Companions::Struct(name) = &plan.companions else {
@@ -60,7 +60,7 @@ pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
     let (companions, attrs) = (companions(plan, names, &[]), attrs::of_companions(func));
     let (vis, about) = (&func.vis, format!("Companions of the cached function {}.", link(plan)));
     quote! {
-        // The compiler shows this macro's name where a struct can't be.
+        // In an `impl`, the compiler's error shows the name of this macro.
         #rt::in_an_impl_write_companions_Self! {
             #[doc = #about]
             #[allow(non_camel_case_types)]
@@ -82,8 +82,8 @@ pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
     }
 }
 
-/// The first item beside a method. In an `impl` of a trait it is the first to be refused, and its name is the way out: a macro
-/// can't see in what its item stands.
+/// A constant before the siblings of a method. A macro can't tell an `impl` of a trait from any other, but there the compiler rejects
+/// this constant first, and its name says what to write.
 fn trait_impl_guard(names: &Names) -> TokenStream {
     let guard = names.hidden("in_a_trait_impl_needs__companions_false");
     quote! {
@@ -163,7 +163,7 @@ pub(super) fn function_path(plan: &Plan, names: &Names) -> TokenStream {
     quote!(#scope::#cached #types)
 }
 
-/// A hidden function for the site that all instantiations of a generic function share: its statics can't be in a generic one.
+/// A hidden function that isn't generic, for `clear` and `stats`: they are about all instantiations of a generic function.
 fn shared_site(plan: &Plan, names: &Names) -> Option<TokenStream> {
     let (rt, ident, site) = (rt(plan), names.hidden("site"), site::site(plan));
     generic_names(&plan.func).next().map(|_| quote!(fn #ident() -> &'static #rt::Site { #site }))
@@ -185,7 +185,7 @@ pub(super) fn call_uncached(plan: &Plan, names: &Names) -> TokenStream {
     if func.is_async() { awaited(func, call) } else { quote!(move || #call) }
 }
 
-/// A call that makes a future. It is made when the future is awaited, unless that may not hold the arguments.
+/// Wraps a call that returns a future. The call is made when the future is awaited, unless the future can't hold the arguments.
 pub(super) fn awaited(func: &Func, call: TokenStream) -> TokenStream {
     if func.is_detached { call } else { quote!(async move { #call.await }) }
 }

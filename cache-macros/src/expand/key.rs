@@ -37,7 +37,7 @@ pub(super) fn given(func: &Func) -> TokenStream {
     if func.is_async() { quote!(__key) } else { quote!(&__key) }
 }
 
-/// The hidden function.
+/// The hidden function that fills a key.
 pub(super) fn function(plan: &Plan, names: &Names) -> Option<TokenStream> {
     let (rt, generics) = (rt(plan), &plan.func.sig.generics);
     let (key, parts, bounds) = (names.hidden("key"), parts(plan, true), &generics.where_clause);
@@ -108,7 +108,7 @@ fn parts(plan: &Plan, is_borrowed: bool) -> TokenStream {
 fn view(param: &Param, is_borrowed: bool) -> Option<TokenStream> {
     let ident = &param.ident;
     match &param.pat {
-        // The argument is borrowed once more: the pattern matches what is behind that.
+        // The argument is borrowed once more, and the pattern matches what is behind.
         pat @ Pat::Reference(_) if is_borrowed => {
             Some(quote!(#[allow(unused_variables, unused_mut)] let #pat = *#ident;))
         }
@@ -132,14 +132,14 @@ fn arg(plan: &Plan, param: &Param, is_borrowed: bool) -> TokenStream {
     match target {
         // As a slice, because serde knows arrays of up to 32 elements only.
         Type::Array(_) => quote_spanned!(at(ty.span())=> __key.#arg(&#ident[..]);),
-        // A type without a name: what is underlined is the `&`, at the type.
+        // This type can't be spelled, so the `&` takes its span.
         _ if param.has_impl_trait() => quote_spanned!(at(ty.span())=> __key.#arg(&#reborrow #ident);),
         _ => quote!(__key.#arg::<#ty>(&#reborrow #ident);),
     }
 }
 
-/// Where type parameters are involved, the compiler says best which bound they lack: that's what `arg_generic` and
-/// `field_generic` are for.
+/// The method that adds a part. The generic variant leaves the message to the compiler, which says best which bound a type parameter
+/// lacks.
 fn method(name: &str, is_generic: bool, span: Span) -> Ident {
     let suffix = if is_generic { "_generic" } else { "" };
     format_ident!("{name}{suffix}", span = at(span))

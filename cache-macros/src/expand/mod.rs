@@ -33,12 +33,12 @@ fn function(plan: &Plan) -> TokenStream {
         (attrs::of_function(func, names.is_some()), &func.vis, signature(func, names.is_some()));
     let (key, typed_view) = (key::of_arguments(plan), typed_view(plan, names.as_ref()));
     let body = names.as_ref().map_or_else(|| body_in_place(func), |names| call_uncached(plan, names));
-    // A future that can't hold the arguments is made here, even for a hit. Its work still waits for a miss. The cache is not
-    // read before the returned future is awaited, because an entry may be removed until then.
+    // A future that can't hold the arguments is made here, even for a hit; its work still waits for a miss. The cache isn't read
+    // before the returned future is awaited, because the entry may be removed until then.
     let (made, body) =
         if func.is_detached { (Some(quote!(let __body = #body;)), quote!(__body)) } else { (None, body) };
     let call = call(plan, names.as_ref(), &body);
-    // Before anything is made for a miss, which costs more than a hit.
+    // This comes first, because preparing for a miss costs more than a hit.
     let hit = matches!(plan.target, Target::Memory { .. }).then(|| {
         quote!(if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
             return __hit;
@@ -124,7 +124,7 @@ fn body_in_place(func: &Func) -> TokenStream {
             #rebinds
             #body
         }),
-        // A closure can't return `impl Future`; its return type is inferred.
+        // The return type is inferred, because a closure can't return `impl Future`.
         Flow::Future => awaited(func, quote!((move || { #rebinds #body })())),
         Flow::BoxedFuture => {
             let returned = &func.sig.output;
@@ -148,7 +148,7 @@ fn generic_names(func: &Func) -> impl Iterator<Item = &Ident> {
     })
 }
 
-/// `tokens`, resolved here and reported at `source`: what the compiler underlines is all of it.
+/// Makes the compiler resolve `tokens` here and underline `source`, all of it.
 fn spanned(source: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     let source: Vec<Span> = source.to_token_stream().into_iter().map(|token| token.span()).collect();
     let mut tokens: Vec<TokenTree> = tokens.into_iter().collect();

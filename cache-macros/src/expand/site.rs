@@ -7,7 +7,8 @@ use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
 
 use super::{part, rt};
-use crate::args::value::{Codec, Lifetime, Period, SingleFlight};
+use crate::args::period::{Lifetime, Period};
+use crate::args::value::{Codec, SingleFlight};
 use crate::validate::{Companions, Plan, Target};
 
 /// An expression for the function's site.
@@ -58,10 +59,10 @@ fn spec(plan: &Plan) -> TokenStream {
     quote!(#start #namespace #written #version #single_flight #wait #stale #early #jitter)
 }
 
-/// A digest of tokens (FNV-1a), whatever stands between them: the same for every compiler.
+/// A digest of tokens (FNV-1a), the same for every compiler, whatever is between the tokens.
 fn digest(tokens: TokenStream, hash: u64) -> u64 {
     let add = |hash: u64, text: &str| {
-        // A byte that no text has ends each token.
+        // Each token ends with a byte that no text contains.
         text.bytes()
             .chain([0xff])
             .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

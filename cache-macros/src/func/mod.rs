@@ -1,7 +1,6 @@
-//! The annotated item -> [`Func`]: what matters of it for a cached function.
+//! From the annotated item to [`Func`]: what a cached function needs to know of it.
 //!
-//! Takes apart what is written and refuses only what isn't a function with a body; whether such a
-//! function can be cached is for `validate`.
+//! Refuses only what isn't a function with a body. Whether the function can be cached is for `validate`.
 
 mod future;
 
@@ -20,25 +19,25 @@ use syn::{
 /// The annotated function.
 #[derive(Debug, Clone)]
 pub(crate) struct Func {
-    /// All attributes in outer form, those written inside the body included.
+    /// All attributes in outer form, including those written inside the body.
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
-    /// As written: the original patterns stand in `inputs`.
+    /// As written, with the original patterns in `inputs`.
     pub(crate) sig: Signature,
-    /// The body in its braces, tokens untouched and unparsed.
+    /// The body in its braces, not parsed.
     pub(crate) body: Group,
     /// `self` in any form.
     pub(crate) receiver: Option<Receiver>,
     /// The other arguments, in order.
     pub(crate) params: Vec<Param>,
     pub(crate) flow: Flow,
-    /// The function returns a future that can't hold what the arguments borrow.
+    /// Whether the function returns a future that can't hold what the arguments borrow.
     pub(crate) is_detached: bool,
-    /// What a call gives in the end: the written return type or `()`, of a future its output.
+    /// What a call gives in the end: the return type or `()`; of a future, its output.
     pub(crate) output: Type,
 }
 
-/// How a call comes to its end.
+/// How the result of a call arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
     Blocking,
@@ -46,7 +45,7 @@ pub(crate) enum Flow {
     Async,
     /// `-> impl Future<Output = T>`
     Future,
-    /// `-> Pin<Box<dyn Future<Output = T>>>`, also as `BoxFuture<'_, T>`, which is also what `#[async_trait]` makes of an `async fn`.
+    /// `-> Pin<Box<dyn Future<Output = T>>>`, also written `BoxFuture<'_, T>`. `#[async_trait]` turns an `async fn` into it.
     BoxedFuture,
 }
 
@@ -82,10 +81,9 @@ pub(crate) struct Param {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) pat: Pat,
     pub(crate) ty: Type,
-    /// What generated signatures call it: the name in `name: T`, `mut name: T` or `name @ …: T`, else
-    /// `__arg<index>`.
+    /// Its name in generated signatures: the one in `name: T`, `mut name: T` or `name @ …: T`, otherwise `__arg<index>`.
     pub(crate) ident: Ident,
-    /// The names that the pattern brings into the body, which are also those that a key may use.
+    /// The names that the pattern binds. A key may use them too.
     pub(crate) bindings: Vec<Ident>,
 }
 
@@ -132,7 +130,7 @@ pub(crate) fn argument_of<'t>(name: &str, ty: &'t Type) -> Option<&'t Type> {
     })
 }
 
-/// The type without parentheses and the invisible groups that `macro_rules!` puts round it.
+/// The type without parentheses, and without the invisible groups that `macro_rules!` puts around it.
 pub(crate) fn plain(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => plain(&group.elem),
@@ -141,7 +139,7 @@ pub(crate) fn plain(ty: &Type) -> &Type {
     }
 }
 
-/// Looks ahead for `fn`, so that another item is not told that its own keyword was unexpected.
+/// Looks ahead for `fn`, so that the message for another item isn't that its keyword is unexpected.
 fn starts_fn(input: ParseStream) -> Result<()> {
     let ahead = input.fork();
     ahead.parse::<Option<Token![const]>>()?;
@@ -154,7 +152,7 @@ fn starts_fn(input: ParseStream) -> Result<()> {
     Err(input.error("only functions can be cached: put `#[cached]` on a `fn`"))
 }
 
-/// The braces; inner attributes move to the others, because a closure's body can't have any.
+/// The body. Its inner attributes move to the others, because the body of a closure can't have any.
 fn body(input: ParseStream, attrs: &mut Vec<Attribute>) -> Result<Group> {
     let content;
     let braces = syn::braced!(content in input);
@@ -182,12 +180,12 @@ impl Param {
         }
     }
 
-    /// `name: T`, with nothing to take apart.
+    /// Whether it is `name: T`.
     fn is_name(&self) -> bool {
         matches!(&self.pat, Pat::Ident(PatIdent { by_ref: None, mutability: None, subpat: None, .. }))
     }
 
-    /// `let PAT = ident;` for the start of the body; nothing where the pattern is the name itself.
+    /// `let PAT = ident;` for the start of the body; nothing if the pattern is just the name.
     pub(crate) fn rebind(&self) -> Option<TokenStream> {
         if self.is_name() {
             return None;
@@ -195,13 +193,12 @@ impl Param {
         let Self { attrs, pat, ident, .. } = self;
         let mut found = Contents::default();
         found.visit_pat(pat);
-        // `ref mut` borrows from what it matches.
+        // `ref mut` borrows mutably from what it matches.
         let owned = found.ref_mut.then(|| quote!(let mut #ident = #ident;));
         Some(quote!(#owned #(#attrs)* let #pat = #ident;))
     }
 
-    /// `let PAT = &ident;`, which gives a key the names that it may use before the body runs; nothing where the
-    /// pattern is a name.
+    /// `let PAT = &ident;`, which gives a key the names of the pattern before the body runs; nothing if the pattern is a name.
     pub(crate) fn view(&self) -> Option<TokenStream> {
         if matches!(&self.pat, Pat::Ident(PatIdent { subpat: None, .. })) {
             return None;
@@ -209,7 +206,7 @@ impl Param {
         let Self { ident, pat, .. } = self;
         let mut shared = pat.clone();
         if let Pat::Reference(_) = pat {
-            // Nothing moves out of a reference, so this pattern can be matched more than once as it is.
+            // Nothing moves out of a reference, so this pattern can be matched again as it is.
             return Some(quote!(#[allow(unused_variables, unused_mut)] let #pat = #ident;));
         }
         ByReference.visit_pat_mut(&mut shared);
@@ -223,7 +220,7 @@ impl Param {
         found.impl_trait
     }
 
-    /// Whether [`Param::view`] can't be written: a `&` inside of another pattern.
+    /// Whether [`Param::view`] is impossible, because of a `&` inside another pattern.
     pub(crate) fn hides_reference(&self) -> bool {
         let mut found = Contents::default();
         found.visit_pat(&self.pat);
@@ -231,7 +228,7 @@ impl Param {
     }
 }
 
-/// What a pattern or a type contains.
+/// What is found in a pattern or a type.
 #[derive(Default)]
 struct Contents {
     bindings: Vec<Ident>,
@@ -257,7 +254,7 @@ impl<'ast> Visit<'ast> for Contents {
     }
 }
 
-/// Drops `mut` and `ref`, which have no place in a pattern that is matched through a reference.
+/// Removes `mut` and `ref`, which a pattern can't have if it is matched through a reference.
 struct ByReference;
 
 impl VisitMut for ByReference {

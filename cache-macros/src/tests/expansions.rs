@@ -1,5 +1,5 @@
 //! What the attribute generates, compared to the files in `expansions/`. The macros in there are the runtime's
-//! (`function/template.rs`); what they are given is written one parameter per line.
+//! (`function/template.rs`); their parameters are printed one per line.
 //!
 //! After a change `EXPANSIONS=overwrite cargo test -p cache-macros --all-features expansions` writes the files anew. Read them
 //! before you commit them: are they still as short as they can be?
@@ -14,7 +14,7 @@ use syn::{File, Item, Macro, MacroDelimiter, parse_quote};
 
 use crate::plan;
 
-/// `item` under `#[cached(attribute)]` gives what stands in `expansions/{name}.rs`.
+/// `item` under `#[cached(attribute)]` expands to the text in `expansions/{name}.rs`.
 fn pinned(name: &str, attribute: &str, item: &str) {
     let (is_method, tokens) = (item.contains("&self"), |text: &str| text.parse::<TokenStream>().expect(name));
     let plan = plan(tokens(attribute), tokens(item)).expect("this can be cached");
@@ -32,8 +32,8 @@ fn pinned(name: &str, attribute: &str, item: &str) {
     assert!(pinned == expansion, "{} has changed; this is what it is now:\n{expansion}", path.display());
 }
 
-/// What `prettyplease` prints, which leaves the insides of macros as they are: those of a macro around items are printed as items,
-/// and those of a macro in braces one parameter per line.
+/// Formats generated code. `prettyplease` doesn't format what macros take: here items in a macro are formatted as items, and
+/// parameters in braces are printed one per line.
 fn readable(mut file: File) -> String {
     let mut insides = Insides::default();
     insides.visit_file_mut(&mut file);
@@ -80,7 +80,7 @@ impl VisitMut for Insides {
     }
 }
 
-/// Splits at commas before a name and a colon: those in types are in front of something else.
+/// Splits at each comma that is followed by a name and a colon. Commas in types aren't.
 fn parameters(tokens: TokenStream) -> Vec<String> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let is = |at: usize, mark: char| {

@@ -1,4 +1,4 @@
-//! What is read off a signature: where companions go, what a key reads, which futures wait for a miss.
+//! What a signature decides: where companions go, what a key reads, which futures wait for a miss.
 
 use super::*;
 

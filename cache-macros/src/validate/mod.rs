@@ -1,40 +1,42 @@
-//! Every rule and every message: [`Args`] and [`Func`] -> [`Plan`], in which nothing is left to decide.
+//! Every rule and its message: from [`Args`] and [`Func`] to a [`Plan`], in which nothing is left to decide.
 //!
-//! A broken rule is recorded and the function that found it carries on, so that one compilation shows
-//! all of them. Knows nothing of the code that will be generated.
+//! A broken rule is recorded and checking continues, so that one compilation shows all of them. Knows nothing of the code that
+//! will be generated.
 
+pub(crate) mod backend;
 mod key;
 mod signature;
 
 use syn::{Expr, Ident, LitStr, Path, Result, parse_quote};
 
 use crate::args::key::Segment;
-use crate::args::value::{Codec, Lifetime, Period, SingleFlight};
+use crate::args::period::{Lifetime, Period};
+use crate::args::value::{Codec, SingleFlight};
 use crate::args::{Args, Given};
-use crate::diagnostic::{Errors, nearest};
+use crate::diagnostic::Errors;
 use crate::func::Func;
 
-/// A cached function that is fit to be generated.
+/// A function that can be cached, and how.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) func: Func,
     pub(crate) target: Target,
     pub(crate) key: KeyPlan,
-    /// `None`: no expiry.
+    /// `None` means no expiry.
     pub(crate) lifetime: Option<Lifetime>,
     pub(crate) negative: Negative,
-    /// A closure or the path of a function: `|value| bool`.
+    /// A closure or the path of a function, of type `|value| bool`.
     pub(crate) cache_if: Option<Expr>,
     pub(crate) freshness: Freshness,
-    /// Which calls of a key share a run.
+    /// Which calls with the same key share a run.
     pub(crate) single_flight: SingleFlight,
-    /// How long a call waits for another's run; `None`: as long as it takes.
+    /// How long a call waits for another call's run; `None` means as long as it takes.
     pub(crate) wait: Option<Period>,
-    /// `None`: from crate, module path and name.
+    /// `None` means crate, module path and name.
     pub(crate) namespace: Option<LitStr>,
     pub(crate) version: u32,
     pub(crate) companions: Companions,
-    /// What is written says that it stands in an `impl` or a trait.
+    /// Its tokens say that it is in an `impl` or a trait.
     pub(crate) is_method: bool,
     /// The path to the runtime crate.
     pub(crate) krate: Path,
@@ -43,7 +45,7 @@ pub(crate) struct Plan {
 /// Where entries live.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// In this process, typed; `None` bounds are the runtime's to default.
+    /// In this process, typed. `None` leaves a bound to the runtime's defaults.
     Memory { capacity: Option<u64>, max_bytes: Option<u64> },
     /// On a server, encoded: `"redis"`, `"memcached"` or an alias.
     Remote { backend: LitStr, codec: Codec },
@@ -53,7 +55,7 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct KeyPlan {
     pub(crate) source: KeySource,
-    /// Indices into `func.params` of the arguments that the key reads, ascending; companions take just these.
+    /// The arguments that the key reads, as ascending indices into `func.params`. Companions take just these.
     pub(crate) reads: Vec<usize>,
     /// Whether it reads `self` too.
     pub(crate) reads_self: bool,
@@ -75,7 +77,7 @@ pub(crate) struct Negative {
     pub(crate) none: Option<Ident>,
     /// The name of `cache_err`, where it is `true`.
     pub(crate) err: Option<Ident>,
-    /// `None`: as long as any other value. Never `None` beside a lifetime per value if `none` or `err` is set.
+    /// `None` means as long as any other value. It is never `None` if each value decides its lifetime and `none` or `err` is set.
     pub(crate) lifetime: Option<Period>,
 }
 
@@ -90,13 +92,13 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    /// Whether values are renewed while the old one is served.
+    /// Whether values are renewed while the old ones are served.
     pub(crate) fn renews(&self) -> bool {
         self.stale.is_some() || self.early.is_some()
     }
 }
 
-/// What stands beside the function.
+/// The functions beside the cached one.
 #[derive(Debug)]
 pub(crate) enum Companions {
     Off,
@@ -110,7 +112,7 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
     let mut errors = Errors::default();
     signature::arguments(&func, &mut errors);
     signature::returned(&func, &mut errors);
-    let target = target(&args, &func, &mut errors);
+    let target = backend::target(&args, &func, &mut errors);
     let key = key::plan(args.key.as_ref(), args.skip.as_ref(), &func, &mut errors);
     let negative = negative(&args, &mut errors);
     namespace(&args, &mut errors);
@@ -139,7 +141,7 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
     })
 }
 
-/// In an `impl` no struct can be declared, and only what the signature says tells that this is one.
+/// An `impl` can't declare a struct, and a macro knows that it is in one only if the function says so.
 fn companions(args: &Args, func: &Func, is_method: bool) -> Companions {
     let given = args.companions.as_ref().map(|given| &given.value);
     let asked = matches!(given, Some(Some(name)) if name == "Self");
@@ -148,102 +150,7 @@ fn companions(args: &Args, func: &Func, is_method: bool) -> Companions {
         Some(Some(name)) if !asked => name,
         _ => &func.sig.ident,
     };
-    match asked || is_method {
-        true => Companions::Siblings(name.clone()),
-        false => Companions::Struct(name.clone()),
-    }
-}
-
-const MEMORY: &str = "memory";
-const BUILT_IN: [&str; 3] = [MEMORY, "redis", "memcached"];
-
-fn target(args: &Args, func: &Func, errors: &mut Errors) -> Target {
-    let backend = args.backend.as_ref().map(|given| &given.value);
-    match backend.filter(|backend| backend.value() != MEMORY) {
-        Some(backend) => remote(backend, args, func, errors),
-        None => {
-            if let Some(codec) = &args.codec {
-                errors.on(
-                    &codec.name,
-                    "`codec` has no meaning in memory, where values stay as they are: remove it, or name a \
-                     remote `backend`",
-                );
-            }
-            if let Some(Given { value: (SingleFlight::Cluster, _), span, .. }) = &args.single_flight {
-                errors.at(
-                    *span,
-                    "entries in memory belong to one process: remove this, or name a remote `backend`",
-                );
-            }
-            Target::Memory {
-                capacity: args.capacity.as_ref().map(|given| given.value),
-                max_bytes: args.max_bytes.as_ref().map(|given| given.value),
-            }
-        }
-    }
-}
-
-fn remote(backend: &LitStr, args: &Args, func: &Func, errors: &mut Errors) -> Target {
-    let name = backend.value();
-    let compiled_in = match name.as_str() {
-        "redis" => cfg!(feature = "redis"),
-        "memcached" => cfg!(feature = "memcached"),
-        _ => alias(backend, &name, errors),
-    };
-    if !compiled_in {
-        errors.on(
-            backend,
-            format!("this backend is not compiled in: enable the feature `{name}` of cache-runtime"),
-        );
-    } else if func.is_async() && !cfg!(feature = "tokio") {
-        let message = "an async function needs an async client: enable the feature `tokio` of cache-runtime";
-        errors.on(backend, message);
-    }
-    for bound in [&args.capacity, &args.max_bytes].into_iter().flatten() {
-        let message =
-            format!("`{}` bounds the memory backend: remove it, and bound the server instead", bound.name);
-        errors.on(&bound.name, message);
-    }
-    Target::Remote { backend: backend.clone(), codec: codec(backend, args, errors) }
-}
-
-/// Any name but a built-in one. Says "compiled in", because an alias may stand for every backend there is.
-fn alias(backend: &LitStr, name: &str, errors: &mut Errors) -> bool {
-    let letters = name.chars().all(|c| c.is_ascii_alphabetic());
-    if let (true, Some(meant)) = (letters, nearest(name, BUILT_IN)) {
-        let way_out = "a name of your own has to differ by more than two letters";
-        errors.on(backend, format!("there is no backend \"{name}\": did you mean \"{meant}\"? ({way_out})"));
-    } else if !name.starts_with(|c: char| c.is_ascii_alphabetic())
-        || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
-    {
-        errors.on(
-            backend,
-            "name a backend with letters, digits, `_` and `-`, a letter first, such as \"sessions\": it becomes \
-             part of the environment variable `CACHE_<NAME>_URL`",
-        );
-    }
-    true
-}
-
-fn codec(backend: &LitStr, args: &Args, errors: &mut Errors) -> Codec {
-    let codec = args.codec.as_ref().map_or(Codec::Bincode, |given| given.value);
-    if !codec.compiled_in() {
-        let name = codec.name();
-        match &args.codec {
-            Some(given) => {
-                let message = "this codec is not compiled in: enable the feature";
-                errors.at(given.span, format!("{message} `{name}` of cache-runtime"));
-            }
-            None => errors.on(
-                backend,
-                format!(
-                    "values on a remote backend are stored as {name}, which is not compiled in: enable the \
-                     feature `{name}` of cache-runtime, or choose another format with `codec = \"…\"`"
-                ),
-            ),
-        }
-    }
-    codec
+    if asked || is_method { Companions::Siblings(name.clone()) } else { Companions::Struct(name.clone()) }
 }
 
 fn namespace(args: &Args, errors: &mut Errors) {
@@ -273,7 +180,7 @@ fn negative(args: &Args, errors: &mut Errors) -> Negative {
         (None, Some(option)) if per_value => errors.on(
             option,
             format!(
-                "the closure of `ttl` has no value to look at: add `negative_ttl = 5`, or remove `{option}`"
+                "the closure of `ttl` has no value to look at for `None` and `Err`: add `negative_ttl = 5`, or remove `{option}`"
             ),
         ),
         _ => {}
