@@ -1,6 +1,6 @@
-//! The plain cache: get, set with a timeout, delete, get-or-set, alike on every backend.
+//! The plain cache: get, set with a timeout, delete and get-or-set, the same on every backend.
 //!
-//! What a key holds is bound to the type it was stored as: reading it as another type is a miss.
+//! A value is bound to the type it was stored as. Reading it as another type is a miss.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -12,14 +12,20 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, Bincode, Codec};
+use crate::backend::Condition;
+use crate::backend::connected::Connected;
+use crate::codec::{self, Codec, DefaultCodec};
 use crate::common::clock::{Clock, millis};
-use crate::common::wait::{Io, block_on};
-use crate::config::context::{Connected, Context, lock};
+use crate::common::sync::lock;
+use crate::common::wait::{Caller, block_on};
+use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
+use crate::function::world::World;
 use crate::remote::envelope::{self, Binding, Header};
 
-/// A cache for blocking code: three calls, the same on memory, Redis and Memcached.
+/// A cache for blocking code, the same on memory, Redis and Memcached.
+///
+/// Values are encoded with the first codec that is compiled in: `bincode`, `postcard`, `msgpack` or `json`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,19 +67,14 @@ pub struct Cache(Plain);
 #[derive(Clone, Debug)]
 pub struct AsyncCache(Plain);
 
-/// What both kinds have in common, which is all but the waiting.
+/// What both have in common: everything but the waiting.
 #[derive(Clone)]
 struct Plain {
     connected: Arc<Connected>,
     clock: Clock,
-    disabled: bool,
-    io: Io,
+    is_disabled: bool,
+    caller: Caller,
 }
-
-/// A value that the plain cache keeps: anything that serde writes and reads.
-pub trait Value: Serialize + DeserializeOwned + 'static {}
-
-impl<T: Serialize + DeserializeOwned + 'static> Value for T {}
 
 impl Cache {
     /// The backend named `alias`: `redis`, `memcached`, `memory`, or one that is configured.
@@ -81,30 +82,35 @@ impl Cache {
     /// # Errors
     /// No such backend, or its URL is wrong.
     pub fn named(alias: &str) -> Result<Self, Error> {
-        Plain::named(alias, Io::Blocking).map(Self)
+        Plain::named(alias, Caller::Blocking).map(Self)
     }
 
-    /// The backend at `url`; nothing connects yet.
+    /// The backend at `url`. Nothing connects yet.
     ///
     /// # Errors
     /// The URL is wrong.
     pub fn from_url(url: &str) -> Result<Self, Error> {
-        Plain::from_url(url, Io::Blocking).map(Self)
+        Plain::from_url(url, Caller::Blocking).map(Self)
     }
 
-    /// What `set` stored under `key`, unless it has expired or was of another type.
+    /// The value under `key`, unless it has expired or is of another type.
     ///
     /// # Errors
     /// The backend failed, or values of this type can't be stored.
-    pub fn get<T: Value>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub fn get<T: Serialize + DeserializeOwned + 'static>(&self, key: &str) -> Result<Option<T>, Error> {
         block_on(pin!(self.0.get(key)))
     }
 
-    /// Stores `value` under `key` for `ttl`; with `None` it doesn't expire.
+    /// Stores `value` under `key` for `ttl`. With `None` it doesn't expire.
     ///
     /// # Errors
     /// The backend failed, or the value can't be encoded so that it decodes to itself.
-    pub fn set<T: Value>(&self, key: &str, value: &T, ttl: impl Into<Option<Duration>>) -> Result<(), Error> {
+    pub fn set<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        key: &str,
+        value: &T,
+        ttl: impl Into<Option<Duration>>,
+    ) -> Result<(), Error> {
         block_on(pin!(self.0.set(key, value, ttl.into())))
     }
 
@@ -116,9 +122,10 @@ impl Cache {
         block_on(pin!(self.0.delete(key)))
     }
 
-    /// What is under `key`, else what `make` gives, stored for `ttl`. A backend that fails is as if
-    /// nothing were there.
-    pub fn get_or_set<T: Value>(
+    /// The value under `key`. If there is none, or the backend fails, the result of `make`, which is stored for `ttl`.
+    ///
+    /// Callers that miss at the same time all run `make`.
+    pub fn get_or_set<T: Serialize + DeserializeOwned + 'static>(
         &self,
         key: &str,
         ttl: impl Into<Option<Duration>>,
@@ -128,11 +135,11 @@ impl Cache {
         made.unwrap_or_else(|never| match never {})
     }
 
-    /// [`get_or_set`](Self::get_or_set) for a `make` that may fail; a failure isn't stored.
+    /// [`get_or_set`](Self::get_or_set) for a `make` that may fail. A failure isn't stored.
     ///
     /// # Errors
     /// What `make` returns.
-    pub fn get_or_try_set<T: Value, E>(
+    pub fn get_or_try_set<T: Serialize + DeserializeOwned + 'static, E>(
         &self,
         key: &str,
         ttl: impl Into<Option<Duration>>,
@@ -153,7 +160,7 @@ impl AsyncCache {
     /// # Errors
     /// No such backend, or its URL is wrong.
     pub fn named(alias: &str) -> Result<Self, Error> {
-        Plain::named(alias, Io::Async).map(Self)
+        Plain::named(alias, Caller::Async).map(Self)
     }
 
     /// See [`Cache::from_url`].
@@ -161,14 +168,17 @@ impl AsyncCache {
     /// # Errors
     /// The URL is wrong.
     pub fn from_url(url: &str) -> Result<Self, Error> {
-        Plain::from_url(url, Io::Async).map(Self)
+        Plain::from_url(url, Caller::Async).map(Self)
     }
 
     /// See [`Cache::get`].
     ///
     /// # Errors
     /// The backend failed, or values of this type can't be stored.
-    pub async fn get<T: Value>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub async fn get<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        key: &str,
+    ) -> Result<Option<T>, Error> {
         self.0.get(key).await
     }
 
@@ -176,7 +186,7 @@ impl AsyncCache {
     ///
     /// # Errors
     /// The backend failed, or the value can't be encoded so that it decodes to itself.
-    pub async fn set<T: Value>(
+    pub async fn set<T: Serialize + DeserializeOwned + 'static>(
         &self,
         key: &str,
         value: &T,
@@ -194,7 +204,7 @@ impl AsyncCache {
     }
 
     /// See [`Cache::get_or_set`].
-    pub async fn get_or_set<T: Value>(
+    pub async fn get_or_set<T: Serialize + DeserializeOwned + 'static>(
         &self,
         key: &str,
         ttl: impl Into<Option<Duration>>,
@@ -209,7 +219,7 @@ impl AsyncCache {
     ///
     /// # Errors
     /// What `make` returns.
-    pub async fn get_or_try_set<T: Value, E>(
+    pub async fn get_or_try_set<T: Serialize + DeserializeOwned + 'static, E>(
         &self,
         key: &str,
         ttl: impl Into<Option<Duration>>,
@@ -225,18 +235,19 @@ impl AsyncCache {
 }
 
 impl Plain {
-    fn named(alias: &str, io: Io) -> Result<Self, Error> {
-        let context = Context::current();
-        Ok(Self::new(&context, context.connected(alias)?, io))
+    fn named(alias: &str, caller: Caller) -> Result<Self, Error> {
+        let world = World::current();
+        Ok(Self::new(&world.context, world.context.connected(alias)?, caller))
     }
 
-    fn from_url(url: &str, io: Io) -> Result<Self, Error> {
-        let context = Context::current();
-        Ok(Self::new(&context, Arc::new(context.config.open_url(url)?), io))
+    fn from_url(url: &str, caller: Caller) -> Result<Self, Error> {
+        let world = World::current();
+        Ok(Self::new(&world.context, Arc::new(world.context.config.open_url(url)?), caller))
     }
 
-    fn new(context: &Context, connected: Arc<Connected>, io: Io) -> Self {
-        Self { connected, clock: context.clock.clone(), disabled: context.config.is_disabled(), io }
+    fn new(context: &Context, connected: Arc<Connected>, caller: Caller) -> Self {
+        let is_disabled = context.config.is_disabled();
+        Self { connected, clock: context.clock.clone(), is_disabled, caller }
     }
 
     fn text(&self, key: &str) -> String {
@@ -247,28 +258,37 @@ impl Plain {
         Instant::now() + self.connected.timeout
     }
 
-    async fn get<T: Value>(&self, key: &str) -> Result<Option<T>, Error> {
+    async fn get<T: Serialize + DeserializeOwned + 'static>(&self, key: &str) -> Result<Option<T>, Error> {
         let (text, shape) = (self.text(key), shape_of::<T>()?);
-        if self.disabled {
+        if self.is_disabled {
             return Ok(None);
         }
-        let bytes = self.connected.of(self.io).get(text.as_bytes(), self.deadline()).await?;
+        let bytes = self.connected.get(text.as_bytes(), self.deadline(), self.caller).await?;
         // Bytes that are no value of this type under this key are a miss.
         Ok(bytes.and_then(|bytes| {
             let (header, payload) = envelope::open(&binding(&text, shape), bytes).ok()?;
             let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
-            if is_fresh && !header.is_hollow() { codec::decode::<Bincode, T>(&payload).ok() } else { None }
+            if is_fresh && !header.is_hollow() {
+                codec::decode::<DefaultCodec, T>(&payload).ok()
+            } else {
+                None
+            }
         }))
     }
 
-    async fn set<T: Value>(&self, key: &str, value: &T, ttl: Option<Duration>) -> Result<(), Error> {
+    async fn set<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        key: &str,
+        value: &T,
+        ttl: Option<Duration>,
+    ) -> Result<(), Error> {
         let (text, shape) = (self.text(key), shape_of::<T>()?);
-        if self.disabled {
+        if self.is_disabled {
             return Ok(());
         }
-        let (backend, now) = (self.connected.of(self.io), self.clock.unix_ms());
+        let now = self.clock.unix_ms();
         if ttl.is_some_and(|ttl| ttl.is_zero()) {
-            // Not stored; what was there before must not stay either.
+            // Not stored. The value before it must not stay either.
             return self.delete(key).await.map(drop);
         }
         let header = Header {
@@ -276,30 +296,39 @@ impl Plain {
             fresh_until_ms: ttl.map(|ttl| now.saturating_add(millis(ttl))),
             ..Header::default()
         };
-        let payload = |out: &mut Vec<u8>| codec::encode_checked::<Bincode, T>(value, None, out);
-        let bytes = envelope::seal(&binding(&text, shape), &header, codec::ROOM, payload)?;
-        if bytes.len() > backend.max_value_len() {
-            let message =
-                format!("{} bytes where the backend takes {}", bytes.len(), backend.max_value_len());
+        let payload = |out: &mut Vec<u8>| codec::encode_checked::<DefaultCodec, T>(value, None, out);
+        let bytes = envelope::seal(&binding(&text, shape), &header, codec::INITIAL_CAPACITY, payload)?;
+        let limit = self.connected.max_value_len();
+        if bytes.len() > limit {
+            let message = format!("{} bytes, but the backend takes at most {limit}", bytes.len());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        backend.set(text.as_bytes(), bytes.into(), ttl, self.deadline()).await
+        let (deadline, condition) = (self.deadline(), Condition::Always);
+        self.connected
+            .set(text.as_bytes(), bytes.into(), ttl, condition, deadline, self.caller)
+            .await
+            .map(drop)
     }
 
     async fn delete(&self, key: &str) -> Result<bool, Error> {
-        self.connected.of(self.io).delete(self.text(key).as_bytes(), self.deadline()).await
+        self.connected.delete(self.text(key).as_bytes(), self.deadline(), self.caller).await
     }
 
-    /// A found value; a failure is as if there were none.
-    async fn found<T: Value>(&self, key: &str) -> Option<T> {
+    /// The value, if there is one. A failure counts as a miss.
+    async fn found<T: Serialize + DeserializeOwned + 'static>(&self, key: &str) -> Option<T> {
         self.get(key).await.unwrap_or_else(|error| {
             log::debug!("cache key `{key}` can't be read: {error:?}");
             None
         })
     }
 
-    /// Keeps a value if that can be done.
-    async fn kept<T: Value>(&self, key: &str, value: &T, ttl: Option<Duration>) {
+    /// Stores a value if possible.
+    async fn kept<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        key: &str,
+        value: &T,
+        ttl: Option<Duration>,
+    ) {
         if let Err(error) = self.set(key, value, ttl).await {
             log::debug!("cache key `{key}` can't be written: {error:?}");
         }
@@ -308,22 +337,22 @@ impl Plain {
 
 impl fmt::Debug for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plain").field("io", &self.io).finish_non_exhaustive()
+        f.debug_struct("Plain").field("caller", &self.caller).finish_non_exhaustive()
     }
 }
 
 fn binding(text: &str, shape: u64) -> Binding<'_> {
-    Binding { key: text.as_bytes(), shape, codec: Bincode::ID }
+    Binding { key: text.as_bytes(), shape, codec: DefaultCodec::ID }
 }
 
 /// The fingerprint of `T`, traced once per type.
-fn shape_of<T: Value>() -> Result<u64, Error> {
+fn shape_of<T: Serialize + DeserializeOwned + 'static>() -> Result<u64, Error> {
     static SHAPES: OnceLock<Mutex<HashMap<TypeId, Result<u64, Error>>>> = OnceLock::new();
     let shapes = SHAPES.get_or_init(Mutex::default);
     if let Some(known) = lock(shapes).get(&TypeId::of::<T>()) {
         return known.clone();
     }
     // Traced without the lock: tracing runs the user's `Deserialize`.
-    let traced = codec::shape::<Bincode, T>().map(|shape| shape.fingerprint);
+    let traced = codec::shape::<DefaultCodec, T>().map(|shape| shape.fingerprint);
     lock(shapes).entry(TypeId::of::<T>()).or_insert(traced).clone()
 }

@@ -1,14 +1,14 @@
-//! The one error type of the crate: what kind, what happened, where, and why.
+//! The one error type of the crate: its kind, what happened, where, and why.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What went wrong, coarsely enough to decide what to do about it.
+/// The kind of an error, to decide what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is wrong: an unknown alias, a bad URL, a bad number. Only a person can mend it.
+    /// A setting is wrong: an unknown alias, a bad URL, a bad number. Only a person can fix it.
     Config,
     /// The server could not be reached, or the connection broke.
     Unavailable,
@@ -16,13 +16,13 @@ pub enum ErrorKind {
     Timeout,
     /// The server refused the credentials, the database or the permission.
     Denied,
-    /// The server answered with an error of its own.
+    /// The server answered with an error.
     Server,
-    /// The server's answer was not understood.
+    /// The server's answer made no sense.
     Protocol,
     /// The arguments could not be turned into a key.
     Key,
-    /// The value could not be turned into bytes that decode to it again.
+    /// The value could not be turned into bytes that decode to the same value.
     Encode,
     /// The value's encoded form is larger than the backend stores.
     TooLarge,
@@ -46,9 +46,8 @@ impl ErrorKind {
 
 /// Why a cache operation failed.
 ///
-/// A cached function never returns this: its body runs instead. The companions
-/// (`invalidate`, `insert`, `peek`, `clear`) and the plain [`Cache`](crate::Cache) do,
-/// because a lost invalidation must be visible.
+/// A cached function never returns this: its body runs instead. The companions (`invalidate`, `insert`, `peek`, `clear`) and
+/// the plain [`Cache`](crate::Cache) do, because a lost invalidation must be visible.
 ///
 /// ```
 /// use cache_runtime::{Cache, ErrorKind};
@@ -64,33 +63,32 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    /// From the innermost outwards.
+    /// The innermost first.
     places: Vec<String>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error of `kind`; backends outside this crate make theirs with it too.
+    /// An error of `kind`. Backends outside this crate use it too.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner { kind, message: message.into(), places: Vec::new(), source: None }))
     }
 
-    /// The same with the error that caused it.
+    /// Adds the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Arc::make_mut(&mut self.0).source = Some(source.into().into());
         self
     }
 
-    /// The same with a place it speaks of: a variable, a redacted URL, a type or a function. Places are
-    /// added from the innermost outwards.
+    /// Adds a place: a variable, a redacted URL, a type or a function. Innermost places are added first.
     #[must_use]
     pub fn at(mut self, place: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).places.push(place.into());
         self
     }
 
-    /// What went wrong, coarsely.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -99,7 +97,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Whether trying again later may succeed without anybody changing anything.
+    /// Whether the same operation may succeed later without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)
     }
@@ -108,10 +106,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.kind.text(), self.0.message)?;
-        match self.0.places.is_empty() {
-            true => Ok(()),
-            false => write!(f, " ({})", self.0.places.join(" in ")),
-        }
+        if self.0.places.is_empty() { Ok(()) } else { write!(f, " ({})", self.0.places.join(" in ")) }
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io, process};
 
-use cache_runtime::{Backend, Bytes, Config, Error, ErrorKind, cached};
+use cache_runtime::{Backend, Bytes, Config, Error, ErrorKind, SetOptions, cached};
 
 /// One file per key: eight bytes that say when it expires, then the value.
 struct Files {
@@ -64,16 +64,16 @@ impl Backend for Files {
         self.read(key)
     }
 
-    fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
+    fn set(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<(), Error> {
         in_time(deadline)?;
-        let aside = self.write_aside(&value, ttl)?;
+        let aside = self.write_aside(&value, options.ttl)?;
         let _held = self.changes.lock();
         fs::rename(aside, self.path(key)).map_err(unavailable)
     }
 
-    fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
+    fn add(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<bool, Error> {
         in_time(deadline)?;
-        let aside = self.write_aside(&value, ttl)?;
+        let aside = self.write_aside(&value, options.ttl)?;
         let _held = self.changes.lock();
         if self.read(key)?.is_none() {
             gone(fs::remove_file(self.path(key)))?;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Error, ErrorKind};
+use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Error, ErrorKind, SetOptions};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -30,31 +30,31 @@ impl<B: Backend + ?Sized> AsyncBackend for Ready<B> {
         &'a self,
         key: &'a [u8],
         value: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move { self.0.set(key, value, ttl, deadline) })
+        Box::pin(async move { self.0.set(key, value, options, deadline) })
     }
 
     fn add<'a>(
         &'a self,
         key: &'a [u8],
         value: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move { self.0.add(key, value, ttl, deadline) })
+        Box::pin(async move { self.0.add(key, value, options, deadline) })
     }
 
-    fn replace<'a>(
+    fn compare_and_set<'a>(
         &'a self,
         key: &'a [u8],
         old: &'a [u8],
         new: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        Box::pin(async move { self.0.replace(key, old, new, ttl, deadline) })
+        Box::pin(async move { self.0.compare_and_set(key, old, new, options, deadline) })
     }
 
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
@@ -81,7 +81,7 @@ pub async fn asynchronous(backend: Arc<dyn AsyncBackend>) {
     what_is_set_is_read_until_deleted(&store).await;
     the_last_set_counts(&store).await;
     add_stores_only_what_is_missing(&store).await;
-    replace_stores_only_over_the_same_bytes(&store).await;
+    compare_and_set_stores_only_over_the_same_bytes(&store).await;
     get_many_keeps_the_order(&store).await;
     keys_and_values_are_any_bytes(&store).await;
     long_keys_differ_to_the_last_byte(&store).await;
@@ -112,15 +112,15 @@ impl Store {
     }
 
     async fn set_for(&self, key: &[u8], value: impl Into<Bytes>, ttl: impl Into<Option<Duration>>) {
-        self.0.set(key, value.into(), ttl.into(), soon()).await.unwrap();
+        self.0.set(key, value.into(), SetOptions::new().ttl(ttl), soon()).await.unwrap();
     }
 
     async fn add(&self, key: &[u8], value: impl Into<Bytes>) -> bool {
-        self.0.add(key, value.into(), None, soon()).await.unwrap()
+        self.0.add(key, value.into(), SetOptions::new(), soon()).await.unwrap()
     }
 
-    async fn replace(&self, key: &[u8], old: &[u8], new: impl Into<Bytes>) -> bool {
-        self.0.replace(key, old, new.into(), None, soon()).await.unwrap()
+    async fn compare_and_set(&self, key: &[u8], old: &[u8], new: impl Into<Bytes>) -> bool {
+        self.0.compare_and_set(key, old, new.into(), SetOptions::new(), soon()).await.unwrap()
     }
 
     async fn delete(&self, key: &[u8]) -> bool {
@@ -160,25 +160,25 @@ async fn add_stores_only_what_is_missing(store: &Store) {
     assert!(!store.add(b"added-empty", "full").await, "an empty value is a value");
 }
 
-async fn replace_stores_only_over_the_same_bytes(store: &Store) {
-    assert!(!store.replace(b"replaced", b"", "first").await, "nothing is not an empty value");
+async fn compare_and_set_stores_only_over_the_same_bytes(store: &Store) {
+    assert!(!store.compare_and_set(b"replaced", b"", "first").await, "nothing is not an empty value");
     assert_eq!(store.get(b"replaced").await, None);
     let all: Vec<u8> = (0..=255).collect();
     store.set(b"replaced", all.clone()).await;
     for other in [&all[1..], &all[..255], b"", b"first", &[&all[..], b"\0"].concat()] {
-        assert!(!store.replace(b"replaced", other, "second").await);
+        assert!(!store.compare_and_set(b"replaced", other, "second").await);
         assert_eq!(store.get(b"replaced").await.unwrap(), all);
     }
-    assert!(store.replace(b"replaced", &all, "").await);
+    assert!(store.compare_and_set(b"replaced", &all, "").await);
     assert_eq!(store.get(b"replaced").await.unwrap(), "");
-    assert!(store.replace(b"replaced", b"", "third").await, "an empty value is a value");
-    assert!(store.replace(b"replaced", b"third", "third").await);
+    assert!(store.compare_and_set(b"replaced", b"", "third").await, "an empty value is a value");
+    assert!(store.compare_and_set(b"replaced", b"third", "third").await);
     assert_eq!(store.get(b"replaced").await.unwrap(), "third");
     assert!(store.delete(b"replaced").await);
-    assert!(!store.replace(b"replaced", b"third", "fourth").await);
+    assert!(!store.compare_and_set(b"replaced", b"third", "fourth").await);
     assert_eq!(store.get(b"replaced").await, None);
     store.set(b"replaced another", "other").await;
-    assert!(!store.replace(b"replaced", b"other", "fifth").await);
+    assert!(!store.compare_and_set(b"replaced", b"other", "fifth").await);
 }
 
 async fn get_many_keeps_the_order(store: &Store) {
@@ -255,15 +255,15 @@ async fn values_may_be_empty_and_long(store: &Store) {
     // The longest key that goes out as it is leaves the least room for the value.
     for (key, length) in lengths.into_iter().flat_map(|length| [([b'l'; 250], length), ([0; 250], length)]) {
         let value: Bytes = (0..=250).cycle().take(length).collect();
-        let stored = store.0.set(&key, value.clone(), None, soon()).await;
+        let stored = store.0.set(&key, value.clone(), SetOptions::new(), soon()).await;
         if length <= max {
             stored.unwrap();
             assert!(store.get(&key).await.unwrap() == value, "{length} bytes came back as others");
         } else {
             assert_eq!(stored.unwrap_err().kind(), ErrorKind::TooLarge);
-            let added = store.0.add(b"too-long", value.clone(), None, soon()).await;
+            let added = store.0.add(b"too-long", value.clone(), SetOptions::new(), soon()).await;
             assert_eq!(added.unwrap_err().kind(), ErrorKind::TooLarge);
-            let replaced = store.0.replace(&key, b"", value, None, soon()).await;
+            let replaced = store.0.compare_and_set(&key, b"", value, SetOptions::new(), soon()).await;
             assert_eq!(replaced.unwrap_err().kind(), ErrorKind::TooLarge);
         }
     }
@@ -309,7 +309,7 @@ async fn one_of_many_replacements_wins(store: &Store) {
             let (store, key) = (store.clone(), key.clone());
             tasks.spawn(async move {
                 let new = format!("{task}");
-                store.replace(key.as_bytes(), b"old", new.clone()).await.then_some(new)
+                store.compare_and_set(key.as_bytes(), b"old", new.clone()).await.then_some(new)
             });
         }
         let winners: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
@@ -329,7 +329,7 @@ async fn no_replacement_is_lost(store: &Store) {
                 loop {
                     let old = store.get(b"counted").await.unwrap();
                     let count: u32 = std::str::from_utf8(&old).unwrap().parse().unwrap();
-                    if store.replace(b"counted", &old, (count + 1).to_string()).await {
+                    if store.compare_and_set(b"counted", &old, (count + 1).to_string()).await {
                         break;
                     }
                 }
@@ -346,9 +346,12 @@ async fn a_passed_deadline_is_a_timeout(store: &Store) {
     let errors = [
         backend.get(b"late", late).await.unwrap_err(),
         backend.get_many(&[b"late"], late).await.unwrap_err(),
-        backend.set(b"late", "other".into(), None, late).await.unwrap_err(),
-        backend.add(b"later", "other".into(), None, late).await.unwrap_err(),
-        backend.replace(b"late", b"value", "other".into(), None, late).await.unwrap_err(),
+        backend.set(b"late", "other".into(), SetOptions::new(), late).await.unwrap_err(),
+        backend.add(b"later", "other".into(), SetOptions::new(), late).await.unwrap_err(),
+        backend
+            .compare_and_set(b"late", b"value", "other".into(), SetOptions::new(), late)
+            .await
+            .unwrap_err(),
         backend.delete(b"late", late).await.unwrap_err(),
     ];
     assert_eq!(errors.map(|error| error.kind()), [ErrorKind::Timeout; 6]);
@@ -374,12 +377,15 @@ impl Aging {
         store.set_for(b"age-shortest", "gone", Duration::from_nanos(1)).await;
         store.set_for(b"age-set", "gone", TTL).await;
         let start = Instant::now();
-        assert!(store.0.add(b"age-added", "gone".into(), Some(TTL), soon()).await.unwrap());
+        assert!(store.0.add(b"age-added", "gone".into(), SetOptions::new().ttl(TTL), soon()).await.unwrap());
         store.set_for(b"age-replacing", "old", None).await;
-        let replaced = store.0.replace(b"age-replacing", b"old", "gone".into(), Some(TTL), soon()).await;
+        let replaced = store
+            .0
+            .compare_and_set(b"age-replacing", b"old", "gone".into(), SetOptions::new().ttl(TTL), soon())
+            .await;
         assert!(replaced.unwrap());
         store.set_for(b"age-renewed", "short", TTL).await;
-        assert!(store.replace(b"age-renewed", b"short", "kept").await);
+        assert!(store.compare_and_set(b"age-renewed", b"short", "kept").await);
         // Memcached's clock ticks once a second: early in a second, and late in one.
         for half in 0..2 {
             assert_eq!(store.get(b"age-set").await.unwrap(), "gone", "half {half} of the lifetime");
@@ -397,7 +403,10 @@ impl Aging {
                 sleep(Duration::from_millis(20)).await;
             }
         }
-        assert!(!store.replace(b"age-replacing", b"gone", "anew").await, "what has run out is not there");
+        assert!(
+            !store.compare_and_set(b"age-replacing", b"gone", "anew").await,
+            "what has run out is not there"
+        );
         assert!(store.add(b"age-added", "anew").await, "what has run out is not in the way");
         for key in [&b"age-month"[..], b"age-longest", b"age-none", b"age-replaced", b"age-renewed"] {
             assert_eq!(store.get(key).await.unwrap(), "kept", "{}", String::from_utf8_lossy(key));

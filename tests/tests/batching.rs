@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{
-    AsyncBackend, Backend, Batched, BoxFuture, Bytes, Config, Error, ErrorKind, Memcached, Redis, cached,
+    AsyncBackend, Backend, Batched, BoxFuture, Bytes, Config, Error, ErrorKind, Memcached, Redis, SetOptions,
+    cached,
 };
 use cache_tests::servers::{MemcachedServer, Process, RedisServer};
 use cache_tests::{is_pending, poll_all};
@@ -44,7 +45,7 @@ fn memcached(server: &MemcachedServer) -> Arc<Batched> {
 /// Stores the numbers below `count` under their keys.
 async fn fill(backend: &Batched, count: u32) {
     for n in 0..count {
-        backend.set(key(n).as_bytes(), n.to_string().into(), None, soon()).await.unwrap();
+        backend.set(key(n).as_bytes(), n.to_string().into(), SetOptions::new(), soon()).await.unwrap();
     }
 }
 
@@ -198,7 +199,7 @@ impl AsyncBackend for Panics {
         &'a self,
         _: &'a [u8],
         _: Bytes,
-        _: Option<Duration>,
+        _: SetOptions,
         _: Instant,
     ) -> BoxFuture<'a, Result<(), Error>> {
         unreachable!("only reads are tested")
@@ -208,7 +209,7 @@ impl AsyncBackend for Panics {
         &'a self,
         _: &'a [u8],
         _: Bytes,
-        _: Option<Duration>,
+        _: SetOptions,
         _: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         unreachable!("only reads are tested")
@@ -283,7 +284,7 @@ fn ask_here(backend: &Arc<Batched>, n: u32) -> Pin<Box<impl Future<Output = Resu
 #[tokio::test]
 async fn a_read_that_is_not_polled_says_nothing_of_the_server() {
     let server = RedisServer::start();
-    let scope = Scope::with(Config::new().url("redis", &server.url())).unwrap();
+    let scope = Scope::with_config(Config::new().url("redis", &server.url())).unwrap();
     let test = async {
         half_async(1).await;
         half_async(2).await;
@@ -341,7 +342,7 @@ async fn cached_functions_on_several_servers_get_their_own() {
     let servers = [MemcachedServer::start(), MemcachedServer::start(), MemcachedServer::start()];
     let hosts: Vec<_> = servers.iter().map(|server| server.addr().to_string()).collect();
     let url = format!("memcached://{}{PATIENT}", hosts.join(","));
-    let scope = Scope::with(Config::new().url("memcached", &url)).unwrap();
+    let scope = Scope::with_config(Config::new().url("memcached", &url)).unwrap();
     let _inside = scope.enter();
     for _ in 0..2 {
         let tasks: Vec<_> = (0..200).map(|n| tokio::spawn(double(n))).collect();
@@ -384,7 +385,7 @@ fn every_thread_gets_its_own_value() {
     let servers = (RedisServer::start(), std::array::from_fn(|_| MemcachedServer::start()));
     for backend in of_few_connections(&servers.0, &servers.1) {
         for n in (0..500).step_by(2) {
-            backend.set(key(n).as_bytes(), n.to_string().into(), None, soon()).unwrap();
+            backend.set(key(n).as_bytes(), n.to_string().into(), SetOptions::new(), soon()).unwrap();
         }
         in_threads(|thread| {
             let own = format!("own:{thread}").into_bytes();
@@ -395,7 +396,7 @@ fn every_thread_gets_its_own_value() {
                 // What isn't read together waits in the same line.
                 if round % 10 == thread % 10 {
                     let value = Bytes::from(round.to_string());
-                    backend.set(&own, value.clone(), None, soon()).unwrap();
+                    backend.set(&own, value.clone(), SetOptions::new(), soon()).unwrap();
                     assert_eq!(backend.get(&own, soon()).unwrap(), Some(value));
                     assert!(backend.delete(&own, soon()).unwrap());
                 }
@@ -413,7 +414,7 @@ fn threads_wait_for_a_frozen_server_until_their_deadlines() {
     let [redis, memcached, _] = of_few_connections(&servers.0, &servers.1);
     let both: [(_, &Process); 2] = [(redis, &servers.0), (memcached, &servers.1[0])];
     for (backend, server) in both {
-        backend.set(b"key", "value".into(), None, soon()).unwrap();
+        backend.set(b"key", "value".into(), SetOptions::new(), soon()).unwrap();
         server.freeze();
         in_threads(|thread| {
             // Some have less time than those who drive, and some more.
@@ -441,7 +442,7 @@ fn half(n: u32) -> u32 {
 #[test]
 fn threads_that_travel_when_the_server_dies_run_the_body() {
     let mut server = RedisServer::start();
-    let scope = Scope::with(Config::new().url("redis", &(server.url() + FEW))).unwrap();
+    let scope = Scope::with_config(Config::new().url("redis", &(server.url() + FEW))).unwrap();
     let (begun, ended) = (AtomicU32::new(0), AtomicU32::new(0));
     thread::scope(|threads| {
         let callers = (0..THREADS).map(|thread| {

@@ -23,14 +23,14 @@ impl World {
             .url("redis", &servers.0.url())
             .url("memcached", &servers.1.url())
             .url("bytes", "memory://");
-        let scope = || Scope::with(config.clone()).unwrap();
+        let scope = || Scope::with_config(config.clone()).unwrap();
         Self { scope: scope(), other_process: scope(), _servers: servers }
     }
 
     #[cfg(not(feature = "servers"))]
     fn new() -> Self {
         let config = Config::new().url("bytes", "memory://");
-        let scope = || Scope::with(config.clone()).unwrap();
+        let scope = || Scope::with_config(config.clone()).unwrap();
         Self { scope: scope(), other_process: scope() }
     }
 }
@@ -454,9 +454,9 @@ macro_rules! suite {
                             assert!(bare(300)$($wait)*.is_err());
                         }
                         let all = cache_runtime::stats();
-                        let bare = all.0.iter().find(|stats| stats.function.ends_with("companions::bare")).unwrap();
+                        let bare = all.iter().find(|stats| stats.function.ends_with("companions::bare")).unwrap();
                         assert_eq!((bare.runs, bare.hits), (4, 2));
-                        assert!(all.to_string().lines().count() == all.0.len() + 1, "{all}");
+                        assert!(all.to_string().lines().count() == all.iter().count() + 1, "{all}");
                     });
                 }
 

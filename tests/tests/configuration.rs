@@ -142,7 +142,7 @@ fn a_bad_url_is_named_without_its_password() {
         ("redis//:s3cret@h", "no `scheme://`"),
         ("redis:user:s3cret", "no `scheme://`"),
         ("redis://user:s3cret/0", "a bad host or port"),
-        ("redis://u:s3cret?x@h", "an `@` behind a `?`"),
+        ("redis://u:s3cret?x@h", "an `@` after a `?`"),
         ("memory://:s3cret@h:99999", "a bad host or port"),
     ] {
         let output = run(&[("CACHE_SESSIONS_URL", url)], &["check", "calls"]);

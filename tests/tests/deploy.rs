@@ -61,7 +61,7 @@ fn each_reads_its_own<O: PartialEq + std::fmt::Debug, N: PartialEq + std::fmt::D
     new: fn() -> N,
     new_stats: fn() -> cache_runtime::Stats,
 ) {
-    let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+    let scope = Scope::with_config(Config::new().url("shared", "memory://")).unwrap();
     let _entered = scope.enter();
     let (of_old, of_new) = (old(), new());
     assert_eq!((old_stats().runs, new_stats().runs), (1, 1), "the new build read the old one's bytes");
@@ -156,7 +156,7 @@ mod left_out {
 
     #[test]
     fn fields_never_swap() {
-        let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+        let scope = Scope::with_config(Config::new().url("shared", "memory://")).unwrap();
         let _entered = scope.enter();
         for _ in 0..2 {
             for (index, contact) in contacts().into_iter().enumerate() {
@@ -222,7 +222,7 @@ mod hidden {
 
                 #[test]
                 fn nothing_comes_back_without_what_serde_hides() {
-                    let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+                    let scope = Scope::with_config(Config::new().url("shared", "memory://")).unwrap();
                     let _entered = scope.enter();
                     for _ in 0..2 {
                         assert_eq!(skipped(1), Ok(Skipped { id: 1, secret: 42 }));
@@ -240,7 +240,7 @@ mod hidden {
                     let all = cache_runtime::stats();
                     let counts = |name: &str| {
                         let path = format!("{}::{name}", module_path!());
-                        let stats = all.0.iter().find(|stats| stats.function == path).unwrap();
+                        let stats = all.iter().find(|stats| stats.function == path).unwrap();
                         (stats.runs, stats.hits, stats.errors)
                     };
                     assert_eq!(counts("skipped"), (4, 0, 4));
@@ -341,7 +341,7 @@ mod untraceable {
 
     #[test]
     fn the_codec_to_use_is_named() {
-        let scope = Scope::with(Config::new().url("shared", "memory://")).unwrap();
+        let scope = Scope::with_config(Config::new().url("shared", "memory://")).unwrap();
         let _entered = scope.enter();
         assert_eq!((positional(), positional()), (Loose::Number(1), Loose::Number(1)));
         assert_eq!((positional::stats().runs, positional::stats().errors), (2, 2));

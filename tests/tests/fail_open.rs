@@ -81,7 +81,7 @@ macro_rules! suite {
 
             fn run(trouble_kind: Trouble) {
                 let (url, _listener) = trouble(trouble_kind, $backend);
-                let scope = Scope::with(Config::new().url($backend, &url)).unwrap();
+                let scope = Scope::with_config(Config::new().url($backend, &url)).unwrap();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(scope.run(results_arrive(trouble_kind)));
             }
@@ -112,7 +112,7 @@ macro_rules! suite {
 /// A scope without a server.
 fn dead() -> Scope {
     let (url, _) = trouble(Trouble::Refused, "redis");
-    Scope::with(Config::new().timeout(std::time::Duration::MAX).url("redis", &url)).unwrap()
+    Scope::with_config(Config::new().timeout(std::time::Duration::MAX).url("redis", &url)).unwrap()
 }
 
 #[test]

@@ -99,7 +99,7 @@ macro_rules! blocking {
 
             fn scope() -> (Scope, impl Sized) {
                 let (config, servers) = $servers;
-                (Scope::with(config).unwrap(), servers)
+                (Scope::with_config(config).unwrap(), servers)
             }
 
             #[cached(backend = $backend, ttl = 10, stale = "5s", skip(world))]
@@ -383,7 +383,7 @@ macro_rules! tasks {
 
             fn run<F: Future<Output = ()>>(test: impl FnOnce(Scope) -> F) {
                 let (config, _servers) = $servers;
-                let scope = Scope::with(config).unwrap();
+                let scope = Scope::with_config(config).unwrap();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let test = scope.run(test(scope.clone()));
                 runtime.block_on(async { tokio::time::timeout(60 * SECOND, test).await.unwrap() });

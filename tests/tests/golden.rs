@@ -33,7 +33,7 @@ fn in_memory(id: u64) -> u64 {
 
 #[test]
 fn text_keys() {
-    let scope = Scope::with(Config::new().prefix("app:").url("store", "memory://")).unwrap();
+    let scope = Scope::with_config(Config::new().prefix("app:").url("store", "memory://")).unwrap();
     let _entered = scope.enter();
     assert_eq!(
         many::key(7, "ann", Some([true, false])),

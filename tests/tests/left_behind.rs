@@ -27,9 +27,9 @@ macro_rules! functions {
             }
 
             pub(super) async fn hits() -> bool {
-                let before = double::stats().hits - double::stats().outage;
+                let before = double::stats().hits - double::stats().fallback_hits;
                 assert_eq!(double(1)$($wait)*, 2);
-                double::stats().hits - double::stats().outage > before
+                double::stats().hits - double::stats().fallback_hits > before
             }
 
             pub(super) async fn call_in_vain() {
@@ -124,7 +124,7 @@ fn after_outages_nothing_is_left_behind() {
     let config = Config::new()
         .url("redis", &url("redis", proxies[0].addr()))
         .url("memcached", &url("memcached", proxies[1].addr()));
-    let scope = Scope::with(config).unwrap();
+    let scope = Scope::with_config(config).unwrap();
     let runtime = runtime();
     runtime.block_on(scope.run(use_caches(&proxies)));
     assert!(held()[0] > before[0], "connections and probes have threads: the proxies', and the background's");
@@ -145,7 +145,7 @@ fn after_outages_nothing_is_left_behind() {
                 .filter(|(at, line)| *at == level && line.contains(place) && line.contains(text))
                 .count()
         };
-        let ends = [lines(Level::Warn, "down"), lines(Level::Info, "back after")];
+        let ends = [lines(Level::Warn, "unavailable; bypassed"), lines(Level::Info, "back after")];
         assert_eq!(ends, [3, 2], "three outages, of which two ended: {told:#?}");
     }
 }

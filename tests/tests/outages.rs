@@ -82,7 +82,7 @@ impl<S: DerefMut<Target = Process>> Case<S> {
 fn scope(url: &str, backend: &str) -> Scope {
     let separator = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{separator}timeout={}ms", BUDGET.as_millis());
-    Scope::with(Config::new().url(backend, &url)).unwrap()
+    Scope::with_config(Config::new().url(backend, &url)).unwrap()
 }
 
 /// Waits for what must come about within `time`, of the machine's clock.
@@ -122,7 +122,7 @@ macro_rules! suite {
             }
 
             fn hits_of_the_server() -> u64 {
-                value::stats().hits - value::stats().outage
+                value::stats().hits - value::stats().fallback_hits
             }
 
             /// Stores all keys.
@@ -487,9 +487,9 @@ macro_rules! redis_says {
                 warm_up(&case).await;
                 tell(&case.server, "CONFIG SET maxmemory 1");
                 bear_one(&case, 1).await;
-                assert_eq!(value::stats().outage, 0, "reading goes on");
+                assert_eq!(value::stats().fallback_hits, 0, "reading goes on");
                 bear_one(&case, 100).await;
-                assert!(value::stats().outage > 0);
+                assert!(value::stats().fallback_hits > 0);
                 case.source.change();
                 value::insert(1, (1, 1))$($wait)*.unwrap_err();
                 bear_one(&case, 1).await;
@@ -618,11 +618,11 @@ fn spread(n: u64) -> u64 {
 
 /// Calls all keys; returns how many the servers had.
 fn spread_hits() -> u64 {
-    let before = spread::stats().hits - spread::stats().outage;
+    let before = spread::stats().hits - spread::stats().fallback_hits;
     for n in 0..60 {
         assert_eq!(spread(n), n + 1);
     }
-    spread::stats().hits - spread::stats().outage - before
+    spread::stats().hits - spread::stats().fallback_hits - before
 }
 
 /// Each of the three in turn, so that whatever a function needs of all is on the one that is down, too.

@@ -59,9 +59,9 @@ behaves!(asynchronous, AsyncCache, [.await], [async]);
 fn on(config: Config, aliases: &[&str]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for alias in aliases {
-        let scope = Scope::with(config.clone()).unwrap();
+        let scope = Scope::with_config(config.clone()).unwrap();
         runtime.block_on(scope.run(blocking(&scope, alias)));
-        let scope = Scope::with(config.clone().prefix("async:")).unwrap();
+        let scope = Scope::with_config(config.clone().prefix("async:")).unwrap();
         runtime.block_on(scope.run(asynchronous(&scope, alias)));
     }
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use cache_runtime::testing::Scope;
-use cache_runtime::{Cache, Config, cached};
+use cache_runtime::{Cache, Config, SetOptions, cached};
 use cache_tests::servers::{MemcachedServer, RedisServer};
 
 macro_rules! suite {
@@ -21,7 +21,7 @@ macro_rules! suite {
 
             fn run<F: Future<Output = ()>>(test: impl FnOnce(Scope, Scope, String) -> F) {
                 let server = <$server>::start();
-                let process = || Scope::with(Config::new().url($backend, &server.url())).unwrap();
+                let process = || Scope::with_config(Config::new().url($backend, &server.url())).unwrap();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(test(process(), process(), server.url()));
             }
@@ -116,7 +116,7 @@ fn get(url: &str, key: &str) -> cache_runtime::Bytes {
 }
 
 fn set(url: &str, key: &str, value: &[u8]) {
-    backend(url).set(key.as_bytes(), value.to_vec().into(), None, soon()).unwrap();
+    backend(url).set(key.as_bytes(), value.to_vec().into(), SetOptions::new(), soon()).unwrap();
 }
 
 fn delete(url: &str, key: &str) -> bool {
@@ -194,7 +194,7 @@ const _: () = {
 #[test]
 fn namesakes_in_blocks_share_no_entries() {
     let server = RedisServer::start();
-    let process = || Scope::with(Config::new().url("redis", &server.url())).unwrap();
+    let process = || Scope::with_config(Config::new().url("redis", &server.url())).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for _ in 0..2 {
@@ -209,7 +209,7 @@ fn namesakes_in_blocks_share_no_entries() {
         let namespace = |key: &str| key.split_once(":0:").unwrap().0.to_owned();
         assert_ne!(namespace(&first), namespace(&second));
         let stats = both.run(async { cache_runtime::stats() }).await;
-        let functions = stats.0.iter().filter(|stats| !stats.function.contains("Local"));
+        let functions = stats.iter().filter(|stats| !stats.function.contains("Local"));
         assert_eq!(functions.clone().count(), 4);
         assert!(functions.into_iter().all(|stats| (stats.hits, stats.errors) == (1, 0)), "{stats}");
     });
@@ -235,7 +235,7 @@ fn commands(server: &RedisServer) -> u64 {
 #[test]
 fn a_hit_costs_one_round_trip_also_when_the_generation_is_read() {
     let server = RedisServer::start();
-    let scope = Scope::with(Config::new().url("redis", &server.url())).unwrap();
+    let scope = Scope::with_config(Config::new().url("redis", &server.url())).unwrap();
     let _entered = scope.enter();
     counted(1);
     counted(1);
@@ -257,14 +257,14 @@ fn an_oversize_result_is_returned_and_counted() {
     }
 
     let server = MemcachedServer::start();
-    let scope = Scope::with(Config::new().url("memcached", &server.url())).unwrap();
+    let scope = Scope::with_config(Config::new().url("memcached", &server.url())).unwrap();
     let _entered = scope.enter();
     for length in [1 << 19, 1 << 20, 3 << 20] {
         assert_eq!(large(length).len(), length);
         assert_eq!(large(length).len(), length);
     }
     let stats = large::stats();
-    assert_eq!((stats.runs, stats.hits, stats.oversize, stats.errors), (5, 1, 4, 0), "{stats}");
+    assert_eq!((stats.runs, stats.hits, stats.too_large, stats.errors), (5, 1, 4, 0), "{stats}");
     // The plain cache of the same server goes on.
     Cache::named("memcached").unwrap().set("n", &1, None).unwrap();
 }

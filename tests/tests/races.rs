@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
-use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Config, Error, Memory, cached};
+use cache_runtime::{AsyncBackend, Backend, BoxFuture, Bytes, Config, Error, Memory, SetOptions, cached};
 use cache_tests::servers::RedisServer;
 use cache_tests::{is_pending, poll_all};
 use tokio::sync::Semaphore;
@@ -61,7 +61,7 @@ impl Shared {
     }
 
     fn process(&self) -> Scope {
-        Scope::with(Config::new().timeout(HANGS).backend("shared", self.clone())).unwrap()
+        Scope::with_config(Config::new().timeout(HANGS).backend("shared", self.clone())).unwrap()
     }
 
     /// Waits until the generation has been read so many times more.
@@ -91,24 +91,24 @@ impl Backend for Shared {
         value
     }
 
-    fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
+    fn set(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<(), Error> {
         self.changes(key);
-        Backend::set(&self.0.memory, key, value, ttl, deadline)
+        Backend::set(&self.0.memory, key, value, options, deadline)
     }
 
-    fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
-        Backend::add(&self.0.memory, key, value, ttl, deadline)
+    fn add(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<bool, Error> {
+        Backend::add(&self.0.memory, key, value, options, deadline)
     }
 
-    fn replace(
+    fn compare_and_set(
         &self,
         key: &[u8],
         old: &[u8],
         new: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> Result<bool, Error> {
-        Backend::replace(&self.0.memory, key, old, new, ttl, deadline)
+        Backend::compare_and_set(&self.0.memory, key, old, new, options, deadline)
     }
 
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
@@ -212,7 +212,7 @@ async fn a_clear_holds_though_an_answer_from_before_it_is_looked_at_later() {
 
     let server = RedisServer::start();
     let url = format!("{}?timeout=10s", server.url());
-    let process = || Scope::with(Config::new().url("shared", &url)).unwrap();
+    let process = || Scope::with_config(Config::new().url("shared", &url)).unwrap();
     let (here, elsewhere) = (process(), process());
     for id in 0..3 {
         assert_eq!(here.run(price(id)).await, id);
@@ -268,7 +268,7 @@ impl Gated {
     fn scope(timeout: Duration) -> (Scope, Arc<Semaphore>) {
         let changes = Arc::new(Semaphore::new(0));
         let backend = Self { memory: Memory::default(), changes: changes.clone() };
-        (Scope::with(Config::new().timeout(timeout).async_backend("gated", backend)).unwrap(), changes)
+        (Scope::with_config(Config::new().timeout(timeout).async_backend("gated", backend)).unwrap(), changes)
     }
 
     async fn pass(&self) {
@@ -285,12 +285,12 @@ impl AsyncBackend for Gated {
         &'a self,
         key: &'a [u8],
         value: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             self.pass().await;
-            Backend::set(&self.memory, key, value, ttl, deadline)
+            Backend::set(&self.memory, key, value, options, deadline)
         })
     }
 
@@ -298,10 +298,10 @@ impl AsyncBackend for Gated {
         &'a self,
         key: &'a [u8],
         value: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        AsyncBackend::add(&self.memory, key, value, ttl, deadline)
+        AsyncBackend::add(&self.memory, key, value, options, deadline)
     }
 
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {

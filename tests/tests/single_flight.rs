@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 
 use cache_runtime::testing::Scope;
-use cache_runtime::{Config, cached};
+use cache_runtime::{Config, SetOptions, cached};
 
 /// What bodies and the test see of each other.
 #[derive(Default)]
@@ -59,7 +59,7 @@ macro_rules! suite {
 
             fn scope() -> (Scope, impl Sized) {
                 let (config, servers) = $world;
-                (Scope::with(config).unwrap(), servers)
+                (Scope::with_config(config).unwrap(), servers)
             }
 
             /// `count` threads in `scope`, each doing `call`; what they return.
@@ -391,12 +391,12 @@ mod leases {
             Ok(self.0.lock().unwrap().get(key).cloned())
         }
 
-        fn set(&self, key: &[u8], value: Bytes, _: Option<Duration>, _: Instant) -> Result<(), Error> {
+        fn set(&self, key: &[u8], value: Bytes, _: SetOptions, _: Instant) -> Result<(), Error> {
             self.0.lock().unwrap().insert(key.to_vec(), value);
             Ok(())
         }
 
-        fn add(&self, key: &[u8], value: Bytes, _: Option<Duration>, _: Instant) -> Result<bool, Error> {
+        fn add(&self, key: &[u8], value: Bytes, _: SetOptions, _: Instant) -> Result<bool, Error> {
             let mut entries = self.0.lock().unwrap();
             let vacant = !entries.contains_key(key);
             if vacant {
@@ -412,7 +412,7 @@ mod leases {
 
     #[test]
     fn a_backend_without_replace_has_one_run_per_process() {
-        let scope = Scope::with(Config::new().backend("shared", Simple::default())).unwrap();
+        let scope = Scope::with_config(Config::new().backend("shared", Simple::default())).unwrap();
         assert_eq!(both(&scope, || ()), 2);
         let _entered = scope.enter();
         assert_eq!((one::peek(4).unwrap(), other::stats().stores, one::stats().errors), (Some(40), 1, 0));

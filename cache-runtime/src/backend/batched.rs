@@ -1,14 +1,15 @@
-//! Reads that arrive together travel together.
+//! Async reads that arrive together share a request.
 //!
-//! The first task that asks opens a trip and lets the other tasks that are ready run, once; those that ask meanwhile
-//! board it, and all go with one `get_many`. A lone call waits for nobody: its turn comes back at once.
+//! The first task that asks opens a batch and yields once, so that other ready tasks can join it. All of them then go out
+//! as one `get_many`. A lone read waits for nobody: its turn comes back at once.
 //!
-//! A trip of several is a task of its own. So a passenger that gives up takes nothing from the others, nor does one
-//! whose future is kept and not polled for a while. A trip ends at the deadline of who opened it, and only calls that
-//! have as much time board it. It goes to one server, so that one that is down holds up no other's reads, and stays within
-//! one runtime, whose end ends its connections. Knows keys and bytes, no functions.
+//! A task of its own drives a batch of two or more, so that a waiter that gives up takes nothing from the others, and
+//! neither does one whose future is kept without being polled. A batch ends at the deadline of the read that opened it,
+//! and only reads with about as much time join. It goes to one server, so that a server that is down holds up no other's
+//! reads, and stays within one runtime, whose end closes its connections. Knows keys and bytes, no functions.
 //!
-//! A task that blocks its thread in the poll in which it boarded holds up the trip: the thread has the trip's task.
+//! A task that blocks its thread right after it has joined holds up the batch, because the task that drives it is queued
+//! on that thread.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -23,23 +24,25 @@ use bytes::Bytes;
 use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 
-use crate::backend::{AsyncBackend, BoxFuture, SEATS};
-use crate::config::context::lock;
+use super::adapt::FromAsyncBackend;
+use super::request::{Answer, Condition, Reply, Request, Service, async_backend_of_service};
+use super::{AsyncBackend, SetOptions};
+use crate::common::sync::lock;
+use crate::common::wait::{BoxFuture, Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
+use crate::net::MAX_BATCH;
 use crate::net::tokio::per_runtime::PerRuntime;
 
-/// How many passengers are made room for at once.
-const CROWD: usize = 64;
+/// The number of waiters that room is made for at once: where there are two, there usually are many.
+const RESERVE: usize = 64;
 
-/// How much more or less time than its trip a passenger may have.
+/// How much the deadlines of a batch and of a read that joins it may differ.
 const SLACK: Duration = Duration::from_millis(5);
 
-type Reply<'a, T> = BoxFuture<'a, Result<T, Error>>;
-
-/// A backend whose reads, where tasks make them at the same time, go out as one
-/// [`get_many`](AsyncBackend::get_many). All else passes through.
+/// A backend whose reads, when tasks make them at the same time, go out as one
+/// [`get_many`](AsyncBackend::get_many). All other operations pass through.
 ///
-/// Redis and Memcached come with it when they are named by URL. It is of use where `get_many` is one round trip.
+/// Redis and Memcached include it when they are named by URL. It helps if `get_many` is one round trip.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -55,8 +58,39 @@ type Reply<'a, T> = BoxFuture<'a, Result<T, Error>>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Batched {
-    backend: Arc<dyn AsyncBackend>,
-    gates: PerRuntime<Gates>,
+    service: Arc<dyn Service>,
+    open: PerRuntime<OpenBatches>,
+}
+
+/// For each server, the batch that reads may still join.
+type OpenBatches = Vec<Weak<Batch>>;
+
+impl Batched {
+    /// The same backend with its reads batched.
+    pub fn new(backend: impl AsyncBackend) -> Self {
+        Self::over(Arc::new(FromAsyncBackend(Arc::new(backend))))
+    }
+
+    pub(crate) fn over(service: Arc<dyn Service>) -> Self {
+        Self { service, open: PerRuntime::new() }
+    }
+
+    /// Joins the open batch for the server of `key`, or opens one.
+    fn join(&self, key: &[u8], deadline: Instant, waker: &Waker) -> Result<Waiter, Error> {
+        let make = || (0..self.service.servers().max(1)).map(|_| Weak::new()).collect();
+        self.open.with(make, |batches: &mut OpenBatches| {
+            let open = match batches.as_mut_slice() {
+                [only] => only,
+                batches => &mut batches[self.service.server_of(key).min(batches.len() - 1)],
+            };
+            let joined = open.upgrade().and_then(|batch| batch.join(key, deadline, waker));
+            joined.unwrap_or_else(|| {
+                let first = Batch::open(self.service.clone(), key, deadline, waker);
+                *open = Arc::downgrade(&first.batch);
+                first
+            })
+        })
+    }
 }
 
 impl fmt::Debug for Batched {
@@ -65,96 +99,33 @@ impl fmt::Debug for Batched {
     }
 }
 
-/// The trip that may still be boarded, for each server.
-type Gates = Vec<Weak<Trip>>;
-
-impl Batched {
-    /// The same backend, with its reads made together.
-    pub fn new(backend: impl AsyncBackend) -> Self {
-        Self::over(Arc::new(backend))
-    }
-
-    pub(crate) fn over(backend: Arc<dyn AsyncBackend>) -> Self {
-        Self { backend, gates: PerRuntime::new() }
-    }
-
-    /// Boards the trip to the server of `key`, or opens one.
-    fn board(&self, key: &[u8], deadline: Instant, waker: &Waker) -> Result<Passenger, Error> {
-        let make = || (0..self.backend.servers().max(1)).map(|_| Weak::new()).collect();
-        self.gates.with(make, |gates| {
-            let gate = match gates.as_mut_slice() {
-                [only] => only,
-                gates => &mut gates[self.backend.server_of(key).min(gates.len() - 1)],
-            };
-            let boarded = gate.upgrade().and_then(|trip| trip.board(key, deadline, waker));
-            boarded.unwrap_or_else(|| {
-                let first = Trip::open(self.backend.clone(), key, deadline, waker);
-                *gate = Arc::downgrade(&first.trip);
-                first
-            })
-        })
-    }
-}
-
-impl AsyncBackend for Batched {
-    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, Option<Bytes>> {
-        Box::pin(Fetch { batched: self, key, deadline, stage: Stage::Home })
-    }
-
-    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]], deadline: Instant) -> Reply<'a, Vec<Option<Bytes>>> {
-        self.backend.get_many(keys, deadline)
-    }
-
-    fn set<'a>(
-        &'a self,
-        key: &'a [u8],
-        value: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> Reply<'a, ()> {
-        self.backend.set(key, value, ttl, deadline)
-    }
-
-    fn add<'a>(
-        &'a self,
-        key: &'a [u8],
-        value: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> Reply<'a, bool> {
-        self.backend.add(key, value, ttl, deadline)
-    }
-
-    fn replace<'a>(
-        &'a self,
-        key: &'a [u8],
-        old: &'a [u8],
-        new: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> Reply<'a, bool> {
-        self.backend.replace(key, old, new, ttl, deadline)
-    }
-
-    fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, bool> {
-        self.backend.delete(key, deadline)
+impl Service for Batched {
+    fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a> {
+        match (caller, request) {
+            (Caller::Async, Request::Get(key)) => {
+                MaybeReady::Later(Box::pin(Read { batched: self, key, deadline, stage: Stage::New }))
+            }
+            (caller, request) => self.service.call(request, deadline, caller),
+        }
     }
 
     fn max_value_len(&self) -> usize {
-        self.backend.max_value_len()
+        self.service.max_value_len()
     }
 
     fn servers(&self) -> usize {
-        self.backend.servers()
+        self.service.servers()
     }
 
     fn server_of(&self, key: &[u8]) -> usize {
-        self.backend.server_of(key)
+        self.service.server_of(key)
     }
 }
 
+async_backend_of_service!(Batched);
+
 /// One read.
-struct Fetch<'a> {
+struct Read<'a> {
     batched: &'a Batched,
     key: &'a [u8],
     deadline: Instant,
@@ -162,62 +133,65 @@ struct Fetch<'a> {
 }
 
 enum Stage<'a> {
-    Home,
-    Travelling(Passenger),
-    /// Nobody has boarded the trip that this one opened.
-    Alone(Reply<'a, Option<Bytes>>),
+    New,
+    Waiting(Waiter),
+    /// Nobody has joined the batch that this read opened.
+    Alone(Answer<'a>),
 }
 
-impl Future for Fetch<'_> {
-    type Output = Result<Option<Bytes>, Error>;
+impl Future for Read<'_> {
+    type Output = Result<Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Stage::Home = self.stage {
-            let passenger = self.batched.board(self.key, self.deadline, context.waker())?;
-            passenger.depart();
-            self.stage = Stage::Travelling(passenger);
+        if let Stage::New = self.stage {
+            let waiter = self.batched.join(self.key, self.deadline, context.waker())?;
+            waiter.start_batch();
+            self.stage = Stage::Waiting(waiter);
             return Poll::Pending;
         }
-        if let Stage::Travelling(passenger) = &mut self.stage {
-            match passenger.look(context.waker()) {
-                Sight::Value(value) => return Poll::Ready(value),
-                Sight::OnTheWay => return Poll::Pending,
-                Sight::NobodyElse => {
-                    self.stage = Stage::Alone(self.batched.backend.get(self.key, self.deadline));
+        if let Stage::Waiting(waiter) = &mut self.stage {
+            match waiter.check(context.waker()) {
+                Check::Value(value) => return Poll::Ready(value.map(Reply::Value)),
+                Check::Pending => return Poll::Pending,
+                Check::Alone => {
+                    let service = &self.batched.service;
+                    let read = service.call(Request::Get(self.key), self.deadline, Caller::Async);
+                    self.stage = Stage::Alone(read);
                 }
             }
         }
         match &mut self.stage {
-            Stage::Alone(read) => read.as_mut().poll(context),
-            Stage::Home | Stage::Travelling(_) => Poll::Pending,
+            Stage::Alone(read) => Pin::new(read).poll(context),
+            Stage::New | Stage::Waiting(_) => Poll::Pending,
         }
     }
 }
 
-/// One `get_many`, from the first passenger's arrival until each has its value.
-struct Trip {
-    backend: Arc<dyn AsyncBackend>,
+/// One `get_many`, from the first read's arrival until every read has its value.
+struct Batch {
+    service: Arc<dyn Service>,
     deadline: Instant,
     state: Mutex<State>,
 }
 
 struct State {
     phase: Phase,
-    /// Of those who still travel, by seat; empty once they have arrived.
-    passengers: Vec<Option<Waker>>,
-    /// The task that drives a trip of several, and its runtime.
+    /// The wakers of the waiters by slot; empty once the values are there.
+    waiters: Vec<Option<Waker>>,
+    /// The task that drives a batch of two or more, and its runtime.
     driver: Option<(AbortHandle, Id)>,
 }
 
 enum Phase {
-    Boarding(Keys),
-    Away,
-    Arrived(Values),
+    /// Reads may join.
+    Open(Keys),
+    Sent,
+    Done(Values),
 }
 
 type Values = Result<Vec<Option<Bytes>>, Error>;
 
-/// The keys, one behind the other, and where each ends.
+/// Keys in one allocation, and where each ends.
 #[derive(Default)]
 struct Keys {
     bytes: Vec<u8>,
@@ -230,7 +204,7 @@ impl Keys {
         self.ends.push(self.bytes.len());
     }
 
-    /// Makes room for so many keys of about that length.
+    /// Makes room for `count` keys of about this length.
     fn reserve(&mut self, count: usize, len: usize) {
         self.bytes.reserve(count * len);
         self.ends.reserve(count);
@@ -241,176 +215,176 @@ impl Keys {
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
     }
 
-    /// Reads the value of each.
-    async fn read(self, backend: Arc<dyn AsyncBackend>, deadline: Instant) -> Values {
+    /// Reads the values of all keys.
+    async fn read(self, service: Arc<dyn Service>, deadline: Instant) -> Values {
         let keys: Vec<&[u8]> = self.iter().collect();
         let values = match keys.as_slice() {
-            [key] => vec![backend.get(key, deadline).await?],
-            keys => backend.get_many(keys, deadline).await?,
+            [key] => {
+                let answer = service.call(Request::Get(key), deadline, Caller::Async).await?;
+                vec![answer.value()?]
+            }
+            keys => service.call(Request::GetMany(keys), deadline, Caller::Async).await?.values()?,
         };
-        match values.len() == keys.len() {
-            true => Ok(values),
-            false => Err(Error::new(
-                ErrorKind::Protocol,
-                "the backend gave more or fewer values than were asked for",
-            )),
+        if values.len() == keys.len() {
+            return Ok(values);
         }
+        let message = format!("the backend returned {} values for {} keys", values.len(), keys.len());
+        Err(Error::new(ErrorKind::Protocol, message))
     }
 }
 
-impl Trip {
-    /// A new trip and its first passenger, who comes back when the tasks that are ready now have run.
-    fn open(backend: Arc<dyn AsyncBackend>, key: &[u8], deadline: Instant, waker: &Waker) -> Passenger {
+impl Batch {
+    /// A new batch and its first waiter, whose task runs again after the tasks that are ready now.
+    fn open(service: Arc<dyn Service>, key: &[u8], deadline: Instant, waker: &Waker) -> Waiter {
         let mut keys = Keys::default();
         keys.push(key);
-        let passengers = vec![Some(waker.clone())];
-        let state = Mutex::new(State { phase: Phase::Boarding(keys), passengers, driver: None });
+        let waiters = vec![Some(waker.clone())];
+        let state = Mutex::new(State { phase: Phase::Open(keys), waiters, driver: None });
         waker.wake_by_ref();
-        Passenger { trip: Arc::new(Self { backend, deadline, state }), seat: 0, has_arrived: false }
+        Waiter { batch: Arc::new(Self { service, deadline, state }), slot: 0, is_done: false }
     }
 
-    /// A seat in the trip, if it hasn't left and fits `deadline`.
-    fn board(self: Arc<Self>, key: &[u8], deadline: Instant, waker: &Waker) -> Option<Passenger> {
-        // Not by their difference, which takes as long as all the rest.
+    /// A slot in the batch, if it is still open and its deadline fits.
+    fn join(self: Arc<Self>, key: &[u8], deadline: Instant, waker: &Waker) -> Option<Waiter> {
+        // Comparing is much faster than subtracting.
         if deadline > self.deadline + SLACK || self.deadline > deadline + SLACK {
             return None;
         }
         let mut state = lock(&self.state);
-        let State { phase: Phase::Boarding(keys), passengers, .. } = &mut *state else { return None };
-        if passengers.len() == SEATS {
+        let State { phase: Phase::Open(keys), waiters, .. } = &mut *state else { return None };
+        if waiters.len() == MAX_BATCH {
             return None;
         }
-        if passengers.len() == 1 {
-            // Where there are two there are mostly many.
-            passengers.reserve(CROWD);
-            keys.reserve(CROWD, key.len());
+        if waiters.len() == 1 {
+            waiters.reserve(RESERVE);
+            keys.reserve(RESERVE, key.len());
         }
         keys.push(key);
-        passengers.push(Some(waker.clone()));
-        let seat = passengers.len() - 1;
+        waiters.push(Some(waker.clone()));
+        let slot = waiters.len() - 1;
         drop(state);
-        Some(Passenger { trip: self, seat, has_arrived: false })
+        Some(Waiter { batch: self, slot, is_done: false })
     }
 
-    /// The keys to be read, if there still is anybody for whom.
-    fn leave(&self) -> Option<Keys> {
+    /// Closes the batch and returns its keys, if anybody still waits for a value.
+    fn close(&self) -> Option<Keys> {
         let mut state = lock(&self.state);
-        match mem::replace(&mut state.phase, Phase::Away) {
-            Phase::Boarding(keys) if state.passengers.iter().any(Option::is_some) => Some(keys),
+        match mem::replace(&mut state.phase, Phase::Sent) {
+            Phase::Open(keys) if state.waiters.iter().any(Option::is_some) => Some(keys),
             _ => None,
         }
     }
 
-    /// Ends the trip, and tells all who travel.
-    fn arrive(&self, values: Values) {
+    /// Ends the batch and wakes all waiters.
+    fn deliver(&self, values: Values) {
         let mut state = lock(&self.state);
-        state.phase = Phase::Arrived(values);
-        let passengers = mem::take(&mut state.passengers);
+        state.phase = Phase::Done(values);
+        let waiters = mem::take(&mut state.waiters);
         drop(state);
-        passengers.into_iter().flatten().for_each(Waker::wake);
+        waiters.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-/// A trip of several on its way, which ends with this, also when it is broken off.
-struct Drive(Arc<Trip>);
+/// Drives a batch of two or more. Dropping it fails the batch.
+struct Driver(Arc<Batch>);
 
-impl Drive {
-    /// Makes the trip, when the tasks that are ready now have run.
-    async fn go(self) {
-        let mut has_waited = false;
-        poll_fn(|context| match mem::replace(&mut has_waited, true) {
-            true => Poll::Ready(()),
-            false => {
-                context.waker().wake_by_ref();
-                Poll::Pending
+impl Driver {
+    /// Sends the batch after the tasks that are ready now have run.
+    async fn run(self) {
+        let mut has_yielded = false;
+        poll_fn(|context| {
+            if mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
             }
+            context.waker().wake_by_ref();
+            Poll::Pending
         })
         .await;
-        if let Some(keys) = self.0.leave() {
-            let values = keys.read(self.0.backend.clone(), self.0.deadline).await;
-            self.0.arrive(values);
+        if let Some(keys) = self.0.close() {
+            let values = keys.read(self.0.service.clone(), self.0.deadline).await;
+            self.0.deliver(values);
         }
     }
 }
 
-impl Drop for Drive {
+impl Drop for Driver {
     fn drop(&mut self) {
-        if !matches!(lock(&self.0.state).phase, Phase::Arrived(_)) {
+        if !matches!(lock(&self.0.state).phase, Phase::Done(_)) {
             let why = if thread::panicking() { "the backend panicked" } else { "the runtime has ended" };
-            self.0.arrive(Err(Error::new(ErrorKind::Unavailable, why)));
+            self.0.deliver(Err(Error::new(ErrorKind::Unavailable, why)));
         }
     }
 }
 
-/// A seat.
-struct Passenger {
-    trip: Arc<Trip>,
-    seat: usize,
-    has_arrived: bool,
+/// A read in a batch.
+struct Waiter {
+    batch: Arc<Batch>,
+    slot: usize,
+    is_done: bool,
 }
 
-/// What a passenger sees.
-enum Sight {
+/// What a waiter finds.
+enum Check {
     Value(Result<Option<Bytes>, Error>),
-    OnTheWay,
-    /// Nobody else here.
-    NobodyElse,
+    Pending,
+    /// Read alone: nobody else joined, or nobody drives the batch.
+    Alone,
 }
 
-impl Passenger {
-    /// Has the trip made, if this is the second passenger. The first comes back anyway, and might go alone.
-    fn depart(&self) {
-        if self.seat == 1 {
-            // On a runtime that is ending the task is dropped at once, which ends the trip.
+impl Waiter {
+    /// Starts the driver if this is the second read. The first read runs again anyway, and may turn out to be alone.
+    fn start_batch(&self) {
+        if self.slot == 1 {
+            // A runtime that is ending drops the task at once, which fails the batch.
             let runtime = Handle::current();
-            let driver = runtime.spawn(Drive(self.trip.clone()).go()).abort_handle();
-            lock(&self.trip.state).driver = Some((driver, runtime.id()));
+            let driver = runtime.spawn(Driver(self.batch.clone()).run()).abort_handle();
+            lock(&self.batch.state).driver = Some((driver, runtime.id()));
         }
     }
 
-    fn look(&mut self, waker: &Waker) -> Sight {
-        let mut state = lock(&self.trip.state);
-        if let Phase::Arrived(values) = &mut state.phase {
-            self.has_arrived = true;
-            return Sight::Value(match values {
-                Ok(values) => Ok(values[self.seat].take()),
+    fn check(&mut self, waker: &Waker) -> Check {
+        let mut state = lock(&self.batch.state);
+        if let Phase::Done(values) = &mut state.phase {
+            self.is_done = true;
+            return Check::Value(match values {
+                Ok(values) => Ok(values[self.slot].take()),
                 Err(error) => Err(error.clone()),
             });
         }
-        if state.passengers.len() == 1 {
-            self.has_arrived = true;
-            state.phase = Phase::Away;
-            return Sight::NobodyElse;
+        if state.waiters.len() == 1 {
+            self.is_done = true;
+            state.phase = Phase::Sent;
+            return Check::Alone;
         }
-        // Its own runtime may be one that nobody drives any more.
+        // This future has moved to another runtime, and nobody may be driving the one that the batch is on.
         let is_elsewhere =
             |(_, runtime): &(_, Id)| Handle::try_current().is_ok_and(|here| here.id() != *runtime);
         if state.driver.as_ref().is_some_and(is_elsewhere) {
-            return Sight::NobodyElse;
+            return Check::Alone;
         }
-        if let Some(Some(own)) = state.passengers.get_mut(self.seat) {
+        if let Some(Some(own)) = state.waiters.get_mut(self.slot) {
             own.clone_from(waker);
         }
-        Sight::OnTheWay
+        Check::Pending
     }
 }
 
-/// Leaves the trip to the others; without any, ends it.
-impl Drop for Passenger {
+/// Leaves the batch to the others; the last one to leave ends it.
+impl Drop for Waiter {
     fn drop(&mut self) {
-        if self.has_arrived {
+        if self.is_done {
             return;
         }
-        let mut state = lock(&self.trip.state);
-        if matches!(state.phase, Phase::Arrived(_)) {
+        let mut state = lock(&self.batch.state);
+        if matches!(state.phase, Phase::Done(_)) {
             return;
         }
-        state.passengers[self.seat] = None;
-        if state.passengers.iter().any(Option::is_some) {
+        state.waiters[self.slot] = None;
+        if state.waiters.iter().any(Option::is_some) {
             return;
         }
-        // Nobody may board any more.
-        state.phase = Phase::Away;
+        // Closed to new reads.
+        state.phase = Phase::Sent;
         let driver = state.driver.take();
         drop(state);
         if let Some((driver, _)) = driver {

@@ -1,12 +1,16 @@
-//! Memory: a bounded [`Store`] of typed values, and the backend of bytes over it.
+//! Memory as a backend of bytes, over a [`Store`].
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{AsyncBackend, Backend, BoxFuture};
+use super::SetOptions;
+use super::request::{
+    Answer, Condition, Reply, Request, Service, async_backend_of_service, backend_of_service,
+};
 use crate::common::clock::{Clock, nanos};
+use crate::common::wait::{BoxFuture, Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
 use crate::memory::{Bound, New, Slot, Store};
 use crate::net::url::Url;
@@ -14,7 +18,7 @@ use crate::value::Value;
 
 /// Memory as a backend of bytes: for aliases at `memory://` and for `CACHE_BACKEND=memory`.
 ///
-/// Functions with `backend = "memory"` don't go through it: their values stay typed.
+/// Functions with `backend = "memory"` don't use it: their values stay typed.
 ///
 /// ```
 /// use cache_runtime::{Cache, Config, Memory};
@@ -42,8 +46,35 @@ impl Memory {
         Ok(Self::new(Bound { capacity, max_bytes }))
     }
 
-    fn new_of(&self, value: Bytes, ttl: Option<Duration>) -> New {
-        let deadline = ttl.map_or(u64::MAX, |ttl| self.clock.monotonic().saturating_add(nanos(ttl)));
+    fn perform(&self, request: Request<'_>, deadline: Instant) -> Result<Reply, Error> {
+        if deadline <= Instant::now() {
+            let message = "the call's time was used up before it reached the backend";
+            return Err(Error::new(ErrorKind::Timeout, message));
+        }
+        let now = self.clock.monotonic();
+        let get = |key: &[u8]| self.store.get(key, now).and_then(|slot| slot.value.copy());
+        match request {
+            Request::Get(key) => Ok(Reply::Value(get(key))),
+            Request::GetMany(keys) => Ok(Reply::Values(keys.iter().map(|key| get(key)).collect())),
+            Request::Set { key, value, options, condition } => {
+                let new = self.entry(value, options, now);
+                match condition {
+                    Condition::Always => self.store.set(key, new, now).map(|()| true),
+                    Condition::Absent => self.store.add(key, new, now),
+                    Condition::Equals(old) => {
+                        let is_old =
+                            |slot: &Slot| slot.value.copy::<Bytes>().is_some_and(|value| value == old);
+                        self.store.replace(key, is_old, new, now)
+                    }
+                }
+                .map(Reply::Done)
+            }
+            Request::Delete(key) => Ok(Reply::Done(self.store.delete(key, now))),
+        }
+    }
+
+    fn entry(&self, value: Bytes, options: SetOptions, now: u64) -> New {
+        let deadline = options.ttl.map_or(u64::MAX, |ttl| now.saturating_add(nanos(ttl)));
         let size = value.len() as u64;
         let slot = Slot { value: Value::new(&value), deadline, cost: 0 };
         New { slot, generation: self.store.generation(), size }
@@ -62,93 +93,16 @@ impl fmt::Debug for Memory {
     }
 }
 
-impl Backend for Memory {
-    fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
-        in_time(deadline)?;
-        let slot = self.store.get(key, self.clock.monotonic());
-        Ok(slot.and_then(|slot| slot.value.copy()))
+impl Service for Memory {
+    /// Nothing here waits, so an async caller gets its answer at once too.
+    fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, _: Caller) -> Answer<'a> {
+        MaybeReady::done(self.perform(request, deadline))
     }
 
-    fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error> {
-        in_time(deadline)?;
-        self.store.set(key, self.new_of(value, ttl), self.clock.monotonic())
-    }
-
-    fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
-        in_time(deadline)?;
-        self.store.add(key, self.new_of(value, ttl), self.clock.monotonic())
-    }
-
-    fn replace(
-        &self,
-        key: &[u8],
-        old: &[u8],
-        new: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> Result<bool, Error> {
-        in_time(deadline)?;
-        let is_old = |slot: &Slot| slot.value.copy::<Bytes>().is_some_and(|value| value == old);
-        self.store.replace(key, is_old, self.new_of(new, ttl), self.clock.monotonic())
-    }
-
-    fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
-        in_time(deadline)?;
-        Ok(self.store.delete(key, self.clock.monotonic()))
+    fn max_value_len(&self) -> usize {
+        usize::MAX
     }
 }
 
-/// Nothing here waits, so each call is answered at once.
-impl AsyncBackend for Memory {
-    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
-        ready(Backend::get(self, key, deadline))
-    }
-
-    fn set<'a>(
-        &'a self,
-        key: &'a [u8],
-        value: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        ready(Backend::set(self, key, value, ttl, deadline))
-    }
-
-    fn add<'a>(
-        &'a self,
-        key: &'a [u8],
-        value: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
-        ready(Backend::add(self, key, value, ttl, deadline))
-    }
-
-    fn replace<'a>(
-        &'a self,
-        key: &'a [u8],
-        old: &'a [u8],
-        new: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
-        ready(Backend::replace(self, key, old, new, ttl, deadline))
-    }
-
-    fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
-        ready(Backend::delete(self, key, deadline))
-    }
-}
-
-fn ready<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
-    Box::pin(std::future::ready(result))
-}
-
-fn in_time(deadline: Instant) -> Result<(), Error> {
-    match Instant::now() < deadline {
-        true => Ok(()),
-        false => {
-            Err(Error::new(ErrorKind::Timeout, "the call's time was used up before it reached the backend"))
-        }
-    }
-}
+backend_of_service!(Memory);
+async_backend_of_service!(Memory);

@@ -1,66 +1,92 @@
-//! What a backend is: the two traits, their contract, and the adaptors between them.
+//! What a backend is: the two public traits, their contract, and the implementations.
 //!
-//! Backends know bytes only: nothing here knows functions, codecs or envelopes, and no
-//! backend knows its siblings.
+//! Backends know bytes only: nothing here knows functions, codecs or envelopes, and no backend knows its siblings. The
+//! rest of the crate reaches them through one internal interface, [`Service`](request::Service).
 
-use std::future::Future;
-use std::pin::Pin;
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
-
-use crate::error::{Error, ErrorKind};
-
-pub(crate) mod adapt;
+mod adapt;
 #[cfg(feature = "tokio")]
 pub(crate) mod batched;
-pub(crate) mod breaker;
+mod breaker;
+pub(crate) mod connected;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod registry;
+mod request;
 
-/// Keys of reads that travel together: more don't make it cheaper, and the first passengers wait for the last one's value.
-#[cfg(any(feature = "redis", feature = "memcached", feature = "tokio"))]
-pub(crate) const SEATS: usize = 128;
+pub(crate) use self::request::{Condition, Service};
 
-/// A boxed future, as [`AsyncBackend`] returns them: a network call dwarfs the box.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use std::time::{Duration, Instant};
 
-/// A place that keeps bytes under keys, called by blocking functions.
+use bytes::Bytes;
+
+use crate::common::wait::BoxFuture;
+use crate::error::{Error, ErrorKind};
+
+/// How a value is stored. Later versions may have more options, so it is made with [`SetOptions::new`].
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_runtime::SetOptions;
+///
+/// let options = SetOptions::new().ttl(Duration::from_secs(60));
+/// assert_eq!(options.ttl, Some(Duration::from_secs(60)));
+/// assert_eq!(SetOptions::new().ttl, None);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetOptions {
+    /// How long the entry is kept; `None` is forever.
+    pub ttl: Option<Duration>,
+}
+
+impl SetOptions {
+    /// No expiry.
+    pub const fn new() -> Self {
+        Self { ttl: None }
+    }
+
+    /// Keeps the entry for `ttl`.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.ttl = ttl.into();
+        self
+    }
+}
+
+/// A store of bytes under keys, called by blocking functions.
 ///
 /// # The contract
 ///
 /// The conformance suite of this project tests each of these lines on each backend.
 ///
-/// - **Keys and values are any bytes**, keys up to at least 64 KiB, values empty or up to
-///   [`max_value_len`](Backend::max_value_len) bytes; different keys never share an entry. A server
-///   with narrower keys hashes what doesn't fit, with a cryptographic hash.
-/// - **`get` returns what the last `set` stored, whole, or `None`.** An entry may vanish at any
-///   time (a cache forgets), but never comes back older or mangled.
-/// - **`ttl` is a bound on space, not a promise of freshness**: an entry is kept for `ttl` at the
-///   most, rounded up to what the server can express and at the most two seconds longer. The
-///   runtime stores its own exact deadlines inside the value. `None` means no expiry.
-/// - **`add` stores only if nothing is there**, atomically, and says whether it stored.
-/// - **`replace` stores only if exactly the given bytes are there**, atomically, and says whether it stored. A
-///   backend that can't do this in one step leaves the method out.
+/// - **Keys and values are any bytes**: keys up to at least 64 KiB, values empty or up to
+///   [`max_value_len`](Backend::max_value_len) bytes. Different keys never share an entry. A server with narrower keys
+///   hashes those that don't fit with a cryptographic hash.
+/// - **`get` returns what the last `set` stored, whole, or `None`.** An entry may vanish at any time (a cache forgets), but
+///   never comes back older or damaged.
+/// - **The ttl bounds space; it doesn't promise freshness**: an entry is kept for its ttl, rounded up to what the server
+///   can express, and at most two seconds longer. The runtime stores its own exact deadlines inside the value.
+/// - **`add` stores only if nothing is there**, atomically, and returns whether it stored.
+/// - **`compare_and_set` stores only if exactly the given bytes are there**, atomically, and returns whether it stored. A
+///   backend that can't do this in one step doesn't implement it.
 /// - **`delete` is done when it returns**; deleting nothing is `Ok(false)`.
-/// - **`deadline` bounds the call**, connecting and waiting for a pooled connection included. When
-///   it has passed, the call returns an error of kind [`Timeout`](crate::ErrorKind::Timeout).
-/// - **Nothing panics and nothing is retried blindly.** Unreachable is
-///   [`Unavailable`](crate::ErrorKind::Unavailable), wrong credentials are
-///   [`Denied`](crate::ErrorKind::Denied), what the server says is
-///   [`Server`](crate::ErrorKind::Server), what is not understood is
-///   [`Protocol`](crate::ErrorKind::Protocol), too large a value is
+/// - **`deadline` bounds the call**, including connecting and waiting for a pooled connection. A call that misses it
+///   returns an error of kind [`Timeout`](crate::ErrorKind::Timeout).
+/// - **Nothing panics and nothing is retried blindly.** An unreachable server is
+///   [`Unavailable`](crate::ErrorKind::Unavailable), wrong credentials are [`Denied`](crate::ErrorKind::Denied), an error
+///   from the server is [`Server`](crate::ErrorKind::Server), an answer that makes no sense is
+///   [`Protocol`](crate::ErrorKind::Protocol), and a value that is too large is
 ///   [`TooLarge`](crate::ErrorKind::TooLarge).
-/// - **Making a backend doesn't connect**: the first call does, and a later one after an outage.
+/// - **Making a backend doesn't connect.** The first call does, and a later one does again after an outage.
 ///
 /// # Example
 ///
 /// ```
-/// use std::{collections::HashMap, sync::Mutex, time::{Duration, Instant}};
-/// use cache_runtime::{Backend, Bytes, Cache, Config, Error};
+/// use std::{collections::HashMap, sync::Mutex, time::Instant};
+/// use cache_runtime::{Backend, Bytes, Cache, Config, Error, SetOptions};
 ///
 /// #[derive(Default)]
 /// struct Forever(Mutex<HashMap<Vec<u8>, Bytes>>);
@@ -69,11 +95,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///     fn get(&self, key: &[u8], _: Instant) -> Result<Option<Bytes>, Error> {
 ///         Ok(self.0.lock().unwrap().get(key).cloned())
 ///     }
-///     fn set(&self, key: &[u8], value: Bytes, _: Option<Duration>, _: Instant) -> Result<(), Error> {
+///     fn set(&self, key: &[u8], value: Bytes, _: SetOptions, _: Instant) -> Result<(), Error> {
 ///         self.0.lock().unwrap().insert(key.to_vec(), value);
 ///         Ok(())
 ///     }
-///     fn add(&self, key: &[u8], value: Bytes, _: Option<Duration>, _: Instant) -> Result<bool, Error> {
+///     fn add(&self, key: &[u8], value: Bytes, _: SetOptions, _: Instant) -> Result<bool, Error> {
 ///         let mut entries = self.0.lock().unwrap();
 ///         let vacant = !entries.contains_key(key);
 ///         if vacant {
@@ -96,78 +122,112 @@ pub trait Backend: Send + Sync + 'static {
     /// The value under `key`.
     ///
     /// # Errors
-    /// As the [contract](Backend#the-contract) says.
+    /// See the [contract](Backend#the-contract).
     fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error>;
 
-    /// The values under `keys`, in their order: one round trip where the server can.
+    /// The values under `keys`, in their order, in one round trip if the server can.
     ///
     /// # Errors
-    /// As the [contract](Backend#the-contract) says; one failing key fails the call.
+    /// See the [contract](Backend#the-contract). One key that fails makes the whole call fail.
     fn get_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<Option<Bytes>>, Error> {
         keys.iter().map(|key| self.get(key, deadline)).collect()
     }
 
-    /// Stores `value` under `key`, replacing what is there.
+    /// Stores `value` under `key` and replaces what is there.
     ///
     /// # Errors
-    /// As the [contract](Backend#the-contract) says.
-    fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<(), Error>;
+    /// See the [contract](Backend#the-contract).
+    fn set(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<(), Error>;
 
     /// Stores `value` only if nothing is under `key`; returns whether it did.
     ///
     /// # Errors
-    /// As the [contract](Backend#the-contract) says.
-    fn add(&self, key: &[u8], value: Bytes, ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error>;
+    /// See the [contract](Backend#the-contract).
+    fn add(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<bool, Error>;
 
     /// Stores `new` only if exactly `old` is under `key`; returns whether it did.
     ///
-    /// `single_flight = "cluster"` is built on this; without it, functions on this backend have one run per
-    /// process.
+    /// `single_flight = "cluster"` needs this. Without it, functions on this backend have one run per process.
     ///
     /// # Errors
-    /// As the [contract](Backend#the-contract) says, and of kind [`Config`](crate::ErrorKind::Config), always, where
-    /// the method is not implemented.
-    fn replace(
+    /// See the [contract](Backend#the-contract). The default implementation always returns an error of kind
+    /// [`Config`](crate::ErrorKind::Config).
+    fn compare_and_set(
         &self,
         key: &[u8],
         old: &[u8],
         new: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> Result<bool, Error> {
-        let _ = (key, old, new, ttl, deadline);
-        Err(replaces_nothing())
+        let _ = (key, old, new, options, deadline);
+        Err(no_compare_and_set())
     }
 
     /// Removes what is under `key`; returns whether anything was.
     ///
     /// # Errors
-    /// As the [contract](Backend#the-contract) says.
+    /// See the [contract](Backend#the-contract).
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error>;
 
-    /// The longest value in bytes that `set` takes; longer ones aren't sent.
+    /// The longest value, in bytes, that `set` takes. Longer ones aren't sent.
     fn max_value_len(&self) -> usize {
         usize::MAX
     }
 
-    /// The number of servers that keys are spread over. Each is given up while it is down, and asked again when it
-    /// is back, by itself.
+    /// The number of servers that keys are spread over. Each has a breaker: while it is down it is not asked, and the
+    /// others are.
     fn servers(&self) -> usize {
         1
     }
 
-    /// Which of its [`servers`](Backend::servers) has `key`, counted from 0.
+    /// Which of the [`servers`](Backend::servers) has `key`, counted from 0.
     fn server_of(&self, key: &[u8]) -> usize {
         let _ = key;
         0
     }
 }
 
-/// A place that keeps bytes under keys, called by async functions.
+/// A store of bytes under keys, called by async functions.
 ///
-/// The [contract](Backend#the-contract) is [`Backend`]'s, and two lines more: a future that is
-/// dropped leaves no half-read answer to a later call, and calls from one runtime may follow calls
-/// from another that is gone.
+/// The [contract](Backend#the-contract) is [`Backend`]'s, with two more lines: a future that is dropped leaves no half-read
+/// answer to a later call, and calls from one runtime may follow calls from another that has ended.
+///
+/// ```
+/// use std::{collections::HashMap, sync::Mutex, time::Instant};
+/// use cache_runtime::{AsyncBackend, BoxFuture, Bytes, Error, SetOptions};
+///
+/// #[derive(Default)]
+/// struct Forever(Mutex<HashMap<Vec<u8>, Bytes>>);
+///
+/// impl AsyncBackend for Forever {
+///     fn get<'a>(&'a self, key: &'a [u8], _: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+///         Box::pin(async move { Ok(self.0.lock().unwrap().get(key).cloned()) })
+///     }
+///     fn set<'a>(&'a self, key: &'a [u8], value: Bytes, _: SetOptions, _: Instant) -> BoxFuture<'a, Result<(), Error>> {
+///         Box::pin(async move {
+///             self.0.lock().unwrap().insert(key.to_vec(), value);
+///             Ok(())
+///         })
+///     }
+///     fn add<'a>(&'a self, key: &'a [u8], value: Bytes, _: SetOptions, _: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+///         Box::pin(async move {
+///             let mut entries = self.0.lock().unwrap();
+///             let vacant = !entries.contains_key(key);
+///             if vacant {
+///                 entries.insert(key.to_vec(), value);
+///             }
+///             Ok(vacant)
+///         })
+///     }
+///     fn delete<'a>(&'a self, key: &'a [u8], _: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+///         Box::pin(async move { Ok(self.0.lock().unwrap().remove(key).is_some()) })
+///     }
+/// }
+///
+/// let config = cache_runtime::Config::new().async_backend("forever", Forever::default());
+/// # drop(config);
+/// ```
 pub trait AsyncBackend: Send + Sync + 'static {
     /// See [`Backend::get`].
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Bytes>, Error>>;
@@ -192,7 +252,7 @@ pub trait AsyncBackend: Send + Sync + 'static {
         &'a self,
         key: &'a [u8],
         value: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
@@ -201,21 +261,21 @@ pub trait AsyncBackend: Send + Sync + 'static {
         &'a self,
         key: &'a [u8],
         value: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>>;
 
-    /// See [`Backend::replace`].
-    fn replace<'a>(
+    /// See [`Backend::compare_and_set`].
+    fn compare_and_set<'a>(
         &'a self,
         key: &'a [u8],
         old: &'a [u8],
         new: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        let _ = (key, old, new, ttl, deadline);
-        Box::pin(std::future::ready(Err(replaces_nothing())))
+        let _ = (key, old, new, options, deadline);
+        Box::pin(std::future::ready(Err(no_compare_and_set())))
     }
 
     /// See [`Backend::delete`].
@@ -238,6 +298,7 @@ pub trait AsyncBackend: Send + Sync + 'static {
     }
 }
 
-fn replaces_nothing() -> Error {
-    Error::new(ErrorKind::Config, "this backend has no `replace`, which `single_flight = \"cluster\"` needs")
+fn no_compare_and_set() -> Error {
+    let message = "this backend has no `compare_and_set`, which `single_flight = \"cluster\"` needs";
+    Error::new(ErrorKind::Config, message)
 }

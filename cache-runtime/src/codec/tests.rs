@@ -37,7 +37,7 @@ enum Tree {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct List(Option<Box<List>>);
 
-/// Decodes fields swapped in a positional format, had it the chance.
+/// Would decode with its fields swapped in a positional format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Contact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,11 +63,11 @@ struct Flat {
 #[serde(transparent)]
 struct HiddenSet(HashSet<u32>);
 
-/// Comes back without a part.
+/// Loses a part when stored.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Partial(u8, #[serde(skip)] f64);
 
-/// Text and bytes that are written as others.
+/// Text and bytes that serialize as other text and bytes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Loud(#[serde(serialize_with = "loudly")] String);
@@ -75,7 +75,7 @@ struct Loud(#[serde(serialize_with = "loudly")] String);
 #[serde(transparent)]
 struct Doubled(#[serde(serialize_with = "doubled")] Vec<u8>);
 
-/// Comes back as twice what it was.
+/// Decodes to twice its value.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Skewed {
     #[serde(serialize_with = "twice")]
@@ -95,7 +95,7 @@ fn doubled<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S
 }
 
 fn stored<C: Codec, T: Serialize + DeserializeOwned + PartialEq>(value: &T) -> Result<Vec<u8>, Error> {
-    // Behind a header, as in an entry.
+    // After a header, as in an entry.
     let mut out = vec![0xFF; 3];
     encode_checked::<C, T>(value, Some(T::eq), &mut out)?;
     Ok(out.split_off(3))
@@ -105,16 +105,16 @@ fn round_trip<C: Codec, T: Serialize + DeserializeOwned + PartialEq + Debug>(val
     assert_eq!(&decode::<C, T>(&stored::<C, T>(value).unwrap()).unwrap(), value);
 }
 
-/// Stored and read as itself, or not stored.
-fn right_or_refused<C: Codec, T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+/// Checks that the value is either stored and read unchanged, or not stored.
+fn round_trip_or_refuse<C: Codec, T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     match stored::<C, T>(value) {
         Ok(bytes) => assert_eq!(&decode::<C, T>(&bytes).unwrap(), value),
         Err(error) => assert_eq!(error.kind(), ErrorKind::Encode),
     }
 }
 
-/// Of every type, with the low bits of `bits`.
-#[allow(clippy::cast_possible_truncation, reason = "that is meant")]
+/// Checks each number type with the low bits of `bits`.
+#[allow(clippy::cast_possible_truncation, reason = "takes the low bits")]
 fn numbers_round_trip<C: Codec>(bits: u128) {
     round_trip::<C, bool>(&(bits & 1 == 1));
     round_trip::<C, u8>(&(bits as u8));
@@ -139,7 +139,7 @@ fn numbers_round_trip<C: Codec>(bits: u128) {
     }
 }
 
-fn survives<C: Codec>(bytes: &[u8]) {
+fn decode_as_many_types<C: Codec>(bytes: &[u8]) {
     let _ = decode::<C, User>(bytes);
     let _ = decode::<C, Tree>(bytes);
     let _ = decode::<C, List>(bytes);
@@ -212,7 +212,7 @@ fn trees() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// What is true of every format.
+/// Tests of every format.
 macro_rules! every_codec {
     ($($module:ident: $feature:literal $codec:ident $golden:literal;)*) => {$(
         #[cfg(feature = $feature)]
@@ -226,7 +226,7 @@ macro_rules! every_codec {
                     round_trip::<$codec, _>(&tree);
                 }
 
-                /// In positional formats nothing else shows it: they are stored without having been decoded.
+                /// Positional formats store these without checking, so only this test does.
                 #[test]
                 fn text_bytes_and_numbers_decode_to_themselves(
                     text in ".{0,300}",
@@ -244,31 +244,31 @@ macro_rules! every_codec {
                 }
 
                 #[test]
-                fn left_out_fields_never_come_back_as_others(contacts in proptest::collection::vec(contacts(), 0..3)) {
+                fn omitted_fields_never_come_back_as_others(contacts in proptest::collection::vec(contacts(), 0..3)) {
                     if $codec::SELF_DESCRIBING {
                         round_trip::<$codec, _>(&contacts);
                     } else {
-                        right_or_refused::<$codec, _>(&contacts);
+                        round_trip_or_refuse::<$codec, _>(&contacts);
                     }
                 }
 
                 #[test]
-                fn arbitrary_bytes_are_survived(bytes in any::<Vec<u8>>()) {
-                    survives::<$codec>(&bytes);
+                fn arbitrary_bytes_do_no_harm(bytes in any::<Vec<u8>>()) {
+                    decode_as_many_types::<$codec>(&bytes);
                 }
 
                 #[test]
-                fn mutated_bytes_are_survived(user in users(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+                fn mutated_bytes_do_no_harm(user in users(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
                     let mut bytes = stored::<$codec, _>(&user).unwrap();
                     let at = at.index(bytes.len());
                     bytes[at] = byte;
-                    survives::<$codec>(&bytes);
-                    survives::<$codec>(&bytes[at..]);
-                    survives::<$codec>(&bytes[..at]);
+                    decode_as_many_types::<$codec>(&bytes);
+                    decode_as_many_types::<$codec>(&bytes[at..]);
+                    decode_as_many_types::<$codec>(&bytes[..at]);
                 }
             }
 
-            /// What is stored today must be read tomorrow.
+            /// A change here makes stored values unreadable.
             #[test]
             fn golden() {
                 let value = (1u8, 300u32, -1i16, "é".to_owned(), Some(true), Kind::D { x: None }, vec![1.5f32]);
@@ -293,12 +293,12 @@ macro_rules! every_codec {
             }
 
             #[test]
-            fn nothing_is_stored_that_comes_back_changed() {
-                right_or_refused::<$codec, _>(&Some(None::<u8>));
-                right_or_refused::<$codec, _>(&vec![f64::INFINITY, f64::NEG_INFINITY]);
-                right_or_refused::<$codec, _>(&HashMap::from([((1u8, 2u8), 3u8)]));
-                right_or_refused::<$codec, _>(&Untagged::Text("a".into()));
-                right_or_refused::<$codec, _>(&Flat { id: 1, rest: HashMap::from([("a".into(), 2)]) });
+            fn values_that_would_come_back_changed_are_not_stored() {
+                round_trip_or_refuse::<$codec, _>(&Some(None::<u8>));
+                round_trip_or_refuse::<$codec, _>(&vec![f64::INFINITY, f64::NEG_INFINITY]);
+                round_trip_or_refuse::<$codec, _>(&HashMap::from([((1u8, 2u8), 3u8)]));
+                round_trip_or_refuse::<$codec, _>(&Untagged::Text("a".into()));
+                round_trip_or_refuse::<$codec, _>(&Flat { id: 1, rest: HashMap::from([("a".into(), 2)]) });
                 assert!(stored::<$codec, _>(&Skewed { amount: 1 }).is_err());
                 assert!(stored::<$codec, _>(&Partial(1, 0.5)).is_err());
                 assert!(stored::<$codec, _>(&Partial(1, 0.0)).is_ok());
@@ -311,26 +311,26 @@ macro_rules! every_codec {
             }
 
             #[test]
-            fn deep_values_are_refused_both_ways() {
+            fn deep_values_are_neither_written_nor_read() {
                 round_trip::<$codec, _>(&tree(100));
                 for error in [stored::<$codec, _>(&tree(10_000)), stored::<$codec, _>(&list(10_000))].map(Result::unwrap_err) {
                     assert_eq!(error.kind(), ErrorKind::Encode);
                     assert!(error.to_string().contains("128"), "{error}");
                 }
                 for byte in [0x00, 0x01, 0x02, 0x03, 0x31, 0x5B, 0x7B, 0x81, 0x82, 0x91, 0x92, 0xC7, 0xDC, 0xFF] {
-                    survives::<$codec>(&vec![byte; 1 << 16]);
+                    decode_as_many_types::<$codec>(&vec![byte; 1 << 16]);
                 }
-                survives::<$codec>(&vec![0x01; 1 << 20]);
-                // A format may read this without getting any further in the bytes.
+                decode_as_many_types::<$codec>(&vec![0x01; 1 << 20]);
+                // A format may read this byte again and again.
                 for byte in 0..=u8::MAX {
-                    survives::<$codec>(&[byte]);
+                    decode_as_many_types::<$codec>(&[byte]);
                 }
             }
 
             #[test]
-            fn claimed_lengths_are_not_believed() {
+            fn claimed_lengths_are_not_trusted() {
                 for claim in [vec![0xFD; 9], vec![0xFF; 9], b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01".to_vec()] {
-                    survives::<$codec>(&claim);
+                    decode_as_many_types::<$codec>(&claim);
                 }
                 assert!(decode::<$codec, Vec<()>>(b"\xFD\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF").is_err());
                 assert!(decode::<$codec, Vec<()>>(b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01").is_err());
@@ -340,10 +340,10 @@ macro_rules! every_codec {
             }
 
             #[test]
-            fn errors_have_a_kind_and_a_way_out() {
+            fn errors_have_a_kind_and_suggest_a_codec() {
                 assert_eq!(decode::<$codec, User>(b"\xC1").unwrap_err().kind(), ErrorKind::Protocol);
-                let left_out = Contact { name: None, email: Some("a@b".into()), phones: vec![] };
-                match stored::<$codec, _>(&left_out) {
+                let omitting = Contact { name: None, email: Some("a@b".into()), phones: vec![] };
+                match stored::<$codec, _>(&omitting) {
                     Ok(_) => assert!($codec::SELF_DESCRIBING),
                     Err(error) => {
                         let text = error.to_string();
@@ -353,7 +353,7 @@ macro_rules! every_codec {
             }
 
             #[test]
-            fn shapes_are_traced_where_the_format_is_positional() {
+            fn shapes_are_traced_only_for_positional_formats() {
                 assert_eq!(shape::<$codec, u8>().unwrap() == shape::of::<u8>().unwrap(), !$codec::SELF_DESCRIBING);
                 assert_eq!(shape::<$codec, Untagged>().is_ok(), $codec::SELF_DESCRIBING);
             }

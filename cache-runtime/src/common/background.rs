@@ -1,28 +1,28 @@
-//! Work that no caller waits for: probes of servers that are down, writes that are owed to them, renewals.
+//! Work that no caller waits for: probes of servers that are down, pending invalidations, heartbeats of leases.
 //!
-//! One thread for the whole process, started when there is work and gone a little after the last of it. A job may
-//! block for as long as an operation on a backend takes, no longer: the others wait for it. It uses the blocking side
-//! of backends. Knows nothing of what the jobs do.
+//! One thread serves the whole process. It starts when there is work and ends a little after the last of it. A job may
+//! block for as long as one backend operation takes, because the other jobs wait for it. Jobs use backends as blocking
+//! callers. Knows nothing of what the jobs do.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::context::lock;
+use super::sync::lock;
 
 /// How long the thread stays when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Runs, and says after what time it wants to run again.
+/// Runs, and returns the delay until it runs again, if it does.
 type Job = Box<dyn FnMut() -> Option<Duration> + Send>;
 
-/// When a job is due, and a number that tells it from others of the same moment.
-type Place = (Instant, u64);
+/// When a job is due, and a number that tells apart jobs due at the same moment.
+type Due = (Instant, u64);
 
 #[derive(Default)]
 struct Queue {
-    jobs: BTreeMap<Place, Job>,
+    jobs: BTreeMap<Due, Job>,
     scheduled: u64,
     has_thread: bool,
 }
@@ -30,15 +30,16 @@ struct Queue {
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { jobs: BTreeMap::new(), scheduled: 0, has_thread: false });
 static CHANGED: Condvar = Condvar::new();
 
-/// Runs `job` after `delay`, and again after each delay that it returns. A job that panics is not run again.
+/// Runs `job` after `delay`, and again after each delay that it returns. A job that panics is dropped.
 ///
-/// Jobs outlive their makers: let them hold `Weak` references and end when these are dead. Returns whether there is
-/// a thread to run it; without one, because the system starts no more, the job is dropped.
+/// Jobs outlive the code that schedules them: they hold `Weak` references and end when these are dead. Returns whether
+/// the job was accepted; it is dropped if the system can't start a thread to run it.
 pub(crate) fn schedule(delay: Duration, job: impl FnMut() -> Option<Duration> + Send + 'static) -> bool {
     schedule_job(delay, Box::new(job)).is_some()
 }
 
-/// Runs `ring` after `delay`, unless what is returned is dropped before; `None` where there is no thread to run it.
+/// Runs `ring` after `delay`, unless the returned alarm is dropped first. `None` if the system can't start a thread to
+/// run it.
 pub(crate) fn alarm(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Option<Alarm> {
     let mut ring = Some(ring);
     let job = move || {
@@ -52,17 +53,17 @@ pub(crate) fn alarm(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Op
 
 /// See [`alarm`].
 #[must_use]
-pub(crate) struct Alarm(Place);
+pub(crate) struct Alarm(Due);
 
 impl Drop for Alarm {
     fn drop(&mut self) {
         let job = lock(&QUEUE).jobs.remove(&self.0);
-        // Without the lock: what it holds may schedule when it ends.
+        // Dropped after the lock is released, because what the job holds may schedule when it is dropped.
         drop(job);
     }
 }
 
-fn schedule_job(delay: Duration, job: Job) -> Option<Place> {
+fn schedule_job(delay: Duration, job: Job) -> Option<Due> {
     let mut queue = lock(&QUEUE);
     if !queue.has_thread {
         let started = std::thread::Builder::new().name("cache-background".to_owned()).spawn(work);
@@ -72,13 +73,13 @@ fn schedule_job(delay: Duration, job: Job) -> Option<Place> {
         }
         queue.has_thread = true;
     }
-    let place = queue.push(delay, job);
+    let due = queue.push(delay, job);
     CHANGED.notify_one();
-    Some(place)
+    Some(due)
 }
 
 impl Queue {
-    fn push(&mut self, delay: Duration, job: Job) -> Place {
+    fn push(&mut self, delay: Duration, job: Job) -> Due {
         let now = Instant::now();
         let due = now.checked_add(delay).unwrap_or(now + Duration::from_secs(86_400));
         self.scheduled += 1;
@@ -87,6 +88,7 @@ impl Queue {
     }
 }
 
+/// The loop of the background thread.
 fn work() {
     let mut queue = lock(&QUEUE);
     loop {
@@ -102,7 +104,7 @@ fn work() {
                 log::error!("a background job of a cache panicked");
                 None
             });
-            // Dropped without the lock: what it holds may schedule when it ends.
+            // A finished job is dropped here, without the lock, because what it holds may schedule when it is dropped.
             let again = again.map(|delay| (delay, job));
             queue = lock(&QUEUE);
             if let Some((delay, job)) = again {

@@ -1,14 +1,14 @@
-//! Time, as the cache sees it: the system's, or one that a test moves by hand.
+//! Time as the cache sees it: the system's clocks, or one that a test moves by hand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How far the coarse clock may be from the exact one, in nanoseconds. It stands still between two of the kernel's
-/// ticks, of which the longest take 10 ms; both of its readings, now and at the origin, may be so old.
+/// How far the coarse clock may lag behind the exact one, in nanoseconds. It stands still between two ticks of the kernel,
+/// which are 10 ms apart at most, and both of its readings (now and at the origin) may be that old.
 const COARSENESS: u64 = 50_000_000;
 
-/// Where "now" comes from.
+/// The source of "now".
 #[derive(Clone)]
 pub(crate) enum Clock {
     /// The machine's clocks.
@@ -18,11 +18,11 @@ pub(crate) enum Clock {
         /// The same on the coarse clock.
         coarse: Coarse,
     },
-    /// Nanoseconds since the Unix epoch, moved by [`Clock::advance`] only.
+    /// Nanoseconds since the Unix epoch. Only [`Clock::advance`] moves it.
     Manual(Arc<AtomicU64>),
 }
 
-/// A clock that is read in a fifth of the time, if there is one.
+/// A clock that takes a fifth of the time to read, where the system has one.
 #[cfg(target_os = "linux")]
 type Coarse = coarsetime::Instant;
 #[cfg(not(target_os = "linux"))]
@@ -36,7 +36,7 @@ fn coarse() -> Coarse {
     return Coarse::now();
 }
 
-/// Nanoseconds from `origin` to now, coarsely.
+/// Nanoseconds from `origin` to now by the coarse clock.
 #[inline]
 fn coarse_since(origin: Coarse) -> u64 {
     #[cfg(target_os = "linux")]
@@ -50,12 +50,12 @@ impl Clock {
         Self::System { origin: Instant::now(), coarse: coarse() }
     }
 
-    /// A clock that starts at the present and stands still.
+    /// A clock that starts now and stands still.
     pub(crate) fn manual() -> Self {
         Self::Manual(Arc::new(AtomicU64::new(nanos(since_epoch()))))
     }
 
-    /// Nanoseconds from a fixed origin; never jumps. Deadlines inside this process use it.
+    /// Nanoseconds since a fixed origin. Never jumps; deadlines inside this process use it.
     pub(crate) fn monotonic(&self) -> u64 {
         match self {
             Self::System { origin, .. } => nanos(origin.elapsed()),
@@ -63,16 +63,8 @@ impl Clock {
         }
     }
 
-    /// What [`monotonic`](Self::monotonic) was at `instant`; a manual clock knows no other moment than now.
-    pub(crate) fn at(&self, instant: Instant) -> u64 {
-        match self {
-            Self::System { origin, .. } => nanos(instant.saturating_duration_since(*origin)),
-            Self::Manual(_) => self.monotonic(),
-        }
-    }
-
-    /// Whether `deadline`, in the nanoseconds of [`monotonic`](Self::monotonic), is yet to come. As exact as that: the
-    /// coarse clock decides only where it can't be wrong.
+    /// Whether `deadline`, in the nanoseconds of [`monotonic`](Self::monotonic), is in the future. Exact: the coarse clock
+    /// decides only where it can't be wrong.
     #[inline]
     pub(crate) fn is_before(&self, deadline: u64) -> bool {
         match self {
@@ -84,7 +76,7 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since the Unix epoch. Deadlines that other machines read use it.
+    /// Milliseconds since the Unix epoch. Deadlines that other machines read use this clock.
     pub(crate) fn unix_ms(&self) -> u64 {
         match self {
             Self::System { .. } => millis(since_epoch()),
@@ -92,7 +84,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; the system's can't be moved.
+    /// Moves a manual clock forward. Does nothing to the system's clock.
     pub(crate) fn advance(&self, by: Duration) {
         if let Self::Manual(now) = self {
             now.fetch_add(nanos(by), Ordering::SeqCst);
@@ -104,12 +96,12 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Nanoseconds, at the most `u64::MAX` (584 years).
+/// `duration` in nanoseconds, capped at `u64::MAX` (584 years).
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds, at the most `u64::MAX`.
+/// `duration` in milliseconds, capped at `u64::MAX`.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -122,7 +114,7 @@ mod tests {
     fn deadlines_are_exact_on_the_coarse_clock_too() {
         let clock = Clock::system();
         let mut margin = 2 * COARSENESS;
-        // A deadline in the future is looked at until it is past: the two clocks never disagree.
+        // Polls each deadline until it has passed: the two clocks never disagree.
         while margin > 0 {
             let deadline = clock.monotonic() + margin;
             loop {

@@ -4,4 +4,5 @@ pub(crate) mod background;
 pub(crate) mod clock;
 pub(crate) mod seqlock;
 pub(crate) mod stripe;
+pub(crate) mod sync;
 pub(crate) mod wait;

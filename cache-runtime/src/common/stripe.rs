@@ -1,40 +1,40 @@
-//! Which of its own places a thread counts in, so that threads that count at once don't meet.
+//! Striped counters: each thread counts in a stripe of its own, so that counting doesn't contend.
 //!
-//! A lane belongs to one thread until it ends, which makes adding to a number in it a load and a store; an atomic
-//! addition takes ten times as long. Threads for which none is left share some lanes and add atomically.
+//! A stripe belongs to one thread until that thread ends, so adding to it is a load and a store; an atomic addition takes
+//! ten times as long. Threads that find no free stripe share some and add atomically.
 //!
-//! Knows no counters: it hands out numbers, and tells when a thread is at its end and must not use thread-local
-//! variables of others any more.
+//! Knows no counters. It hands out stripe numbers, and tells when a thread is shutting down and must not use other
+//! thread-local variables any more.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// Lanes with a thread of their own.
+/// Stripes that belong to one thread each.
 const OWN: usize = u64::BITS as usize;
-/// Lanes that the other threads share.
+/// Stripes that all other threads share.
 const SHARED: usize = 16;
-/// How many lanes there are.
-pub(crate) const LANES: usize = OWN + SHARED;
+/// How many stripes there are.
+pub(crate) const STRIPES: usize = OWN + SHARED;
 
 const NOT_ASKED: usize = usize::MAX;
 const ENDING: usize = usize::MAX - 1;
 
 thread_local! {
-    static LANE: Cell<usize> = const { Cell::new(NOT_ASKED) };
-    /// A linear congruential generator.
+    static STRIPE: Cell<usize> = const { Cell::new(NOT_ASKED) };
+    /// The state of a linear congruential generator.
     static DICE: Cell<u32> = const { Cell::new(1) };
     static RELEASE: Release = const { Release };
 }
 
-/// A bit for each lane that belongs to a thread.
+/// A bit for each stripe that belongs to a thread.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
-/// A place to count in.
+/// The stripe that a thread counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lane(usize);
+pub(crate) struct Stripe(usize);
 
-impl Lane {
-    /// For whoever has none.
+impl Stripe {
+    /// A shared stripe, for threads that have none of their own.
     pub(crate) const ANY: Self = Self(OWN);
 
     #[inline]
@@ -42,63 +42,63 @@ impl Lane {
         self.0
     }
 
-    /// Whether nobody else counts there.
+    /// Whether only one thread counts there.
     #[inline]
     pub(crate) fn is_own(self) -> bool {
         self.0 < OWN
     }
 }
 
-/// The lane of this thread; `None` when the thread is at its end, and thread-local variables with destructors may be gone.
+/// The stripe of this thread. `None` while the thread shuts down: its other thread-local variables may be gone.
 #[inline]
-pub(crate) fn current() -> Option<Lane> {
-    match LANE.get() {
-        lane if lane < LANES => Some(Lane(lane)),
+pub(crate) fn current() -> Option<Stripe> {
+    match STRIPE.get() {
+        stripe if stripe < STRIPES => Some(Stripe(stripe)),
         ENDING => None,
         _ => Some(claim()),
     }
 }
 
-/// By chance, once in `number` times, a power of two.
+/// True once in `number` calls on average; `number` is a power of two.
 #[inline]
 pub(crate) fn one_in(number: u32) -> bool {
-    // Not `LocalKey::set`, which is a call.
+    // `LocalKey::set` would be a function call.
     let next = DICE.with(|dice| {
         dice.set(dice.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
         dice.get()
     });
-    // The high bits are the random ones.
+    // In this generator only the high bits are random.
     next.leading_zeros() >= number.trailing_zeros()
 }
 
 #[cold]
-fn claim() -> Lane {
+fn claim() -> Stripe {
     static SHARING: AtomicUsize = AtomicUsize::new(0);
-    // Destructors run from the last to the first. The index of a store has one for each thread; made sure that it is
-    // there by now, it outlives ours, after which nobody goes to an index by way of it.
+    // Thread-local destructors run in reverse order of first use. The index of a store keeps a thread-local variable;
+    // using it here first makes it outlive ours, and after ours nothing uses an index through it.
     drop(papaya::HashSet::<u8>::new().pin());
     RELEASE.with(|_| {});
-    // Else all threads would throw the same, and those that end soon never what is rare.
+    // With one seed all threads would draw the same numbers, and short-lived threads would never draw a rare one.
     static SEED: AtomicU32 = AtomicU32::new(1);
     DICE.set(SEED.fetch_add(0x9e37_79b9, Ordering::Relaxed));
     let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
-    // What the last owner counted is seen by the next one.
-    let lane = match TAKEN.fetch_update(Ordering::AcqRel, Ordering::Acquire, free) {
+    // Acquire: the next owner sees what the last one counted.
+    let stripe = match TAKEN.fetch_update(Ordering::AcqRel, Ordering::Acquire, free) {
         Ok(taken) => taken.trailing_ones() as usize,
         Err(_) => OWN + SHARING.fetch_add(1, Ordering::Relaxed) % SHARED,
     };
-    LANE.set(lane);
-    Lane(lane)
+    STRIPE.set(stripe);
+    Stripe(stripe)
 }
 
-/// Gives the lane back at the end of the thread.
+/// Gives the stripe back when the thread ends.
 struct Release;
 
 impl Drop for Release {
     fn drop(&mut self) {
-        let lane = LANE.replace(ENDING);
-        if lane < OWN {
-            TAKEN.fetch_and(!(1 << lane), Ordering::AcqRel);
+        let stripe = STRIPE.replace(ENDING);
+        if stripe < OWN {
+            TAKEN.fetch_and(!(1 << stripe), Ordering::AcqRel);
         }
     }
 }
@@ -108,42 +108,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_have_lanes_of_their_own_until_they_end() {
+    fn each_thread_has_its_own_stripe_until_it_ends() {
         let mine = current().unwrap();
         let theirs = std::thread::spawn(|| (current(), current())).join().unwrap();
         assert_eq!(theirs.0, theirs.1);
         assert_ne!(theirs.0, Some(mine));
         let many = || {
-            let all_have_one = std::sync::Barrier::new(2 * LANES);
+            let all_have_one = std::sync::Barrier::new(2 * STRIPES);
             std::thread::scope(|scope| {
                 let claim = || {
-                    let lane = current().unwrap();
+                    let stripe = current().unwrap();
                     all_have_one.wait();
-                    lane
+                    stripe
                 };
-                let threads: Vec<_> = (0..2 * LANES).map(|_| scope.spawn(claim)).collect();
+                let threads: Vec<_> = (0..2 * STRIPES).map(|_| scope.spawn(claim)).collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
             })
         };
-        for lanes in [many(), many()] {
+        for stripes in [many(), many()] {
             let mut own: Vec<usize> =
-                lanes.iter().filter(|lane| lane.is_own()).map(|lane| lane.index()).collect();
+                stripes.iter().filter(|stripe| stripe.is_own()).map(|stripe| stripe.index()).collect();
             let owners = own.len();
             own.sort_unstable();
             own.dedup();
-            assert_eq!(own.len(), owners, "two threads in one lane");
-            assert!(owners > 0 && lanes.iter().all(|lane| lane.index() < LANES));
+            assert_eq!(own.len(), owners, "two threads in one stripe");
+            assert!(owners > 0 && stripes.iter().all(|stripe| stripe.index() < STRIPES));
         }
     }
 
     #[test]
-    fn threads_throw_dice_of_their_own() {
-        let throw = || {
+    fn threads_draw_different_numbers() {
+        let draw = || {
             current().unwrap();
             (0..32).filter(|_| one_in(64)).count()
         };
-        let thrown: usize = (0..200).map(|_| std::thread::spawn(throw).join().unwrap()).sum();
-        assert!((40..200).contains(&thrown), "{thrown} of 6,400 throws, where 100 are to be expected");
+        let drawn: usize = (0..200).map(|_| std::thread::spawn(draw).join().unwrap()).sum();
+        assert!((40..200).contains(&drawn), "{drawn} of 6,400 draws; about 100 expected");
     }
 
     thread_local! {

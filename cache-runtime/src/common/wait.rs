@@ -1,8 +1,7 @@
 //! Blocking and async callers, served by the same code.
 //!
-//! Everything that talks to a backend is written once, as `async` code over
-//! [`AsyncBackend`](crate::AsyncBackend). For a blocking caller the backend's futures are ready when
-//! first polled, so [`block_on`] polls once and is done.
+//! Everything that talks to a backend is written once, as `async` code. For a blocking caller the backend does its work
+//! when the future is first polled, so [`block_on`] polls once and is done.
 
 use std::future::{Ready, ready};
 use std::pin::{Pin, pin};
@@ -12,12 +11,14 @@ use std::time::Duration;
 
 use event_listener::Event;
 
-use crate::backend::BoxFuture;
-use crate::common::background;
+use super::background;
 
-/// Which kind of caller waits.
+/// A boxed future, as [`AsyncBackend`](crate::AsyncBackend) returns it: a network call dwarfs the allocation.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Who waits for the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Io {
+pub(crate) enum Caller {
     /// A thread, which may block.
     Blocking,
     /// A task, which must not.
@@ -26,7 +27,7 @@ pub(crate) enum Io {
 
 /// Runs `future` on this thread.
 ///
-/// It comes behind a pointer, because the code of a future is compiled again in every module that knows its type.
+/// Takes a trait object, because the code of a generic future is compiled again in every crate that names its type.
 pub(crate) fn block_on<T>(mut future: Pin<&mut dyn Future<Output = T>>) -> T {
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -34,18 +35,19 @@ pub(crate) fn block_on<T>(mut future: Pin<&mut dyn Future<Output = T>>) -> T {
     }
 }
 
-/// What an operation gives that serves both kinds of callers, as a type without a name of its own: for blocking ones it
-/// is done and needs no box.
-pub(crate) enum Soon<'a, T> {
+/// The result of an operation that serves both kinds of callers, as a type with a name: done already for a blocking
+/// caller, a boxed future for an async one.
+pub(crate) enum MaybeReady<'a, T> {
     Now(Ready<T>),
     Later(BoxFuture<'a, T>),
 }
 
-impl<'a, T> Soon<'a, T> {
-    pub(crate) fn of(future: impl Future<Output = T> + Send + 'a, io: Io) -> Self {
-        match io {
-            Io::Blocking => Self::done(block_on(pin!(future))),
-            Io::Async => Self::Later(Box::pin(future)),
+impl<'a, T> MaybeReady<'a, T> {
+    /// Runs `future` to its end if the caller blocks, and boxes it otherwise.
+    pub(crate) fn of(future: impl Future<Output = T> + Send + 'a, caller: Caller) -> Self {
+        match caller {
+            Caller::Blocking => Self::done(block_on(pin!(future))),
+            Caller::Async => Self::Later(Box::pin(future)),
         }
     }
 
@@ -53,8 +55,8 @@ impl<'a, T> Soon<'a, T> {
         Self::Now(ready(value))
     }
 
-    /// For blocking callers.
-    pub(crate) fn now(self) -> T {
+    /// Waits for the result. For blocking callers.
+    pub(crate) fn wait(self) -> T {
         match self {
             Self::Now(done) => done.into_inner(),
             Self::Later(mut future) => block_on(future.as_mut()),
@@ -62,7 +64,7 @@ impl<'a, T> Soon<'a, T> {
     }
 }
 
-impl<T> Future for Soon<'_, T> {
+impl<T> Future for MaybeReady<'_, T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -73,16 +75,16 @@ impl<T> Future for Soon<'_, T> {
     }
 }
 
-/// Waits for `duration`. A task is woken by the background thread, so this needs no runtime.
-pub(crate) async fn pause(duration: Duration, io: Io) {
-    if io == Io::Async {
+/// Waits for `duration`. The background thread wakes an async caller, so this needs no runtime.
+pub(crate) async fn pause(duration: Duration, caller: Caller) {
+    if caller == Caller::Async {
         let event = Arc::new(Event::new());
         let over = event.listen();
         let ring = move || _ = event.notify(usize::MAX);
         if let Some(_alarm) = background::alarm(duration, ring) {
             return over.await;
         }
-        // The system starts no more threads. To hold up this one for a moment is better than to spin.
+        // The system can't start the background thread. Blocking this thread for a moment is better than spinning.
     }
     std::thread::sleep(duration);
 }

@@ -1,7 +1,6 @@
-//! Settings: from the environment and from code, to one [`Context`] that calls read.
+//! Settings: from the environment and from code, to a [`Context`](context::Context) that calls read.
 //!
-//! Every error names the variable or the call it came from. This module opens backends by URL;
-//! it knows nothing of functions or values.
+//! Every error names the variable or the call that it came from. Knows nothing of functions or values.
 
 pub(crate) mod context;
 
@@ -10,27 +9,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::adapt::{Bridged, Inline, Prompt, Spawned};
+use crate::backend::connected::Connected;
 use crate::backend::memory::Memory;
-use crate::backend::{AsyncBackend, Backend};
-use crate::config::context::{Connected, Context};
+use crate::backend::registry::{KINDS, Kind};
+use crate::backend::{AsyncBackend, Backend, Service, registry};
 use crate::error::{Error, ErrorKind};
-use crate::net::url::{Url, parse_duration, split_scheme};
+use crate::net::url::{Url, parse_duration};
 
-/// Total time a call may spend on the cache, unless configured.
+/// The total time that a call may spend on the cache, unless configured.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(250);
-/// Longer ones have no end for a call either, and moments so far away can't be reckoned with.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
-
-/// The schemes of backend URLs; some are known only to say that they aren't supported yet.
-const SCHEMES: [&str; 8] =
-    ["memory", "redis", "rediss", "unix", "redis+unix", "redis+cluster", "redis+sentinel", "memcached"];
+/// Longer timeouts are cut to this, because time so far away overflows. For a call it is as good as forever.
+const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// The settings of the whole process, made before the first use of a cache.
 ///
-/// What is set here wins over the environment; [`from_env`](Config::from_env) starts from the
-/// environment and [`new`](Config::new) ignores it. Without [`install`](Config::install) the
-/// environment alone decides.
+/// Settings in code override the environment. [`from_env`](Config::from_env) starts from the environment and
+/// [`new`](Config::new) ignores it. Without [`install`](Config::install) the environment alone decides.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +46,7 @@ pub struct Config {
     default_ttl: Option<Duration>,
     timeout: Option<Duration>,
     disabled: bool,
-    all_memory: bool,
+    memory_only: bool,
     reads_environment: bool,
     problems: Vec<Error>,
 }
@@ -60,13 +54,10 @@ pub struct Config {
 /// Where a backend comes from.
 #[derive(Clone)]
 enum Source {
-    /// A URL, and the variable or call that gave it.
-    Url {
-        text: String,
-        place: String,
-    },
-    Blocking(Arc<dyn Backend>),
-    Async(Arc<dyn AsyncBackend>),
+    /// A URL, and the variable or call that it came from.
+    Url { text: String, place: String },
+    /// A backend that the user made.
+    Service(Arc<dyn Service>),
 }
 
 impl Config {
@@ -75,8 +66,8 @@ impl Config {
         Self::default()
     }
 
-    /// What the environment says; a bad value is reported by [`install`](Self::install) and
-    /// [`check`](crate::check). White space around a value doesn't count, and an empty one is none.
+    /// The settings in the environment. [`install`](Self::install) and [`check`](crate::check) report bad values. White space
+    /// around a value is ignored, and an empty value counts as unset.
     ///
     /// | variable | meaning |
     /// |---|---|
@@ -92,7 +83,7 @@ impl Config {
         config.default_ttl = config.read("CACHE_DEFAULT_TTL", "a duration like `60` or `5m`", parse_duration);
         config.timeout = config.read("CACHE_TIMEOUT", "a duration like `250ms`", parse_duration);
         config.disabled = !config.read("CACHE_ENABLED", "`1` or `0`", parse_switch).unwrap_or(true);
-        config.all_memory = config
+        config.memory_only = config
             .read("CACHE_BACKEND", "`memory`", |text| (text == "memory").then_some(true))
             .unwrap_or(false);
         config
@@ -101,7 +92,7 @@ impl Config {
     fn read<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let value = parse(&self.text(name)?);
         if value.is_none() {
-            // Not shown: it may be a URL.
+            // The value is not shown, because it may be a URL with a password.
             self.problems.push(Error::new(ErrorKind::Config, format!("the value is not {what}")).at(name));
         }
         value
@@ -114,29 +105,27 @@ impl Config {
         })
     }
 
-    /// The backend named `alias` is at `url`: see the crate's documentation for the forms.
+    /// The backend named `alias` is at `url`. The crate's documentation lists the forms.
     pub fn url(mut self, alias: &str, url: &str) -> Self {
         let place = format!("Config::url(\"{alias}\", …)");
         self.sources.insert(alias.to_owned(), Source::Url { text: url.to_owned(), place });
         self
     }
 
-    /// The backend named `alias` is this one. Async functions reach it on the runtime's blocking
-    /// threads (feature `tokio`).
+    /// The backend named `alias` is `backend`. Async functions call it on the runtime's blocking threads (feature
+    /// `tokio`).
     pub fn backend(mut self, alias: &str, backend: impl Backend) -> Self {
-        self.sources.insert(alias.to_owned(), Source::Blocking(Arc::new(backend)));
+        self.sources.insert(alias.to_owned(), Source::Service(registry::blocking(backend)));
         self
     }
 
-    /// The backend named `alias` is this one, for async functions. Blocking functions reach it
-    /// through a background runtime (feature `tokio`).
+    /// The backend named `alias` is `backend`. Blocking functions call it on a background runtime (feature `tokio`).
     pub fn async_backend(mut self, alias: &str, backend: impl AsyncBackend) -> Self {
-        self.sources.insert(alias.to_owned(), Source::Async(Arc::new(backend)));
+        self.sources.insert(alias.to_owned(), Source::Service(registry::asynchronous(backend)));
         self
     }
 
-    /// Text in front of every key on a server, so that applications can share one. End it with a
-    /// separator, like `shop:`.
+    /// Text in front of every key on a server, so that applications can share one. End it with a separator, as in `shop:`.
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
@@ -148,55 +137,25 @@ impl Config {
         self
     }
 
-    /// The time one call may spend on its backend in total; 250 ms by default.
+    /// The total time that one call may spend on its backend; 250 ms by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// With `false`, bodies always run: the kill switch. `CACHE_ENABLED=0` in the environment stays
-    /// stronger than `true` here.
+    /// With `false`, bodies always run: the kill switch. `CACHE_ENABLED=0` in the environment overrides `true` here.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.disabled = self.disabled || !enabled;
         self
     }
 
-    /// Every remote function uses memory, through the same encoding as on its server: for tests.
-    pub fn all_memory(mut self) -> Self {
-        self.all_memory = true;
+    /// Every remote function uses memory, with the same encoding as on its server. For tests.
+    pub fn memory_only(mut self) -> Self {
+        self.memory_only = true;
         self
     }
 
-    /// Makes these the settings of the process.
-    ///
-    /// # Errors
-    /// A setting is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
-    pub fn install(self) -> Result<(), Error> {
-        if let Some(problem) = self.problems.first() {
-            return Err(problem.clone());
-        }
-        Context::install(self)
-    }
-
-    /// Everything that is wrong with these settings. Servers are asked, so that a wrong password
-    /// shows; one that is down is no mistake in the settings and is only logged.
-    pub(crate) fn problems(&self, context: &Context) -> Vec<Error> {
-        let mut problems = self.problems.clone();
-        for alias in self.aliases() {
-            if let Some(message) = self.foreign(&alias) {
-                log::warn!("{message}");
-                continue;
-            }
-            match context.opened(&alias).and_then(|connected| connected.probe()) {
-                Err(error) if error.is_temporary() => log::warn!("cache backend `{alias}`: {error}"),
-                Err(error) => problems.push(error),
-                Ok(()) => {}
-            }
-        }
-        problems
-    }
-
-    /// The first thing wrong with the settings that concern all functions.
+    /// The first problem with the settings that concern all functions.
     pub(crate) fn first_problem(&self) -> Option<&Error> {
         self.problems.first()
     }
@@ -205,21 +164,22 @@ impl Config {
         self.disabled
     }
 
-    /// The default lifetime outside any backend's own.
+    /// The default lifetime of functions without a backend that has its own.
     pub(crate) fn common_ttl(&self) -> Option<Duration> {
         self.default_ttl
     }
 
-    /// Says that the variable of `alias` is for something else, if it seems so: a name like `CACHE_<ALIAS>_URL` is not
-    /// ours alone, unless `alias` is a built-in one.
-    fn foreign(&self, alias: &str) -> Option<String> {
-        if self.sources.contains_key(alias) || matches!(alias, "redis" | "memcached") {
+    /// A warning that the variable of `alias` seems to be for something else: other programs use names like
+    /// `CACHE_<ALIAS>_URL` too, unless `alias` is a built-in one.
+    fn foreign_variable(&self, alias: &str) -> Option<String> {
+        if self.sources.contains_key(alias) || Kind::of_alias(alias).is_some_and(|kind| kind.is_server) {
             return None;
         }
-        match self.in_environment(alias) {
+        match self.source_in_environment(alias) {
             Ok(Source::Url { text, place }) => {
-                let error = known_scheme(&text).err()?;
-                Some(format!("{place} is no backend's, unless a function uses it: {}", error.message()))
+                let error = Kind::of_url(&text).err()?;
+                let message = error.message();
+                Some(format!("{place} is ignored unless a function uses it: {message}"))
             }
             _ => None,
         }
@@ -231,11 +191,10 @@ impl Config {
         if self.reads_environment {
             let named = std::env::vars_os().filter_map(|(name, _)| {
                 let name = name.into_string().ok().filter(|name| !matches!(variable(name), Ok(None)))?;
-                match name.as_str() {
-                    // Without the feature no function can use it.
-                    "REDIS_URL" if cfg!(feature = "redis") => Some("redis".to_owned()),
-                    "MEMCACHED_URL" if cfg!(feature = "memcached") => Some("memcached".to_owned()),
-                    _ => Some(name.strip_prefix("CACHE_")?.strip_suffix("_URL")?.to_ascii_lowercase()),
+                match KINDS.iter().find(|kind| kind.common_variable == Some(&name)) {
+                    // Without the feature, no function can use it.
+                    Some(kind) => kind.is_compiled_in().then(|| kind.alias.to_owned()),
+                    None => Some(name.strip_prefix("CACHE_")?.strip_suffix("_URL")?.to_ascii_lowercase()),
                 }
             });
             aliases.extend(named);
@@ -246,20 +205,15 @@ impl Config {
     }
 
     /// Opens the backend named `alias`; nothing connects yet.
-    pub(crate) fn open(&self, alias: &str) -> Result<Connected, Error> {
+    fn open(&self, alias: &str) -> Result<Connected, Error> {
         let source = match self.sources.get(alias) {
-            _ if self.all_memory => return Ok(self.pair(Memory::default())),
+            _ if self.memory_only => return Ok(self.connected(Box::new(Memory::default()))),
             Some(source) => source.clone(),
-            None => self.in_environment(alias)?,
+            None => self.source_in_environment(alias)?,
         };
         match source {
-            Source::Blocking(backend) => {
-                let connected = self.connected(Arc::new(Inline(backend.clone())), Arc::new(Spawned(backend)));
-                Ok(connected.guarded(format!("`{alias}`")))
-            }
-            Source::Async(backend) => {
-                let connected = self.connected(Arc::new(Bridged(backend.clone())), backend);
-                Ok(connected.guarded(format!("`{alias}`")))
+            Source::Service(service) => {
+                Ok(self.connected(Box::new(service)).with_breaker(format!("`{alias}`")))
             }
             Source::Url { text, place } => self.open_url(&text).map_err(|error| error.at(place)),
         }
@@ -267,90 +221,51 @@ impl Config {
 
     /// Opens the backend at `url`.
     pub(crate) fn open_url(&self, url: &str) -> Result<Connected, Error> {
-        known_scheme(url)?;
+        let is_server = Kind::of_url(url)?.is_some_and(|kind| kind.is_server);
         let mut url = Url::parse(url)?;
         let prefix: Option<String> = url.take("prefix", "text")?;
         let ttl = url.take_duration("ttl")?;
         let timeout = url.take_duration("timeout")?.or(self.timeout).unwrap_or(DEFAULT_TIMEOUT);
-        let (place, can_be_down) = (url.to_string(), url.scheme != "memory");
-        let mut connected = match url.scheme.as_str() {
-            "memory" => self.pair(Memory::open(url)?),
-            #[cfg(feature = "redis")]
-            "redis" | "rediss" | "unix" | "redis+unix" | "redis+cluster" | "redis+sentinel" => {
-                self.server(crate::backend::redis::Redis::open(url, timeout)?)
-            }
-            #[cfg(feature = "memcached")]
-            "memcached" => self.server(crate::backend::memcached::Memcached::open(url, timeout)?),
-            scheme => return Err(not_compiled_in(scheme)),
-        };
-        connected.timeout = timeout.min(LONGEST_TIMEOUT);
+        let place = url.to_string();
+        let mut connected = self.connected(registry::open(url, timeout)?);
+        connected.timeout = timeout.min(MAX_TIMEOUT);
         connected.default_ttl = ttl.or(connected.default_ttl);
         if let Some(prefix) = prefix {
             connected.prefix = prefix;
         }
-        Ok(if can_be_down { connected.guarded(place) } else { connected })
+        Ok(if is_server { connected.with_breaker(place) } else { connected })
     }
 
-    /// One of our own backends: it serves both kinds of callers itself.
-    fn pair<B: Backend + AsyncBackend>(&self, backend: B) -> Connected {
-        let backend = Arc::new(backend);
-        self.connected(Arc::new(Inline(backend.clone())), backend)
+    fn connected(&self, service: Box<dyn Service>) -> Connected {
+        let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
+        Connected::new(service, self.prefix.clone(), self.default_ttl, timeout)
     }
 
-    /// A server's backend, which serves async callers itself if tokio is there: their reads travel together.
-    #[cfg(all(feature = "tokio", any(feature = "redis", feature = "memcached")))]
-    fn server<B: Backend + AsyncBackend>(&self, backend: B) -> Connected {
-        let backend = Arc::new(backend);
-        let batched = crate::backend::batched::Batched::over(backend.clone());
-        self.connected(Arc::new(Inline(backend)), Arc::new(batched))
-    }
-
-    #[cfg(all(not(feature = "tokio"), any(feature = "redis", feature = "memcached")))]
-    fn server<B: Backend>(&self, backend: B) -> Connected {
-        let backend = Arc::new(backend);
-        self.connected(Arc::new(Inline(backend.clone())), Arc::new(Spawned(backend)))
-    }
-
-    fn connected(&self, blocking: Arc<dyn Prompt>, asynchronous: Arc<dyn AsyncBackend>) -> Connected {
-        Connected {
-            blocking,
-            asynchronous,
-            guard: None,
-            prefix: self.prefix.clone(),
-            default_ttl: self.default_ttl,
-            timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT),
-        }
-    }
-
-    fn in_environment(&self, alias: &str) -> Result<Source, Error> {
+    /// The URL that the environment gives `alias`, or its default.
+    fn source_in_environment(&self, alias: &str) -> Result<Source, Error> {
         let own = format!("CACHE_{}_URL", alias.to_ascii_uppercase().replace('-', "_"));
-        let (common, default) = match alias {
-            "redis" => ("REDIS_URL", "redis://127.0.0.1:6379"),
-            "memcached" => ("MEMCACHED_URL", "memcached://127.0.0.1:11211"),
-            "memory" => ("", "memory://"),
-            _ => ("", ""),
-        };
-        for name in [own.as_str(), common] {
-            if !self.reads_environment || name.is_empty() {
-                continue;
-            }
-            if let Some(text) = variable(name)? {
-                return Ok(Source::Url { text, place: name.to_owned() });
+        let kind = Kind::of_alias(alias);
+        if self.reads_environment {
+            let common = kind.and_then(|kind| kind.common_variable);
+            for name in [own.as_str()].into_iter().chain(common) {
+                if let Some(text) = variable(name)? {
+                    return Ok(Source::Url { text, place: name.to_owned() });
+                }
             }
         }
-        if default.is_empty() {
+        let Some(kind) = kind else {
             let message = format!(
                 "no backend is named `{alias}`: set {own}, or call Config::url or Config::backend before the first cached call"
             );
             return Err(Error::new(ErrorKind::Config, message));
-        }
-        Ok(Source::Url { text: default.to_owned(), place: format!("the default of {own}") })
+        };
+        Ok(Source::Url { text: kind.default_url.to_owned(), place: format!("the default of {own}") })
     }
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // URLs hold passwords: only the aliases are shown.
+        // Only the aliases are shown, because URLs contain passwords.
         f.debug_struct("Config")
             .field("backends", &self.sources.keys())
             .field("prefix", &self.prefix)
@@ -361,7 +276,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// An environment variable without the white space around it, which files leave; empty counts as unset.
+/// An environment variable without surrounding white space, which files leave behind. An empty one counts as unset.
 fn variable(name: &str) -> Result<Option<String>, Error> {
     let Some(text) = std::env::var_os(name) else { return Ok(None) };
     match text.to_str().map(str::trim) {
@@ -377,24 +292,4 @@ fn parse_switch(text: &str) -> Option<bool> {
         "0" | "false" | "off" | "no" => Some(false),
         _ => None,
     }
-}
-
-/// Refuses a URL that, by its scheme, is for something else. First, because such a URL may be like none of ours.
-fn known_scheme(url: &str) -> Result<(), Error> {
-    match split_scheme(url) {
-        Some((scheme, _)) if !SCHEMES.contains(&scheme.as_str()) => {
-            let message = format!(
-                "unknown URL scheme `{scheme}://`; known are `redis`, `unix`, `memcached` and `memory`"
-            );
-            Err(Error::new(ErrorKind::Config, message))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn not_compiled_in(scheme: &str) -> Error {
-    let feature = if scheme == "memcached" { scheme } else { "redis" };
-    let message =
-        format!("`{scheme}://` needs the feature `{feature}` of cache-runtime, which is not compiled in");
-    Error::new(ErrorKind::Config, message)
 }

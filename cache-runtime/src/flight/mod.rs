@@ -1,79 +1,74 @@
 //! Single-flight: one run of the body per key at a time.
 //!
-//! A call that missed joins the [`Flights`] of its function: it leads a run, waits for the one that is under way, or is
-//! told to run on its own. What happens between arrival, panic, cancellation and invalidation is decided here, under
-//! one lock per function; how a caller waits is its driver's business.
+//! A call that missed joins the [`Flights`] of its function. It leads a run, waits for the run under way, or runs alone.
+//! This module decides what happens between arrival, panic, cancellation and invalidation, under one lock per function.
+//! How a caller waits is up to its driver.
 //!
-//! - A leader that panics or is cancelled drops its [`Leader`]: the flight is vacant, and one waiter takes it over.
-//! - A leader whose result can't be shared (an `Err`, or a value that is not to be stored) releases its waiters, who run
-//!   at the same time, not one after another.
-//! - A call inside the run of its own key, or one that would close a circle of waiting runs, runs on its own: nobody
-//!   waits for themselves.
-//! - An invalidation takes the flight out of sight: its callers get its result, which is not stored, and later calls
-//!   start anew.
+//! - A leader that panics or is canceled drops its [`Leader`]. The flight becomes vacant and one waiter takes it over.
+//! - A leader whose result can't be shared (an `Err`, or a value that is not stored) releases its waiters, who all run at
+//!   the same time instead of one after another.
+//! - A call inside the run of its own key runs alone, and so does one that would close a circle of waiting runs, because
+//!   neither could ever be answered.
+//! - An invalidation detaches the flight: its callers get its result, which is not stored, and later calls start anew.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
+#[cfg(all(shuttle, test))]
+mod model;
+#[cfg(all(test, not(shuttle)))]
+mod tests;
+mod waits;
+
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
-#[cfg(not(shuttle))]
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
-#[cfg(shuttle)]
-use shuttle::sync::Mutex;
 use smallvec::SmallVec;
 
 use crate::common::background::{self, Alarm};
-#[cfg(not(shuttle))]
-use crate::config::context::lock;
+use crate::common::sync::checked::{Mutex, lock};
 use crate::value::Packed;
 
 use self::waits::Inside;
 
-#[cfg(all(shuttle, test))]
-mod model;
-#[cfg(shuttle)]
-use self::model::lock;
+pub(crate) use self::waits::is_inside_a_run;
 
 /// The runs of one function that are under way.
 #[derive(Clone, Default)]
 pub(crate) struct Flights(Arc<Table>);
 
-type ByKey = HashMap<ShortKey, Arc<Flight>, foldhash::quality::RandomState>;
-/// Mostly short enough to need no allocation.
-type ShortKey = SmallVec<[u8; 32]>;
+type ByKey = HashMap<FlightKey, Arc<Flight>, foldhash::quality::RandomState>;
+/// Most keys fit without an allocation.
+type FlightKey = SmallVec<[u8; 32]>;
 
-/// Shared with leaders and waiters, who may outlive the call that made them: a renewal goes on in the background.
+/// Shared with leaders and waiters, which may outlive the call that made them: a renewal goes on in the background.
 #[derive(Default)]
 struct Table {
     by_key: Mutex<ByKey>,
-    /// Counts the runs that ended, so that a call can tell whether what it looked for came meanwhile.
-    landed: AtomicU64,
+    /// The number of runs that ended, so that a call can tell whether its answer may have arrived meanwhile.
+    completed: AtomicU64,
 }
 
-/// One run, from its leader's arrival until all who waited have its result.
+/// One run, from the arrival of its leader until every waiter has the result.
 struct Flight {
     number: u64,
-    key: ShortKey,
-    /// Changed under the lock of `by_key` only; a lock of its own because a detached flight is in no map.
-    progress: Mutex<Progress>,
+    key: FlightKey,
+    /// Changed only under the lock of `by_key`. It needs its own lock because a detached flight is in no map.
+    status: Mutex<Status>,
     changed: Event,
 }
 
-struct Progress {
+struct Status {
     phase: Phase,
     waiters: usize,
-    /// Invalidated: the result must not be stored.
-    is_detached: bool,
-    /// The invalidation didn't wait for the end of the store: what is stored must go.
-    is_given_up: bool,
+    /// The result must not be stored: the key was invalidated.
+    is_invalidated: bool,
+    /// The invalidation did not wait for the store to end, so what is stored must be removed.
+    store_must_be_removed: bool,
     began: Option<Began>,
 }
 
-/// When a run began that has a lease in the cluster, and the name of that lease.
+/// When a run with a lease began, and the name of that lease.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Began {
     pub(crate) at: Instant,
@@ -85,55 +80,72 @@ enum Phase {
     Running,
     /// The leader stores the result.
     Storing,
-    /// The leader is gone without a result.
+    /// The leader is gone and left no result.
     Vacant,
-    /// The run is over, with a result that waiters take, or without.
-    Landed(Option<Packed>),
-    /// The result is where calls look.
-    Elsewhere,
+    /// The run is over. Waiters take the result if there is one.
+    Completed(Option<Packed>),
+    /// The run is over, and its result is where look-ups find it.
+    InStore,
 }
 
-/// What a call that missed is to do.
+/// The part that a call which missed takes in the run of its key.
 pub(crate) enum Role {
     /// Run the body for all.
     Lead(Leader),
     /// Wait for the run under way.
     Wait(Waiter),
-    /// Run the body for oneself.
+    /// Run the body for this call only.
     Alone,
 }
 
-/// What a waiter finds when it looks.
-pub(crate) enum Arrival {
-    /// The result of the run.
-    Shared(Packed),
-    /// The run gave nothing to share: run the body for oneself.
-    Alone,
-    /// The result is where calls look.
-    Elsewhere,
-    /// The leader is gone: run the body for all.
+/// How a call goes on that has joined a run, and waited if it had to.
+pub(crate) enum Turn {
+    /// Run the body for all.
     Lead(Leader),
-    /// Not yet: wait for this, and look again.
-    Pending(EventListener),
+    /// Run the body for this call only.
+    Alone,
+    /// Take the shared result.
+    Shared(Packed),
+    /// Look again: the result is where look-ups find it.
+    InStore,
+}
+
+impl Role {
+    /// Waits until it is this call's turn. A call that has waited until `until` runs alone.
+    pub(crate) async fn turn(self, until: Option<Instant>) -> Turn {
+        let waiter = match self {
+            Self::Lead(leader) => return Turn::Lead(leader),
+            Self::Alone => return Turn::Alone,
+            Self::Wait(waiter) => waiter,
+        };
+        let _alarm = until.map(|until| waiter.wake_at(until));
+        loop {
+            match waiter.check() {
+                Ok(turn) => return turn,
+                Err(_) if until.is_some_and(|until| until <= Instant::now()) => return Turn::Alone,
+                Err(change) => change.await,
+            }
+        }
+    }
 }
 
 impl Flights {
-    /// How many runs have ended. Asked before a look-up: if it differs when the call comes to lead, what it
-    /// looked for may be there by now.
-    pub(crate) fn landed(&self) -> u64 {
-        self.0.landed.load(Ordering::SeqCst)
+    /// The number of runs that have ended. A call reads it before its look-up: if it has changed when the call comes to
+    /// lead, the value it missed may be there by now.
+    pub(crate) fn completed(&self) -> u64 {
+        self.0.completed.load(Ordering::SeqCst)
     }
 
     /// Joins the run of `key`, or starts it.
     pub(crate) fn join(&self, key: &[u8]) -> Role {
         let mut by_key = lock(&self.0.by_key);
         let Some(flight) = by_key.get(key).cloned() else { return Role::Lead(self.start(&mut by_key, key)) };
-        let Some(noted) = waits::note(flight.number) else { return Role::Alone };
-        lock(&flight.progress).waiters += 1;
-        Role::Wait(Waiter { table: self.0.clone(), flight, _noted: noted })
+        let Some(wait) = waits::register(flight.number) else { return Role::Alone };
+        lock(&flight.status).waiters += 1;
+        Role::Wait(Waiter { table: self.0.clone(), flight, _wait: wait })
     }
 
-    /// Starts a run of `key`, unless one is under way.
+    /// Starts a run of `key` unless one is under way.
     pub(crate) fn lead(&self, key: &[u8]) -> Option<Leader> {
         let mut by_key = lock(&self.0.by_key);
         (!by_key.contains_key(key)).then(|| self.start(&mut by_key, key))
@@ -145,59 +157,58 @@ impl Flights {
         Leader { table: self.0.clone(), flight }
     }
 
-    /// Takes the run of `key` out of sight: its result is not stored, and later calls start anew. If its leader is
-    /// storing already, what is returned tells when that is done.
-    pub(crate) fn detach(&self, key: &[u8]) -> Option<Storing> {
-        let mut by_key = lock(&self.0.by_key);
-        by_key.remove(key)?.detach()
+    /// Detaches the run of `key`: its result won't be stored, and later calls start anew. If its leader is storing now,
+    /// the returned value waits for that.
+    pub(crate) fn invalidate(&self, key: &[u8]) -> Option<StoreInProgress> {
+        lock(&self.0.by_key).remove(key)?.invalidate()
     }
 
-    /// Takes the run of `key` out of sight if `is_outdated` says so: it was invalidated in another process.
-    pub(crate) fn retire(&self, key: &[u8], is_outdated: impl FnOnce(Began) -> bool) {
+    /// Detaches the run of `key` if `is_outdated` accepts when it began: another process has invalidated the key.
+    pub(crate) fn invalidate_if(&self, key: &[u8], is_outdated: impl FnOnce(Began) -> bool) {
         let mut by_key = lock(&self.0.by_key);
         let Some(flight) = by_key.get(key) else { return };
-        let began = lock(&flight.progress).began;
+        let began = lock(&flight.status).began;
         if began.is_some_and(is_outdated)
             && let Some(flight) = by_key.remove(key)
         {
-            drop(flight.detach());
+            drop(flight.invalidate());
         }
     }
 
-    /// [`detach`](Self::detach) for all keys.
-    pub(crate) fn detach_all(&self) {
+    /// Detaches all runs.
+    pub(crate) fn invalidate_all(&self) {
         let mut by_key = lock(&self.0.by_key);
-        by_key.drain().for_each(|(_, flight)| drop(flight.detach()));
+        by_key.drain().for_each(|(_, flight)| drop(flight.invalidate()));
     }
 }
 
 impl Flight {
     fn new(key: &[u8]) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let progress = Progress {
+        let status = Status {
             phase: Phase::Running,
             waiters: 0,
-            is_detached: false,
-            is_given_up: false,
+            is_invalidated: false,
+            store_must_be_removed: false,
             began: None,
         };
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             key: SmallVec::from_slice(key),
-            progress: Mutex::new(progress),
+            status: Mutex::new(status),
             changed: Event::new(),
         }
     }
 
-    fn detach(self: Arc<Self>) -> Option<Storing> {
-        let mut progress = lock(&self.progress);
-        progress.is_detached = true;
-        let is_storing = matches!(progress.phase, Phase::Storing);
-        drop(progress);
-        is_storing.then_some(Storing(self))
+    fn invalidate(self: Arc<Self>) -> Option<StoreInProgress> {
+        let mut status = lock(&self.status);
+        status.is_invalidated = true;
+        let is_storing = matches!(status.phase, Phase::Storing);
+        drop(status);
+        is_storing.then_some(StoreInProgress(self))
     }
 
-    /// Wakes those who wait after `delay`, whether the run has changed or not, unless what is returned is dropped.
+    /// Wakes everybody who waits after `delay`, unless the returned alarm is dropped first.
     fn wake_after(self: &Arc<Self>, delay: Duration) -> Option<Alarm> {
         let flight = Arc::downgrade(self);
         background::alarm(delay, move || {
@@ -206,15 +217,15 @@ impl Flight {
     }
 }
 
-/// A run that was detached when its leader was storing the result.
-pub(crate) struct Storing(Arc<Flight>);
+/// A run that was invalidated while its leader was storing the result.
+pub(crate) struct StoreInProgress(Arc<Flight>);
 
-impl Storing {
-    /// Waits until that is done, if there is an end to `patience` no longer: the leader may be a future that nobody polls.
+impl StoreInProgress {
+    /// Waits until the store has ended, up to `patience` if there is one: the leader may be a future that nobody polls.
     pub(crate) async fn done(self, patience: Option<Duration>) {
-        // Who stores may drop what was there, whose end may be this: nobody waits for themselves.
-        let Some(_noted) = waits::note(self.0.number) else {
-            lock(&self.0.progress).is_given_up = true;
+        // The leader may drop the old value while it stores, and that drop may run this. It can't wait for itself.
+        let Some(_wait) = waits::register(self.0.number) else {
+            lock(&self.0.status).store_must_be_removed = true;
             return;
         };
         let until = patience.and_then(|patience| Instant::now().checked_add(patience));
@@ -224,26 +235,21 @@ impl Storing {
         }
     }
 
-    /// What to wait for yet; from `until` on nothing.
+    /// What to wait for next; `None` when the store has ended, and from `until` on.
     fn change(&self, until: Option<Instant>) -> Option<EventListener> {
-        let mut progress = lock(&self.0.progress);
-        if !matches!(progress.phase, Phase::Storing) {
+        let mut status = lock(&self.0.status);
+        if !matches!(status.phase, Phase::Storing) {
             return None;
         }
         if until.is_some_and(|until| until <= Instant::now()) {
-            progress.is_given_up = true;
+            status.store_must_be_removed = true;
             return None;
         }
         Some(self.0.changed.listen())
     }
 }
 
-/// Whether this thread or task is inside of a run: whoever waits here may keep others waiting.
-pub(crate) fn is_inside_a_run() -> bool {
-    waits::is_inside()
-}
-
-/// Removes a flight, unless its key belongs to another by now.
+/// Removes `flight`, unless its key belongs to another flight by now.
 fn remove(by_key: &mut ByKey, flight: &Arc<Flight>) {
     if let Entry::Occupied(current) = by_key.entry(SmallVec::from_slice(&flight.key))
         && Arc::ptr_eq(current.get(), flight)
@@ -252,55 +258,55 @@ fn remove(by_key: &mut ByKey, flight: &Arc<Flight>) {
     }
 }
 
-/// The duty to bring a run to its end; dropped before that, it leaves the flight to a waiter.
+/// The duty to bring a run to its end. Dropping it before that leaves the flight to a waiter.
 pub(crate) struct Leader {
     table: Arc<Table>,
     flight: Arc<Flight>,
 }
 
 impl Leader {
-    /// Notes that the run begins now, under `lease`.
+    /// Records that the run begins now, under `lease`.
     pub(crate) fn begin_under(&self, lease: [u8; 16]) {
-        lock(&self.flight.progress).began = Some(Began { at: Instant::now(), lease });
+        lock(&self.flight.status).began = Some(Began { at: Instant::now(), lease });
     }
 
-    /// Makes this thread one that is inside of the run, until what is returned is dropped: calls of the same key within
-    /// it don't wait for it.
+    /// Marks this thread as inside the run until the returned guard is dropped. Calls of the same key inside the run
+    /// don't wait for it.
     pub(crate) fn enter(&self) -> Inside {
         Inside::enter(self.flight.number)
     }
 
-    /// Whether the result may be stored. If so, an invalidation from now on waits for [`land`](Self::land).
+    /// Whether the result may be stored. If so, an invalidation from now on waits for [`complete`](Self::complete).
     pub(crate) fn may_store(&self) -> bool {
         let _by_key = lock(&self.table.by_key);
-        let mut progress = lock(&self.flight.progress);
-        if !progress.is_detached {
-            progress.phase = Phase::Storing;
+        let mut status = lock(&self.flight.status);
+        if !status.is_invalidated {
+            status.phase = Phase::Storing;
         }
-        !progress.is_detached
+        !status.is_invalidated
     }
 
-    /// Whether an invalidation of what was stored has not waited for that.
-    pub(crate) fn is_given_up(&self) -> bool {
-        lock(&self.flight.progress).is_given_up
+    /// Whether an invalidation gave up waiting for the store, so that what was stored must be removed.
+    pub(crate) fn store_must_be_removed(&self) -> bool {
+        lock(&self.flight.status).store_must_be_removed
     }
 
-    /// Ends the run; `shared` is for those who waited.
-    pub(crate) fn land(self, shared: Option<Packed>) {
-        self.end(Phase::Landed(shared));
+    /// Ends the run. Waiters take `shared`.
+    pub(crate) fn complete(self, shared: Option<Packed>) {
+        self.end(Phase::Completed(shared));
     }
 
-    /// Ends the run, whose result is where calls look: those who waited look for themselves, because what this call
-    /// found there may have been invalidated before they came.
-    pub(crate) fn land_elsewhere(self) {
-        self.end(Phase::Elsewhere);
+    /// Ends the run, whose result is where look-ups find it. Waiters look for themselves: what this call found there may
+    /// have been invalidated before they arrived.
+    pub(crate) fn complete_in_store(self) {
+        self.end(Phase::InStore);
     }
 
     fn end(self, phase: Phase) {
         let mut by_key = lock(&self.table.by_key);
-        self.table.landed.fetch_add(1, Ordering::SeqCst);
+        self.table.completed.fetch_add(1, Ordering::SeqCst);
         remove(&mut by_key, &self.flight);
-        lock(&self.flight.progress).phase = phase;
+        lock(&self.flight.status).phase = phase;
         drop(by_key);
         self.flight.changed.notify(usize::MAX);
     }
@@ -309,45 +315,45 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         let mut by_key = lock(&self.table.by_key);
-        let mut progress = lock(&self.flight.progress);
-        if matches!(progress.phase, Phase::Landed(_) | Phase::Elsewhere) {
+        let mut status = lock(&self.flight.status);
+        if matches!(status.phase, Phase::Completed(_) | Phase::InStore) {
             return;
         }
-        progress.phase = Phase::Vacant;
-        if progress.waiters == 0 {
+        status.phase = Phase::Vacant;
+        if status.waiters == 0 {
             remove(&mut by_key, &self.flight);
         }
-        drop((progress, by_key));
+        drop((status, by_key));
         self.flight.changed.notify(usize::MAX);
     }
 }
 
-/// A place among those who wait for a run.
+/// A call that waits for the run of another.
 pub(crate) struct Waiter {
     table: Arc<Table>,
     flight: Arc<Flight>,
-    _noted: waits::Noted,
+    _wait: waits::Wait,
 }
 
 impl Waiter {
-    /// How far the run is.
-    pub(crate) fn look(&self) -> Arrival {
+    /// The turn of this call, or the change to wait for.
+    fn check(&self) -> Result<Turn, EventListener> {
         let _by_key = lock(&self.table.by_key);
-        let mut progress = lock(&self.flight.progress);
-        match &progress.phase {
-            Phase::Landed(Some(packed)) => Arrival::Shared(packed.clone()),
-            Phase::Landed(None) => Arrival::Alone,
-            Phase::Elsewhere => Arrival::Elsewhere,
+        let mut status = lock(&self.flight.status);
+        match &status.phase {
+            Phase::Completed(Some(packed)) => Ok(Turn::Shared(packed.clone())),
+            Phase::Completed(None) => Ok(Turn::Alone),
+            Phase::InStore => Ok(Turn::InStore),
             Phase::Vacant => {
-                progress.phase = Phase::Running;
-                Arrival::Lead(Leader { table: self.table.clone(), flight: self.flight.clone() })
+                status.phase = Phase::Running;
+                Ok(Turn::Lead(Leader { table: self.table.clone(), flight: self.flight.clone() }))
             }
-            Phase::Running | Phase::Storing => Arrival::Pending(self.flight.changed.listen()),
+            Phase::Running | Phase::Storing => Err(self.flight.changed.listen()),
         }
     }
 
-    /// Wakes those who wait at `until`, whether the run has changed or not, unless what is returned is dropped.
-    pub(crate) fn look_again_at(&self, until: Instant) -> Option<Alarm> {
+    /// Wakes this call at `until`, unless the returned alarm is dropped first.
+    fn wake_at(&self, until: Instant) -> Option<Alarm> {
         self.flight.wake_after(until.saturating_duration_since(Instant::now()))
     }
 }
@@ -355,176 +361,10 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut by_key = lock(&self.table.by_key);
-        let mut progress = lock(&self.flight.progress);
-        progress.waiters -= 1;
-        if progress.waiters == 0 && matches!(progress.phase, Phase::Vacant) {
+        let mut status = lock(&self.flight.status);
+        status.waiters -= 1;
+        if status.waiters == 0 && matches!(status.phase, Phase::Vacant) {
             remove(&mut by_key, &self.flight);
         }
-    }
-}
-
-/// Who waits for whom, so that no circle of runs waits for itself.
-mod waits {
-    use std::sync::Mutex;
-
-    use super::{HashMap, HashSet, RefCell};
-    use crate::config::context::lock;
-
-    thread_local! {
-        /// The runs that this thread is inside of, from the outermost.
-        static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-    }
-
-    /// The runs that a run waits for, by its number; only runs that wait are here.
-    static WAITS: Mutex<Option<HashMap<u64, Vec<u64>>>> = Mutex::new(None);
-
-    /// Marks this thread as inside of a run.
-    pub(crate) struct Inside;
-
-    impl Inside {
-        #[inline(never)]
-        pub(super) fn enter(number: u64) -> Self {
-            // While a thread's variables are destroyed there is nothing to remember.
-            let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(number));
-            Self
-        }
-    }
-
-    impl Drop for Inside {
-        #[inline(never)]
-        fn drop(&mut self) {
-            let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
-        }
-    }
-
-    pub(super) fn is_inside() -> bool {
-        INSIDE.try_with(|inside| !inside.borrow().is_empty()).unwrap_or(false)
-    }
-
-    /// The note that some runs wait for another; dropped when they don't any more.
-    pub(super) struct Noted {
-        runs: Vec<u64>,
-        target: u64,
-    }
-
-    /// Notes that the runs this thread is inside of wait for `target`; `None` if that would close a circle.
-    pub(super) fn note(target: u64) -> Option<Noted> {
-        let runs = INSIDE.try_with(|inside| inside.borrow().clone()).unwrap_or_default();
-        if runs.is_empty() {
-            return Some(Noted { runs, target });
-        }
-        let mut waits = lock(&WAITS);
-        let waits = waits.get_or_insert_default();
-        let (mut seen, mut next) = (HashSet::new(), vec![target]);
-        while let Some(run) = next.pop() {
-            if runs.contains(&run) {
-                return None;
-            }
-            if seen.insert(run) {
-                next.extend(waits.get(&run).into_iter().flatten());
-            }
-        }
-        for run in &runs {
-            waits.entry(*run).or_default().push(target);
-        }
-        Some(Noted { runs, target })
-    }
-
-    impl Drop for Noted {
-        fn drop(&mut self) {
-            if self.runs.is_empty() {
-                return;
-            }
-            let mut waits = lock(&WAITS);
-            let waits = waits.get_or_insert_default();
-            for run in &self.runs {
-                let Some(targets) = waits.get_mut(run) else { continue };
-                if let Some(index) = targets.iter().position(|known| *known == self.target) {
-                    targets.swap_remove(index);
-                }
-                if targets.is_empty() {
-                    waits.remove(run);
-                }
-            }
-        }
-    }
-}
-
-#[cfg(all(test, not(shuttle)))]
-mod tests {
-    use super::*;
-
-    fn lead(flights: &Flights, key: &[u8]) -> Leader {
-        match flights.join(key) {
-            Role::Lead(leader) => leader,
-            Role::Wait(_) | Role::Alone => panic!("somebody else leads"),
-        }
-    }
-
-    fn wait(flights: &Flights, key: &[u8]) -> Waiter {
-        match flights.join(key) {
-            Role::Wait(waiter) => waiter,
-            Role::Lead(_) | Role::Alone => panic!("nobody leads"),
-        }
-    }
-
-    fn under_way(flights: &Flights) -> usize {
-        lock(&flights.0.by_key).len()
-    }
-
-    #[test]
-    fn nothing_is_left_when_nothing_runs() {
-        let flights = Flights::default();
-        lead(&flights, b"landed").land(None);
-        drop(lead(&flights, b"abandoned"));
-        let (leader, waiter) = (lead(&flights, b"both gone"), wait(&flights, b"both gone"));
-        drop(leader);
-        assert_eq!(under_way(&flights), 1, "the waiter may still take over");
-        drop(waiter);
-        assert_eq!(under_way(&flights), 0);
-    }
-
-    #[test]
-    fn one_waiter_takes_over_and_the_others_wait_for_it() {
-        let flights = Flights::default();
-        let leader = lead(&flights, b"key");
-        let (first, second) = (wait(&flights, b"key"), wait(&flights, b"key"));
-        assert!(matches!(first.look(), Arrival::Pending(_)));
-        drop(leader);
-        let Arrival::Lead(leader) = first.look() else { panic!("vacant") };
-        assert!(matches!(second.look(), Arrival::Pending(_)));
-        drop(first);
-        leader.land(Some(Packed::Encoded(vec![1].into())));
-        assert!(matches!(second.look(), Arrival::Shared(Packed::Encoded(bytes)) if bytes[..] == [1]));
-        assert_eq!(under_way(&flights), 0);
-    }
-
-    #[test]
-    fn a_detached_run_may_not_store_and_leaves_its_key_alone() {
-        let flights = Flights::default();
-        let old = lead(&flights, b"key");
-        assert!(flights.detach(b"key").is_none(), "nothing is being stored");
-        let new = lead(&flights, b"key");
-        assert!(!old.may_store() && new.may_store());
-        old.land(None);
-        assert_eq!(under_way(&flights), 1, "the new run goes on");
-        assert!(flights.detach(b"key").is_some(), "it is being stored");
-        drop(new);
-    }
-
-    #[test]
-    fn nobody_waits_for_themselves() {
-        let flights = Flights::default();
-        let (outer, inner) = (lead(&flights, b"outer"), lead(&flights, b"inner"));
-        {
-            let _inside = outer.enter();
-            assert!(matches!(flights.join(b"outer"), Role::Alone));
-            // The outer run waits for the inner one, so the inner one can't wait for it.
-            let _waiter = wait(&flights, b"inner");
-            let _inside = inner.enter();
-            assert!(matches!(flights.join(b"outer"), Role::Alone));
-        }
-        let _inside = inner.enter();
-        drop(wait(&flights, b"outer"));
     }
 }

@@ -1,25 +1,18 @@
-//! Every order of arrival, success, failure, panic, cancellation and invalidation, tried by a model checker.
+//! A model checker tries every order of arrival, success, failure, panic, cancellation and invalidation.
 //!
-//! [Shuttle](https://docs.rs/shuttle) decides which thread goes on at each lock, and finds a deadlock by itself. What
-//! callers do here is what the drivers do, with a variable as the store and a number as the value: how many
-//! invalidations had begun before its run did.
+//! [Shuttle](https://docs.rs/shuttle) decides at each lock which thread goes on, and reports deadlocks. The calls here do
+//! what the drivers do. A variable stands for the store, and a number for the value: how many invalidations had begun
+//! before its run did.
 
 use std::pin::pin;
-use std::sync::PoisonError;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use shuttle::sync::MutexGuard;
 use shuttle::{future, thread};
 
 use super::*;
-use crate::function::call::{Arrived, arrive};
 
 const KEY: &[u8] = b"key";
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How the run of a call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +21,8 @@ enum End {
     Value,
     /// With an `Err`: nothing to store, nothing to share.
     Nothing,
-    /// With a value that lies where calls look.
-    Elsewhere,
+    /// With a value that look-ups find.
+    InStore,
     /// By a panic or by being dropped.
     Abandoned,
     /// The call is dropped when it has to wait for the first time.
@@ -49,16 +42,16 @@ struct World {
 impl World {
     /// A call that missed.
     fn call(&self, end: End) {
-        let mut arrival = pin!(arrive(self.flights.join(KEY), None));
-        let arrived = match arrival.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            std::task::Poll::Ready(arrived) => arrived,
+        let mut turn = pin!(self.flights.join(KEY).turn(None));
+        let turn = match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            std::task::Poll::Ready(turn) => turn,
             std::task::Poll::Pending if end == End::Cancelled => return,
-            std::task::Poll::Pending => future::block_on(arrival),
+            std::task::Poll::Pending => future::block_on(turn),
         };
-        match arrived {
-            Arrived::Lead(leader) => self.run(leader, end),
-            Arrived::Elsewhere => self.call(end),
-            Arrived::Shared(_) | Arrived::Alone => {}
+        match turn {
+            Turn::Lead(leader) => self.run(leader, end),
+            Turn::InStore => self.call(end),
+            Turn::Shared(_) | Turn::Alone => {}
         }
     }
 
@@ -76,17 +69,17 @@ impl World {
                     thread::yield_now();
                     *lock(&self.store) = Some(began);
                 }
-                leader.land(Some(Packed::Encoded(Bytes::new())));
+                leader.complete(Some(Packed::Encoded(Bytes::new())));
             }
-            End::Nothing => leader.land(None),
-            End::Elsewhere => leader.land_elsewhere(),
+            End::Nothing => leader.complete(None),
+            End::InStore => leader.complete_in_store(),
             End::Abandoned | End::Cancelled => drop(leader),
         }
     }
 
     fn invalidate(&self) {
         self.invalidations.fetch_add(1, Ordering::SeqCst);
-        if let Some(stored) = self.flights.detach(KEY) {
+        if let Some(stored) = self.flights.invalidate(KEY) {
             future::block_on(stored.done(None));
         }
         *lock(&self.store) = None;
@@ -95,12 +88,12 @@ impl World {
     /// A call that sees that another process has invalidated the key.
     fn call_after_an_invalidation_elsewhere(&self) {
         self.invalidations.fetch_add(1, Ordering::SeqCst);
-        self.flights.retire(KEY, |_| true);
+        self.flights.invalidate_if(KEY, |_| true);
         self.call(End::Nothing);
     }
 }
 
-/// Tries many orders of these calls at once, and an invalidation among them.
+/// Tries many orders of these calls, with an invalidation among them if asked.
 fn model(calls: &'static [End], invalidate: bool) {
     let scenario = move || {
         let world = Arc::new(World::default());
@@ -137,7 +130,7 @@ fn abandoned_runs_are_taken_over() {
 }
 
 #[test]
-fn failures_release_who_waits() {
+fn failures_release_the_waiters() {
     model(&[End::Nothing, End::Value, End::Nothing], true);
 }
 
@@ -147,13 +140,13 @@ fn callers_that_give_up_leave_nothing_behind() {
 }
 
 #[test]
-fn all_at_once() {
+fn every_ending_at_once() {
     model(&[End::Value, End::Nothing, End::Abandoned, End::Cancelled], true);
 }
 
 #[test]
-fn values_elsewhere_are_looked_for_by_all() {
-    model(&[End::Elsewhere, End::Elsewhere, End::Value, End::Abandoned], true);
+fn every_waiter_looks_for_a_value_in_the_store() {
+    model(&[End::InStore, End::InStore, End::Value, End::Abandoned], true);
 }
 
 #[test]

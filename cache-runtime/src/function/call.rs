@@ -1,113 +1,112 @@
-//! The steps of a call, as values: what a look-up found, what the call is to do then, and what becomes of its result.
+//! The steps of a call, as values: what a look-up found, how the call goes on, and what becomes of its result.
 //!
-//! [`State`](crate::function::state::State) makes them and [`Function`](crate::function::Function) takes them; nothing here is
-//! decided.
+//! [`State`](super::state::State) makes them and [`Function`](super::Function) acts on them. Nothing is decided here.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::flight::{Arrival, Leader, Role};
-use crate::freshness::Verdict;
+use super::place::Ticket;
+use crate::common::wait::Caller;
+use crate::error::Error;
+use crate::flight::Leader;
+use crate::freshness::{Found, Freshness, Source};
 use crate::key::Key;
-use crate::remote;
-use crate::value::Packed;
+use crate::remote::Query;
+use crate::value::{MakeFormat, Packed};
 
-/// The outcome of a look-up.
-pub(crate) enum Looked {
-    Found(Found),
-    Miss(Ticket),
+/// One call of a function.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'k> {
+    pub(crate) key: &'k Result<Key, Error>,
+    pub(crate) format: MakeFormat,
+    pub(crate) caller: Caller,
+    /// How many runs had ended when the call began; `None` for a call that runs whatever the cache holds.
+    pub(crate) completed: Option<u64>,
 }
 
-/// An entry that may be served, if it unpacks.
-pub(crate) struct Found {
-    pub(crate) packed: Packed,
-    /// What the run behind it took.
-    pub(crate) cost: Duration,
-    /// For a run, if it doesn't unpack or is to be renewed.
+impl<'k> Call<'k> {
+    /// What the call asks for, if its arguments make a key.
+    pub(crate) fn query(self) -> Result<Query<'k>, &'k Error> {
+        let Self { key, format, caller, .. } = self;
+        key.as_ref().map(|key| Query { key, format, caller })
+    }
+}
+
+/// What a look-up gives.
+pub(crate) struct Lookup {
+    pub(crate) found: Option<Found>,
+    /// For storing the result of a run.
     pub(crate) ticket: Ticket,
-    pub(crate) source: Source,
-    /// Never [`Verdict::Gone`].
-    pub(crate) verdict: Verdict,
+    /// Why nothing could be read.
+    pub(crate) failure: Option<Error>,
+    /// Why what was read is not an entry of the function.
+    pub(crate) undecodable: Option<Error>,
 }
 
-impl Found {
-    /// The answer of another call's run.
+impl Lookup {
+    pub(crate) fn miss(ticket: Ticket) -> Self {
+        Self { found: None, ticket, failure: None, undecodable: None }
+    }
+
+    pub(crate) fn failed(failure: Error) -> Self {
+        Self { failure: Some(failure), ..Self::miss(Ticket::None) }
+    }
+}
+
+/// An answer, if it unpacks, and the ticket for a run if it doesn't.
+pub(crate) struct Answer {
+    pub(crate) found: Found,
+    pub(crate) ticket: Ticket,
+}
+
+impl Answer {
+    /// The result of another call's run.
     pub(crate) fn shared(packed: Packed, ticket: Ticket) -> Self {
-        Self { packed, cost: Duration::ZERO, ticket, source: Source::Run, verdict: Verdict::Fresh }
+        let found = Found { packed, cost: Duration::ZERO, freshness: Freshness::Fresh, source: Source::Run };
+        Self { found, ticket }
+    }
+
+    /// An entry that another call's run has stored.
+    pub(crate) fn stored_by_run(found: Found, ticket: Ticket) -> Self {
+        Self { found: Found { source: Source::Run, ..found }, ticket }
     }
 }
 
-/// Where an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// An entry: a hit.
-    Entry,
-    /// A result that the server couldn't take, kept in this process: a hit too.
-    Outage,
-    /// A run that another call had begun.
-    Run,
-}
-
-/// The right to store the result of a run that begins now: what is cleared meanwhile stays so.
-#[derive(Clone)]
-pub(crate) enum Ticket {
-    /// Nothing is to be stored: caching is off, or the backend has just failed.
-    Nothing,
-    /// The store's generation.
-    Typed(u64),
-    Remote(remote::Ticket),
-}
-
-impl Ticket {
-    /// The same for a call that goes on, because what it found doesn't unpack.
-    pub(crate) fn resumed(mut self) -> Self {
-        if let Self::Remote(ticket) = &mut self {
-            ticket.resume();
-        }
-        self
-    }
-
-    pub(crate) fn stores(&self) -> bool {
-        !matches!(self, Self::Nothing)
-    }
-}
-
-/// What a call that missed is to do. In boxes, because it passes through many hands, and next to a miss an allocation is
-/// nothing.
-pub(crate) enum Turn {
-    /// Take what another call's run gave.
-    Answer(Box<Found>),
+/// How a call goes on that was not answered by a fresh entry. Boxed, because it passes through many hands, and next to
+/// a miss an allocation is nothing.
+pub(crate) enum Action {
+    Return(Box<Answer>),
     /// Run the body.
     Run(Box<Run>),
-    /// Run the body to renew what was found, which serves meanwhile.
-    Renew(Box<Found>, Box<Run>),
+    /// Run the body to renew the entry, which others are served meanwhile.
+    Renew(Box<Answer>, Box<Run>),
 }
 
-impl From<Found> for Turn {
-    fn from(found: Found) -> Self {
-        Self::Answer(Box::new(found))
+impl From<Answer> for Action {
+    fn from(answer: Answer) -> Self {
+        Self::Return(Box::new(answer))
     }
 }
 
-impl From<Run> for Turn {
+impl From<Run> for Action {
     fn from(run: Run) -> Self {
         Self::Run(Box::new(run))
     }
 }
 
-/// A run of the body that is to be made.
+/// A run of the body that is about to happen.
 pub(crate) struct Run {
-    /// For whom it is made beside the caller.
+    /// The lead of the calls that wait for the result.
     pub(crate) leader: Option<Leader>,
-    /// Where its result is stored, if it may be.
+    /// Where the result is stored, if it may be.
     pub(crate) target: Option<(Key, Ticket)>,
-    /// Whether there may be an entry already, which must not outlive a result that is not stored.
+    /// Whether there may be an older entry, which must not outlive a result that is not stored.
     pub(crate) replaces: bool,
 }
 
 impl Run {
-    /// A run for the caller alone. Its result is not stored, because it would not notice an invalidation.
+    /// A run for the caller only. Its result is not stored, because an invalidation would not notice it.
     pub(crate) fn alone() -> Self {
         Self { leader: None, target: None, replaces: false }
     }
@@ -121,17 +120,17 @@ impl Run {
         self.target.is_some()
     }
 
-    /// Ends the run with nothing to store: all who waited run on their own.
-    pub(crate) fn end_without_result(self) {
-        if let Some((_, Ticket::Remote(ticket))) = &self.target {
-            ticket.end_empty();
+    /// Ends the run without a result: all waiters run on their own.
+    pub(crate) fn finish_empty(self) {
+        if let Some((_, ticket)) = &self.target {
+            ticket.finish_empty();
         }
         if let Some(leader) = self.leader {
-            leader.land(None);
+            leader.complete(None);
         }
     }
 
-    /// Runs `body` as this run: calls of the same key within it don't wait for it.
+    /// Runs `body` as this run, so that calls of the same key inside it don't wait for it.
     pub(crate) fn inside<T>(&self, body: impl FnOnce() -> T) -> T {
         let _inside = self.leader.as_ref().map(Leader::enter);
         body()
@@ -143,8 +142,11 @@ impl Run {
     }
 }
 
+/// A result that may be stored and shared, and how long it may be served; `None` is forever.
+pub(crate) type Packaged = (Packed, Option<Duration>);
+
 /// A result on its way into the cache.
-pub(crate) struct Write<'l> {
+pub(crate) struct Write<'r> {
     pub(crate) key: Key,
     pub(crate) ticket: Ticket,
     pub(crate) packed: Packed,
@@ -152,40 +154,6 @@ pub(crate) struct Write<'l> {
     pub(crate) cost: Duration,
     /// See [`Run::replaces`].
     pub(crate) replaces: bool,
-    /// Of the run, if others may have an interest in it.
-    pub(crate) leader: Option<&'l Leader>,
-}
-
-/// What has become of the run that a call has joined.
-pub(crate) enum Arrived {
-    /// Run the body for all.
-    Lead(Leader),
-    /// Run the body for oneself.
-    Alone,
-    /// Take the result.
-    Shared(Packed),
-    /// Look again: the result is there.
-    Elsewhere,
-}
-
-/// Waits for the end of a run. Who has waited until `until` runs the body alone.
-pub(crate) async fn arrive(role: Role, until: Option<Instant>) -> Arrived {
-    let waiter = match role {
-        Role::Lead(leader) => return Arrived::Lead(leader),
-        Role::Alone => return Arrived::Alone,
-        Role::Wait(waiter) => waiter,
-    };
-    let _alarm = until.map(|until| waiter.look_again_at(until));
-    loop {
-        match waiter.look() {
-            Arrival::Shared(packed) => return Arrived::Shared(packed),
-            Arrival::Lead(leader) => return Arrived::Lead(leader),
-            Arrival::Alone => return Arrived::Alone,
-            Arrival::Elsewhere => return Arrived::Elsewhere,
-            Arrival::Pending(_) if until.is_some_and(|until| until <= Instant::now()) => {
-                return Arrived::Alone;
-            }
-            Arrival::Pending(change) => change.await,
-        }
-    }
+    pub(crate) leader: Option<&'r Leader>,
+    pub(crate) caller: Caller,
 }

@@ -1,21 +1,24 @@
-//! One cached function: key, look up, judge, run, store, for blocking and async callers.
+//! One cached function: key, look-up, run and store, for blocking and async callers.
 //!
-//! [`Function`] is the typed view that generated code holds. It only packs and unpacks values; what it
-//! decides with is the [`State`], which is not generic. The drivers (`call`, `call_async` and so
-//! on) perform the same steps and differ in how they wait.
+//! [`Function`] is the typed view that generated code holds. It only packs and unpacks values. The [`State`], which is not
+//! generic, makes the decisions. The drivers (`call`, `call_async` and so on) perform the same steps and differ in how they
+//! wait.
 
-pub(crate) mod call;
-pub(crate) mod drive;
+mod call;
 pub(crate) mod keep;
-pub(crate) mod pauses;
+mod lookup;
+mod pauses;
+pub(crate) mod place;
 pub(crate) mod renew;
-pub(crate) mod run;
+mod run;
 mod site;
-pub(crate) mod spawn;
+mod spawn;
 pub(crate) mod spec;
-pub(crate) mod state;
+mod state;
 mod template;
 mod values;
+pub(crate) mod world;
+mod write;
 
 use std::any::type_name;
 use std::future::poll_fn;
@@ -24,30 +27,29 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::common::wait::{Io, Soon, block_on};
-use crate::config::context::Context;
+use self::call::{Action, Answer, Call, Lookup, Packaged, Run};
+pub use self::site::Site;
+use self::site::StateRef;
+use self::state::State;
+pub use self::values::Values;
+use crate::common::wait::{Caller, MaybeReady, block_on};
 use crate::error::Error;
-use crate::freshness::Verdict;
-use crate::function::call::{Found, Looked, Run, Source, Turn};
+use crate::freshness::{Found, Freshness, Source};
 use crate::key::{Args, Key};
-use crate::stats::{AllStats, Stats};
+use crate::remote::Query;
+use crate::stats::Stats;
 use crate::value::outcome::Outcome;
 use crate::value::{MakeFormat, Mode, Packed};
 
-pub use self::site::Site;
-use self::site::StateRef;
-pub use self::values::Values;
-pub(crate) use crate::function::state::State;
-
-/// A body that is to be run. Behind a pointer, so that all that a miss takes is compiled once for all functions of a
-/// return type; next to a miss an allocation is nothing.
+/// A body to run. Boxed, so that everything a miss needs is compiled once for all functions of a return type; next to
+/// a miss an allocation is nothing.
 type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
 
 /// See [`Function::hit`]. Compiled once for all functions of a return type.
 #[inline(never)]
 fn hit<M: Mode<O::Stored>, O: Outcome<R>, R>(site: &'static Site, key: &Result<Key, Error>) -> Option<R> {
     let state = site.state_outside_scopes()?;
-    // What the compiler knows of each type: all numbers are made of bits, and no others are.
+    // Decided by the compiler: numbers, and only they, are made of bits.
     let stored = match M::NUMBER.filter(|of_bits| of_bits(0).is_some()) {
         Some(of_bits) => state.number(key).or_else(|| state.number_in_index(key)).and_then(of_bits),
         None => state.hit(key, M::copy),
@@ -70,12 +72,12 @@ impl<O: Outcome<R>, R> Clone for Function<'_, O, R> {
     }
 }
 
-/// What a call is to do.
+/// How a call goes on.
 enum Next<R> {
     Return(R),
     Run(Box<Run>),
-    /// Take part in a run, because what was found doesn't unpack.
-    Join(Box<Found>),
+    /// Take part in a run, because the answer doesn't unpack.
+    Join(Box<Answer>),
 }
 
 impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
@@ -91,36 +93,47 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         (self.values.hit)(self.site, &key.0)
     }
 
-    /// Answers from the cache, or runs `body` and stores its result; a [`hit`](Self::hit) has been looked for.
+    /// Answers from the cache, or runs `body` and stores its result. [`hit`](Self::hit) has already missed.
     #[inline]
     pub fn call(self, key: &Args, body: impl FnOnce() -> R) -> R {
-        self.look_or_run(&key.0, Box::new(body))
+        self.look_up_or_run(&key.0, Box::new(body))
     }
 
-    /// [`call`](Self::call) for async functions. In a box, so that the caller's future is small.
+    #[cold]
+    #[inline(never)]
+    fn look_up_or_run(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
+        let state = self.state();
+        let call = state.call(key, self.format(), Caller::Blocking);
+        match self.begin(&state, call, state.get(call).wait()) {
+            Break(ret) => ret,
+            Continue(action) => self.perform(&state, call, action, body),
+        }
+    }
+
+    /// [`call`](Self::call) for async functions. Boxed, so that the caller's future is small.
     #[inline]
     pub fn call_async(self, key: Args, body: impl Future<Output = R>) -> Pin<Box<impl Future<Output = R>>> {
         Box::pin(async move {
-            // Neither the key nor the body is moved to a place of its own: it would be there twice.
+            // Neither the key nor the body is moved: the future would hold room for both places.
             let state = self.state();
-            let landed = state.landed();
-            let mut look = state.look(&key.0, self.format(), Io::Async);
-            // Not by `await`, which moves what was found to a place of its own.
+            let call = state.call(&key.0, self.format(), Caller::Async);
+            let mut get = state.get(call);
+            // `await` would move the answer to a place of its own in the future.
             let begun = poll_fn(|context| {
-                let looked = ready!(Pin::new(&mut look).poll(context));
-                Poll::Ready(self.begin(&state, &key.0, looked, landed, Io::Async))
+                let lookup = ready!(Pin::new(&mut get).poll(context));
+                Poll::Ready(self.begin(&state, call, lookup))
             });
-            let turn = match begun.await {
+            let action = match begun.await {
                 Break(ret) => return ret,
-                Continue(turn) => turn,
+                Continue(action) => action,
             };
-            // In boxes, like all that few hits need: it would be most of their futures.
+            // Boxed, like everything that few hits need: it would dominate the size of their futures.
             let mut body = Box::pin(body);
-            Box::pin(self.run_in_turn_async(&state, &key.0, landed, turn, body.as_mut())).await
+            Box::pin(self.perform_async(&state, call, action, body.as_mut())).await
         })
     }
 
-    /// Runs `body` and stores its result, whatever the cache holds; a run under way is joined.
+    /// Runs `body` and stores its result, whatever the cache holds. Joins a run that is under way.
     #[inline]
     pub fn refresh(self, key: &Args, body: impl FnOnce() -> R) -> R {
         self.run_anew(&key.0, Box::new(body))
@@ -129,16 +142,16 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     #[inline(never)]
     fn run_anew(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
-        let turn = state.begin_anew(key, self.format(), Io::Blocking);
-        self.run_in_turn(&state, key, state.landed(), turn, body)
+        let action = state.decide_to_run(key, self.format(), Caller::Blocking);
+        self.perform(&state, state.call(key, self.format(), Caller::Blocking), action, body)
     }
 
     /// [`refresh`](Self::refresh) for async functions.
     pub async fn refresh_async(self, key: Args, body: impl Future<Output = R>) -> R {
         let (Args(key), body) = (key, pin!(body));
         let state = self.state();
-        let turn = state.begin_anew(&key, self.format(), Io::Async);
-        self.run_in_turn_async(&state, &key, state.landed(), turn, body).await
+        let action = state.decide_to_run(&key, self.format(), Caller::Async);
+        self.perform_async(&state, state.call(&key, self.format(), Caller::Async), action, body).await
     }
 
     /// What the cache holds for `key`.
@@ -146,7 +159,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// # Errors
     /// The key or the backend failed.
     pub fn peek(self, key: Args) -> Result<Option<O::Stored>, Error> {
-        block_on(pin!(self.peek_with(key.0, Io::Blocking)))
+        block_on(pin!(self.peek_for(key.0, Caller::Blocking)))
     }
 
     /// [`peek`](Self::peek) for async functions.
@@ -154,7 +167,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// # Errors
     /// The key or the backend failed.
     pub async fn peek_async(self, key: Args) -> Result<Option<O::Stored>, Error> {
-        self.peek_with(key.0, Io::Async).await
+        self.peek_for(key.0, Caller::Async).await
     }
 
     /// Stores `value` under `key`.
@@ -162,7 +175,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// # Errors
     /// The key, the value or the backend failed.
     pub fn insert(self, key: Args, value: O::Stored) -> Result<(), Error> {
-        block_on(pin!(self.insert_with(key.0, value, Io::Blocking)))
+        block_on(pin!(self.insert_for(key.0, value, Caller::Blocking)))
     }
 
     /// [`insert`](Self::insert) for async functions.
@@ -170,7 +183,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// # Errors
     /// The key, the value or the backend failed.
     pub async fn insert_async(self, key: Args, value: O::Stored) -> Result<(), Error> {
-        self.insert_with(key.0, value, Io::Async).await
+        self.insert_for(key.0, value, Caller::Async).await
     }
 
     /// Removes the entry under `key`.
@@ -178,7 +191,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub fn invalidate(self, key: Args) -> Result<(), Error> {
-        self.state().delete(&key.0?, self.format(), Io::Blocking).now()
+        self.state().remove(self.query(&key.0?, Caller::Blocking)).wait()
     }
 
     /// [`invalidate`](Self::invalidate) for async functions.
@@ -186,7 +199,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// # Errors
     /// The key or the backend failed: the entry may still be served.
     pub async fn invalidate_async(self, key: Args) -> Result<(), Error> {
-        self.state().delete(&key.0?, self.format(), Io::Async).await
+        self.state().remove(self.query(&key.0?, Caller::Async)).await
     }
 
     /// The text key on a server.
@@ -194,7 +207,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         self.state().text_key(key.0.as_ref().ok(), self.format())
     }
 
-    /// As [`Site::clear`].
+    /// See [`Site::clear`].
     ///
     /// # Errors
     /// The backend failed: entries may still be served.
@@ -202,7 +215,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         self.site.clear()
     }
 
-    /// As [`Site::clear_async`].
+    /// See [`Site::clear_async`].
     ///
     /// # Errors
     /// The backend failed: entries may still be served.
@@ -210,125 +223,118 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         self.site.clear_async().await
     }
 
-    /// As [`Site::stats`].
+    /// See [`Site::stats`].
     pub fn stats(self) -> Stats {
         self.site.stats()
     }
+}
 
-    // The steps that the drivers share.
+// The steps that the drivers share
 
+impl<O: Outcome<R>, R> Function<'_, O, R> {
     #[inline]
-    pub(crate) fn state(self) -> StateRef {
+    fn state(self) -> StateRef {
         self.site.state()
     }
 
-    #[cold]
-    #[inline(never)]
-    fn look_or_run(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
-        let state = self.state();
-        let landed = state.landed();
-        let looked = state.look(key, self.format(), Io::Blocking).now();
-        match self.begin(&state, key, looked, landed, Io::Blocking) {
-            Break(ret) => ret,
-            Continue(turn) => self.run_in_turn(&state, key, landed, turn, body),
-        }
+    fn format(self) -> MakeFormat {
+        self.values.format
     }
 
-    /// The answer, if what was found is fresh and unpacks; else how the call comes to its turn.
+    fn query(self, key: &Key, caller: Caller) -> Query<'_> {
+        Query { key, format: self.format(), caller }
+    }
+
+    /// The answer, if the look-up found a fresh entry that unpacks. Otherwise how the call goes on.
     #[inline(never)]
-    pub(crate) fn begin<'a>(
+    fn begin<'s>(
         self,
-        state: &'a State,
-        key: &'a Result<Key, Error>,
-        looked: Looked,
-        landed: u64,
-        io: Io,
-    ) -> ControlFlow<R, Soon<'a, Turn>> {
-        if let Looked::Found(found) = &looked
-            && found.verdict == Verdict::Fresh
+        state: &'s State,
+        call: Call<'s>,
+        lookup: Lookup,
+    ) -> ControlFlow<R, MaybeReady<'s, Action>> {
+        state.count_failures(&lookup);
+        if let Some(found) = &lookup.found
+            && found.freshness == Freshness::Fresh
             && let Some(ret) = self.serve(state, found)
         {
             return Break(ret);
         }
-        Continue(state.begin(key, looked, landed, self.format(), io))
+        Continue(state.decide(call, lookup))
     }
 
-    /// Answers, or runs `body`, as the turn is.
-    pub(crate) fn run_in_turn<'a>(
+    /// Performs `action`, and whatever follows from it.
+    fn perform<'s>(
         self,
-        state: &'a State,
-        key: &'a Result<Key, Error>,
-        landed: u64,
-        mut turn: Soon<'a, Turn>,
+        state: &'s State,
+        call: Call<'s>,
+        mut action: MaybeReady<'s, Action>,
         body: Body<'_, R>,
     ) -> R {
         let run = loop {
-            match self.next(state, turn.now()) {
+            match self.next(state, action.wait()) {
                 Next::Return(ret) => return ret,
                 Next::Run(run) => break run,
-                Next::Join(found) => {
-                    turn = state.begin_again(key, found, landed, self.format(), Io::Blocking);
-                }
+                Next::Join(answer) => action = state.decide_again(call, answer),
             }
         };
         let started = Instant::now();
         let ret = run.inside(body);
-        match self.end(state, run, ret, started, Io::Blocking) {
-            Ok((stored, kept)) => {
-                kept.now();
+        match self.finish(state, run, ret, started, Caller::Blocking) {
+            Ok((stored, done)) => {
+                done.wait();
                 O::revive(stored)
             }
             Err(ret) => ret,
         }
     }
 
-    /// [`run_in_turn`](Self::run_in_turn) for async functions. The body stays where it is: each future around it would
-    /// else hold room for it.
-    pub(crate) async fn run_in_turn_async<'a>(
+    /// [`perform`](Self::perform) for async functions. The body stays where it is, because each future around it would hold
+    /// room for it.
+    async fn perform_async<'s>(
         self,
-        state: &'a State,
-        key: &'a Result<Key, Error>,
-        landed: u64,
-        mut turn: Soon<'a, Turn>,
+        state: &'s State,
+        call: Call<'s>,
+        mut action: MaybeReady<'s, Action>,
         body: Pin<&mut impl Future<Output = R>>,
     ) -> R {
         let run = loop {
-            // What is held while a future waits must be `Send`, which an `R` need not be.
-            match self.next(state, turn.await) {
+            // Whatever is held across an `await` must be `Send`, which an `R` need not be.
+            match self.next(state, action.await) {
                 Next::Return(ret) => return ret,
                 Next::Run(run) => break run,
-                Next::Join(found) => turn = state.begin_again(key, found, landed, self.format(), Io::Async),
+                Next::Join(answer) => action = state.decide_again(call, answer),
             }
         };
         let started = Instant::now();
         let ret = run.inside_async(body).await;
-        let (stored, kept) = match self.end(state, run, ret, started, Io::Async) {
-            Ok(kept) => kept,
+        let (stored, done) = match self.finish(state, run, ret, started, Caller::Async) {
+            Ok(stored) => stored,
             Err(ret) => return ret,
         };
-        kept.await;
+        done.await;
         O::revive(stored)
     }
 
     #[inline(never)]
-    fn next(self, state: &State, turn: Turn) -> Next<R> {
-        let found = match turn {
-            Turn::Run(run) | Turn::Renew(_, run) => return Next::Run(run),
-            Turn::Answer(found) => found,
+    fn next(self, state: &State, action: Action) -> Next<R> {
+        let answer = match action {
+            Action::Run(run) | Action::Renew(_, run) => return Next::Run(run),
+            Action::Return(answer) => answer,
         };
-        match self.serve(state, &found) {
+        match self.serve(state, &answer.found) {
             Some(ret) => Next::Return(ret),
-            None if found.source == Source::Run => Next::Run(Box::new(Run::alone())),
-            None => Next::Join(found),
+            None if answer.found.source == Source::Run => Next::Run(Box::new(Run::alone())),
+            None => Next::Join(answer),
         }
     }
 
     /// The return value that an entry stands for, if it unpacks.
     #[inline(never)]
-    pub(crate) fn serve(self, state: &State, found: &Found) -> Option<R> {
+    fn serve(self, state: &State, found: &Found) -> Option<R> {
         match (self.values.unpack)(&found.packed) {
             Ok(stored) => {
-                state.answered(found);
+                state.count_answer(found);
                 Some(O::revive(stored))
             }
             Err(error) => {
@@ -338,75 +344,67 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         }
     }
 
-    /// Stores what a run gave; or gives it back, if that is not to be stored.
+    /// Stores the result of a run, or returns it if it is not stored.
     #[inline(never)]
-    fn end<'s>(
+    fn finish<'s>(
         self,
         state: &'s State,
         run: Box<Run>,
         ret: R,
         started: Instant,
-        io: Io,
-    ) -> Result<(O::Stored, Soon<'s, ()>), R> {
-        let cost = state.ran(started);
+        caller: Caller,
+    ) -> Result<(O::Stored, MaybeReady<'s, ()>), R> {
+        let cost = state.count_run(started);
         match O::split(ret) {
             Ok(stored) => {
-                let kept = self.keep(state, run, &stored, cost, io);
-                Ok((stored, kept))
+                let done = self.put(state, run, &stored, cost, caller);
+                Ok((stored, done))
             }
-            Err(ret) => Err(self.not_kept(state, run, ret)),
+            Err(ret) => Err(self.finish_unstored(state, run, ret)),
         }
     }
 
-    /// Stores what a run gave.
-    pub(crate) fn keep<'s>(
+    /// Stores the result of a run.
+    fn put<'s>(
         self,
         state: &'s State,
         run: Box<Run>,
         stored: &O::Stored,
         cost: Duration,
-        io: Io,
-    ) -> Soon<'s, ()> {
-        let result = self.result(state, &run, stored);
-        state.finish(run, result, cost, io)
+        caller: Caller,
+    ) -> MaybeReady<'s, ()> {
+        let result = self.package(state, &run, stored);
+        state.finish(run, result, cost, caller)
     }
 
-    /// Ends a run whose result isn't stored.
-    pub(crate) fn not_kept(self, state: &State, run: Box<Run>, ret: R) -> R {
-        match O::failed(&ret) {
-            // What was there before is still the best there is.
-            true => run.end_without_result(),
-            false => state.finish_without_result(run),
+    /// Ends a run whose result is not stored.
+    fn finish_unstored(self, state: &State, run: Box<Run>, ret: R) -> R {
+        if O::failed(&ret) {
+            // The old entry, if there is one, is still the best there is.
+            run.finish_empty();
+        } else {
+            state.finish_without_result(run);
         }
         ret
     }
 
-    pub(crate) fn format(self) -> MakeFormat {
-        self.values.format
-    }
-
-    /// What of a result is to be stored or shared, and for how long.
-    pub(crate) fn result(
-        self,
-        state: &State,
-        run: &Run,
-        stored: &O::Stored,
-    ) -> Option<(Packed, Option<Duration>)> {
+    /// The part of a result that is stored or shared, and for how long.
+    fn package(self, state: &State, run: &Run, stored: &O::Stored) -> Option<Packaged> {
         if !run.wants_result() {
             return None;
         }
         if O::LOOKS_PLAIN && state.is_hidden_failure(type_name::<O::Value>()) {
             return None;
         }
-        let refused = |value| self.values.cache_if.is_some_and(|cache_if| !cache_if(value));
-        if O::value(stored).is_some_and(refused) {
+        let is_rejected = |value| self.values.cache_if.is_some_and(|cache_if| !cache_if(value));
+        if O::value(stored).is_some_and(is_rejected) {
             return None;
         }
         let life = self.lifetime(state, stored)?;
         match self.pack(stored) {
             Ok(packed) => Some((packed, life)),
             Err(error) => {
-                // Where nothing is stored anyway, the look-up has told why.
+                // If nothing is stored anyway, the look-up has already reported why.
                 if run.stores() {
                     state.failed(&error);
                 }
@@ -415,7 +413,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         }
     }
 
-    /// How long `stored` may be served: `Some(None)` is without end, `None` not at all.
+    /// How long `stored` may be served: `Some(None)` is forever, `None` not at all.
     fn lifetime(self, state: &State, stored: &O::Stored) -> Option<Option<Duration>> {
         let own = match O::value(stored) {
             Some(value) => self.values.ttl.ask(|ttl| ttl(value)),
@@ -429,9 +427,9 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         (self.values.pack)(stored, self.values.weigh)
     }
 
-    async fn peek_with(self, key: Result<Key, Error>, io: Io) -> Result<Option<O::Stored>, Error> {
-        let state = self.state();
-        match state.peek(&key?, self.format(), io).await? {
+    async fn peek_for(self, key: Result<Key, Error>, caller: Caller) -> Result<Option<O::Stored>, Error> {
+        let (key, state) = (key?, self.state());
+        match state.peek(self.query(&key, caller)).await? {
             Some(packed) => (self.values.unpack)(&packed).map(Some).or_else(|error| {
                 state.undecodable(&error);
                 Ok(None)
@@ -440,28 +438,23 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         }
     }
 
-    async fn insert_with(self, key: Result<Key, Error>, value: O::Stored, io: Io) -> Result<(), Error> {
+    async fn insert_for(
+        self,
+        key: Result<Key, Error>,
+        value: O::Stored,
+        caller: Caller,
+    ) -> Result<(), Error> {
         let (key, state) = (key?, self.state());
-        let write = match self.lifetime(&state, &value) {
+        let query = self.query(&key, caller);
+        let packaged = match self.lifetime(&state, &value) {
             None => None,
             Some(life) => Some((self.pack(&value)?, life)),
         };
         drop(value);
-        match write {
-            Some((packed, life)) => state.insert(key, packed, life, self.format(), io).await,
-            // A value without a lifetime is not stored; the one before it must not stay either.
-            None => state.delete(&key, self.format(), io).await,
+        match packaged {
+            Some((packed, life)) => state.insert(query, packed, life).await,
+            // A value without a lifetime is not stored. The one before it must not stay either.
+            None => state.remove(query).await,
         }
     }
-}
-
-/// The statistics of every function used so far, by name.
-///
-/// ```
-/// println!("{}", cache_runtime::stats());
-/// ```
-pub fn stats() -> AllStats {
-    let mut all: Vec<Stats> = Context::current().functions().iter().map(|state| state.stats()).collect();
-    all.sort_by(|a, b| a.function.cmp(&b.function));
-    AllStats(all)
 }

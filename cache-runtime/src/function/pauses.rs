@@ -1,21 +1,21 @@
-//! The keys whose renewal failed lately: the old value is served meanwhile, and the body is left alone.
+//! Keys whose renewal failed recently. Their old values are served meanwhile, and the body doesn't run.
 //!
-//! Owns nothing but keys and times; how long a pause lasts is for `policy`.
+//! Owns keys and times only. [`FreshnessPolicy`](crate::freshness::FreshnessPolicy) decides how long a pause lasts.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::config::context::lock;
+use crate::common::sync::lock;
 
-/// More keys than this are not remembered: their next stale hit tries again.
-const MOST: usize = 10_000;
+/// The most keys that are remembered. The next stale hit of any other key tries again.
+const MAX_PAUSES: usize = 10_000;
 
-/// Keys, and when the pause of each is over.
+/// Keys, and when the pause of each ends.
 #[derive(Default)]
 pub(crate) struct Pauses {
     until: Mutex<HashMap<Box<[u8]>, u64>>,
-    /// Whether there may be any, so that the usual case takes no lock.
+    /// Whether there may be any. The usual case takes no lock.
     any: AtomicBool,
 }
 
@@ -26,16 +26,16 @@ impl Pauses {
 
     pub(crate) fn start(&self, key: &[u8], now: u64, pause: u64) {
         let mut all = lock(&self.until);
-        if all.len() >= MOST {
+        if all.len() >= MAX_PAUSES {
             all.retain(|_, until| now < *until);
         }
-        if all.len() < MOST {
+        if all.len() < MAX_PAUSES {
             all.insert(key.into(), now.saturating_add(pause));
             self.any.store(true, Ordering::Release);
         }
     }
 
-    /// Forgets `key`: it has a new value.
+    /// Ends the pause of `key`, which has a new value.
     pub(crate) fn end(&self, key: &[u8]) {
         if self.any.load(Ordering::Acquire) {
             let mut all = lock(&self.until);
@@ -59,17 +59,17 @@ mod tests {
         pauses.end(b"a");
         assert!(!pauses.holds(b"a", 10) && pauses.holds(b"b", 10));
         pauses.end(b"b");
-        assert!(!pauses.any.load(Ordering::Relaxed), "back to the case without a lock");
+        assert!(!pauses.any.load(Ordering::Relaxed), "no lock from now on");
     }
 
     #[test]
     fn their_number_is_bounded() {
         let pauses = Pauses::default();
-        for key in 0..=MOST as u64 {
+        for key in 0..=MAX_PAUSES as u64 {
             pauses.start(&key.to_le_bytes(), 0, 5);
         }
-        assert_eq!(lock(&pauses.until).len(), MOST);
+        assert_eq!(lock(&pauses.until).len(), MAX_PAUSES);
         pauses.start(b"later", 10, 5);
-        assert_eq!(lock(&pauses.until).len(), 1, "those that are over make room");
+        assert_eq!(lock(&pauses.until).len(), 1, "pauses that are over make room");
     }
 }

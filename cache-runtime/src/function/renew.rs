@@ -1,8 +1,8 @@
-//! Renewing what is found: the old value is served while one caller, or the background, runs the body.
+//! Renewal: the old value is served while one caller, or the background, runs the body.
 //!
-//! A part of [`Function`], for the options `stale` and `early`. Which call renews is decided by the [`State`]; here is
-//! who does the work: a thread or task of its own where the arguments can be kept, else the elected caller, who gets
-//! the new value, or the old one where the body fails.
+//! A part of [`Function`] for the options `stale` and `early`. The [`State`] decides which call renews. The work is done
+//! by a thread or task if the arguments can be kept for it. Otherwise the elected caller does it, and gets the new value,
+//! or the old one if the body fails.
 
 use std::any::Any;
 use std::ops::ControlFlow::{Break, Continue};
@@ -12,16 +12,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use crate::backend::BoxFuture;
-use crate::common::wait::{Io, Soon};
-use crate::function::Function;
-use crate::function::call::{Found, Run, Turn};
-use crate::function::spawn;
-use crate::function::state::State;
+use super::call::{Action, Run};
+use super::state::State;
+use super::{Function, spawn};
+use crate::common::wait::{BoxFuture, Caller, MaybeReady};
+use crate::freshness::Found;
 use crate::key::Args;
 use crate::value::outcome::Outcome;
 
-/// A body that owns its arguments, to be run on another thread.
+/// A body that owns its arguments, to run on another thread.
 pub(crate) type BackgroundBody<R> = Box<dyn FnOnce() -> R + Send>;
 
 /// The same for async functions.
@@ -35,7 +34,7 @@ enum Failure<R> {
 }
 
 impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
-    /// [`call_or_renew`](Self::call_or_renew), renewing in the background where `keep` can keep the arguments.
+    /// [`call_or_renew`](Self::call_or_renew) that renews in the background if `keep` can keep the arguments.
     pub fn call_or_renew_behind<A>(
         self,
         key: &Args,
@@ -71,7 +70,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
 }
 
 impl<O: Outcome<R>, R> Function<'_, O, R> {
-    /// [`call`](Self::call) that renews what is about to end or has ended: the elected caller runs the body.
+    /// [`call`](Self::call) that renews what expires soon or has expired: the elected caller runs the body.
     pub fn call_or_renew(self, key: &Args, body: impl FnOnce() -> R) -> R {
         self.renewing(key, (), |_, run, ()| Some(run), |()| body())
     }
@@ -81,7 +80,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         self.renewing_async(key, body, |_, run, _| Some(run), |body| body).await
     }
 
-    /// Serves or renews. `behind` takes the run to the background, or gives it back.
+    /// Serves or renews. `behind` takes the run to the background, or returns it.
     fn renewing<A>(
         self,
         key: &Args,
@@ -90,23 +89,22 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         body: impl FnOnce(A) -> R,
     ) -> R {
         let state = self.state();
-        let landed = state.landed();
-        let looked = state.look(&key.0, self.format(), Io::Blocking).now();
-        let turn = match self.begin(&state, &key.0, looked, landed, Io::Blocking) {
+        let call = state.call(&key.0, self.format(), Caller::Blocking);
+        let action = match self.begin(&state, call, state.get(call).wait()) {
             Break(ret) => return ret,
-            Continue(turn) => turn,
+            Continue(action) => action,
         };
-        let turn = match turn.now() {
-            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+        let action = match action.wait() {
+            Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew(&state, run, || body(args));
-                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &found, failure));
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &answer.found, failure));
                 }
-                None => Soon::done(Turn::Answer(found)),
+                None => Action::Return(answer),
             },
-            turn => Soon::done(turn),
+            action => action,
         };
-        self.run_in_turn(&state, &key.0, landed, turn, Box::new(|| body(args)))
+        self.perform(&state, call, MaybeReady::done(action), Box::new(|| body(args)))
     }
 
     /// [`renewing`](Self::renewing) for async functions.
@@ -118,33 +116,33 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         body: impl FnOnce(A) -> F,
     ) -> R {
         let (Args(key), state) = (key, self.state());
-        let landed = state.landed();
-        let looked = state.look(&key, self.format(), Io::Async).await;
-        let turn = match self.begin(&state, &key, looked, landed, Io::Async) {
+        let call = state.call(&key, self.format(), Caller::Async);
+        let lookup = state.get(call).await;
+        let action = match self.begin(&state, call, lookup) {
             Break(ret) => return ret,
-            Continue(turn) => turn,
+            Continue(action) => action,
         };
-        let turn = match turn.await {
-            Turn::Renew(found, run) => match behind(state.arc(), run, &args) {
+        let action = match action.await {
+            Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew_async(&state, run, pin!(body(args))).await;
-                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &found, failure));
+                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &answer.found, failure));
                 }
-                None => Soon::done(Turn::Answer(found)),
+                None => Action::Return(answer),
             },
-            turn => Soon::done(turn),
+            action => action,
         };
-        self.run_in_turn_async(&state, &key, landed, turn, pin!(body(args))).await
+        self.perform_async(&state, call, MaybeReady::done(action), pin!(body(args))).await
     }
 
-    /// Runs `body` and stores what it gives; a failure makes the next attempt wait.
+    /// Runs `body` and stores its result. After a failure the next attempt has to wait.
     fn renew(self, state: &State, run: Box<Run>, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
         let started = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
-        let cost = state.ran(started);
+        let cost = state.count_run(started);
         match self.ended(state, run, ended) {
             Ok((run, stored)) => {
-                self.keep(state, run, &stored, cost, Io::Blocking).now();
+                self.put(state, run, &stored, cost, Caller::Blocking).wait();
                 Ok(O::revive(stored))
             }
             Err(done) => done,
@@ -160,31 +158,31 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     ) -> Result<R, Failure<R>> {
         let started = Instant::now();
         let ended = catch_unwind_async(run.inside_async(body)).await;
-        let cost = state.ran(started);
+        let cost = state.count_run(started);
         let (run, stored) = match self.ended(state, run, ended) {
-            Ok(kept) => kept,
+            Ok(stored) => stored,
             Err(done) => return done,
         };
-        self.keep(state, run, &stored, cost, Io::Async).await;
+        self.put(state, run, &stored, cost, Caller::Async).await;
         Ok(O::revive(stored))
     }
 
-    /// [`renew_async`](Self::renew_async) where nobody waits for the value, which need not be `Send`.
+    /// [`renew_async`](Self::renew_async) when nobody waits for the value, which need not be `Send`.
     async fn renew_behind_async(self, state: &State, run: Box<Run>, body: impl Future<Output = R>) {
         let started = Instant::now();
         let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
-        let cost = state.ran(started);
-        let packed = || {
+        let cost = state.count_run(started);
+        let package = || {
             let (run, stored) = self.ended(state, run, ended).ok()?;
-            let result = self.result(state, &run, &stored);
+            let result = self.package(state, &run, &stored);
             Some((run, result))
         };
-        if let Some((run, result)) = packed() {
-            state.finish(run, result, cost, Io::Async).await;
+        if let Some((run, result)) = package() {
+            state.finish(run, result, cost, Caller::Async).await;
         }
     }
 
-    /// What of a renewal is to be stored yet, or all there is when nothing is.
+    /// The result of a renewal that must be stored, or the final outcome if there is nothing to store.
     #[allow(clippy::type_complexity, reason = "it is matched at once")]
     fn ended(
         self,
@@ -194,15 +192,15 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     ) -> Result<(Box<Run>, O::Stored), Result<R, Failure<R>>> {
         let failure = match ended.map(O::split) {
             Ok(Ok(stored)) => return Ok((run, stored)),
-            Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.not_kept(state, run, ret))),
+            Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.finish_unstored(state, run, ret))),
             Ok(Err(ret)) => Failure::Returned(ret),
             Err(panic) => Failure::Panicked(panic),
         };
-        state.failed_to_renew(run);
+        state.renewal_failed(run);
         Err(Err(failure))
     }
 
-    /// The old value, after a renewal that failed.
+    /// The old value, after a failed renewal.
     fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> R {
         match (self.serve(state, found), failure) {
             (Some(old), _) => old,

@@ -1,257 +1,222 @@
-//! Who runs the body: what a call that missed is to do, who renews, and how runs end.
+//! Who runs the body: how a call that missed goes on, and who renews an entry.
 //!
-//! A part of [`State`]. How runs of one key meet in this process is decided by [`flight`](crate::flight), and among
-//! processes by [`lease`]; here they are put together with what is stored.
+//! How calls of one key meet in this process is decided by [`flight`](crate::flight), and among processes by the leases of
+//! [`remote`](crate::remote). Here both are combined with what is stored.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::call::{Action, Answer, Call, Lookup, Run};
+use super::place::Ticket;
 use super::spec::SingleFlight;
-use super::state::{Place, State};
-use crate::common::wait::Io;
+use super::state::State;
+use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
-use crate::flight::{Leader, Role, is_inside_a_run};
-use crate::function::call::{Arrived, Found, Looked, Run, Source, Ticket, Turn, Write, arrive};
+use crate::flight::{Leader, Role, Turn, is_inside_a_run};
+use crate::freshness::Freshness;
 use crate::key::Key;
-use crate::remote::lease;
-use crate::remote::{Lead, Opened};
-use crate::value::{MakeFormat, Packed};
+use crate::remote::{Lead, NESTED, Query};
+use crate::value::MakeFormat;
 
 impl State {
-    /// How many runs have ended: see [`Flights::landed`].
-    pub(crate) fn landed(&self) -> u64 {
-        self.flights.landed()
+    /// A call that begins now.
+    pub(crate) fn call<'k>(
+        &self,
+        key: &'k Result<Key, Error>,
+        format: MakeFormat,
+        caller: Caller,
+    ) -> Call<'k> {
+        Call { key, format, caller, completed: Some(self.flights.completed()) }
     }
 
-    /// What a call is to do that has found an entry which is due to be renewed.
-    pub(crate) async fn answer_or_renew(&self, key: &Key, found: Found, landed: u64, io: Io) -> Turn {
-        match self.lead_renewal(key, &found.ticket, landed, io).await {
-            Some(run) => Turn::Renew(Box::new(found), Box::new(run)),
-            None => found.into(),
+    /// How a call goes on after its look-up. If the look-up found a fresh entry, that entry doesn't unpack.
+    #[inline(never)]
+    pub(crate) fn decide<'s>(&'s self, call: Call<'s>, lookup: Lookup) -> MaybeReady<'s, Action> {
+        match (lookup.found, call.query()) {
+            (Some(found), Ok(query)) if found.freshness != Freshness::Fresh => {
+                let answer = Answer { found, ticket: lookup.ticket };
+                MaybeReady::of(self.answer_or_renew(call, query, answer), call.caller)
+            }
+            _ => MaybeReady::of(self.join_run(call, lookup.ticket), call.caller),
         }
     }
 
-    /// What a call that missed is to do; waits for the run that is under way.
-    ///
-    /// If runs have ended since `landed`, a call that comes to lead looks again: what it missed may be there.
-    pub(crate) async fn find_turn(
-        &self,
-        key: &Result<Key, Error>,
-        ticket: Ticket,
-        landed: Option<u64>,
+    /// How a call goes on whose answer doesn't unpack.
+    #[inline(never)]
+    #[expect(clippy::boxed_local, reason = "it is unboxed here once, and not in every caller")]
+    pub(crate) fn decide_again<'s>(&'s self, call: Call<'s>, answer: Box<Answer>) -> MaybeReady<'s, Action> {
+        MaybeReady::of(self.join_run(call, answer.ticket), call.caller)
+    }
+
+    /// How a call goes on that runs the body whatever the cache holds.
+    #[inline(never)]
+    pub(crate) fn decide_to_run<'s>(
+        &'s self,
+        key: &'s Result<Key, Error>,
         format: MakeFormat,
-        io: Io,
-    ) -> Turn {
-        let Ok(key) = key else { return Run::alone().into() };
-        if self.disabled || matches!(self.place, Place::Broken(_)) {
+        caller: Caller,
+    ) -> MaybeReady<'s, Action> {
+        let call = Call { key, format, caller, completed: None };
+        let join = async move {
+            let ticket = self.ticket(call).await;
+            self.join_run(call, ticket).await
+        };
+        MaybeReady::of(join, caller)
+    }
+
+    /// The right to store the result of a run that begins without a look-up.
+    async fn ticket(&self, call: Call<'_>) -> Ticket {
+        if self.is_disabled {
+            return Ticket::None;
+        }
+        let ticket = match call.query() {
+            Ok(query) => self.place.ticket(query).await,
+            Err(error) => Err(error.clone()),
+        };
+        match ticket {
+            Ok(ticket) => {
+                ticket.failure().into_iter().for_each(|error| self.failed(error));
+                ticket
+            }
+            Err(error) => {
+                self.failed(&error);
+                Ticket::None
+            }
+        }
+    }
+
+    /// Joins the run of the call's key, and waits for it if another call leads.
+    ///
+    /// If runs have ended since the call began, a call that comes to lead looks again: the value it missed may be there.
+    async fn join_run(&self, call: Call<'_>, mut ticket: Ticket) -> Action {
+        let Ok(query) = call.query() else { return Run::alone().into() };
+        if self.is_disabled || self.place.is_broken() {
             return Run::alone().into();
         }
-        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(key, &ticket));
-        // Counted when the call has joined: who sees the miss knows that it leads or waits.
-        if landed.is_some() {
+        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(query.key, &ticket));
+        // Counted after the call has joined: whoever sees the miss knows that the call leads or waits.
+        if call.completed.is_some() {
             self.counters.misses.one();
         }
-        let Some(mut role) = role else {
-            let target = ticket.stores().then(|| (key.clone(), ticket));
-            return Run { target, ..Run::alone() }.into();
-        };
-        let (until, mut ticket) = (self.waits_until(), ticket);
+        let Some(mut role) = role else { return self.run(None, query.key, ticket, false).into() };
+        let until = self.waits_until();
         let leader = loop {
-            match arrive(role, until).await {
-                Arrived::Lead(leader) => break leader,
-                Arrived::Alone => return Run::alone().into(),
-                Arrived::Shared(packed) => return Found::shared(packed, ticket).into(),
-                Arrived::Elsewhere => {
-                    ticket = match self.look_again(key, &ticket, format, io).await {
-                        Looked::Found(found) => return Found { source: Source::Run, ..found }.into(),
-                        Looked::Miss(newer) => newer,
-                    }
-                }
+            match role.turn(until).await {
+                Turn::Lead(leader) => break leader,
+                Turn::Alone => return Run::alone().into(),
+                Turn::Shared(packed) => return Answer::shared(packed, ticket).into(),
+                Turn::InStore => match self.get_again(query, ticket).await {
+                    Ok(answer) => return answer.into(),
+                    Err(newer) => ticket = newer,
+                },
             }
-            role = self.join(key, &ticket);
+            role = self.join(query.key, &ticket);
         };
-        if landed.is_some_and(|landed| landed != self.landed()) {
-            match self.look_again(key, &ticket, format, io).await {
-                Looked::Found(found) => return Found { source: Source::Run, ..found }.into(),
-                Looked::Miss(newer) => ticket = newer,
+        if call.completed.is_some_and(|completed| completed != self.flights.completed()) {
+            match self.get_again(query, ticket).await {
+                Ok(answer) => return answer.into(),
+                Err(newer) => ticket = newer,
             }
         }
-        let replaces = landed.is_none();
-        if self.spec.single_flight == SingleFlight::Cluster {
-            return self.turn_in_cluster(leader, key, ticket, replaces, until, io).await;
+        let replaces = call.completed.is_none();
+        if self.place.has_leases() {
+            return self.lead_in_cluster(leader, query, ticket, replaces, until).await;
         }
-        let target = ticket.stores().then(|| (key.clone(), ticket));
-        Run { leader: Some(leader), target, replaces }.into()
+        self.run(Some(leader), query.key, ticket, replaces).into()
     }
 
-    /// Joins the run of `key`, or starts it. One that began before the call looked, and had lost its key by then, was
-    /// invalidated in another process.
+    /// A run of `key` that stores its result if `ticket` allows it.
+    fn run(&self, leader: Option<Leader>, key: &Key, ticket: Ticket, replaces: bool) -> Run {
+        let target = ticket.stores().then(|| (key.clone(), ticket));
+        Run { leader, target, replaces }
+    }
+
+    /// Joins the run of `key`, or starts it. A run that another process has invalidated since it began is not joined.
     fn join(&self, key: &Key, ticket: &Ticket) -> Role {
-        if let (SingleFlight::Cluster, Place::Remote(remote), Ticket::Remote(ticket)) =
-            (self.spec.single_flight, &self.place, ticket)
-        {
-            self.flights.retire(key.bytes(), |began| remote.outdates(key, ticket, began));
-        }
+        self.place.detach_outdated(&self.flights, key, ticket);
         self.flights.join(key.bytes())
     }
 
-    /// Looks within what is left of the call's time.
-    async fn look_again(&self, key: &Key, ticket: &Ticket, format: MakeFormat, io: Io) -> Looked {
-        match (&self.place, ticket) {
-            (Place::Typed(store), _) => self.look_typed(store, key),
-            (Place::Remote(remote), Ticket::Remote(ticket)) => {
-                self.looked(remote.look(key, format, ticket.left(), &self.clock, io).await)
-            }
-            _ => Looked::Miss(Ticket::Nothing),
+    /// Looks for the result of a run that has ended; gives the newer ticket if it is not there.
+    async fn get_again(&self, query: Query<'_>, ticket: Ticket) -> Result<Answer, Ticket> {
+        let lookup = self.place.get_again(query, &ticket).await;
+        self.count_failures(&lookup);
+        match lookup.found {
+            Some(found) => Ok(Answer::stored_by_run(found, lookup.ticket)),
+            None => Err(lookup.ticket),
         }
     }
 
-    /// Until when a call waits for another's run, here or elsewhere.
+    /// How long a call waits for another's run, here or elsewhere.
     fn waits_until(&self) -> Option<Instant> {
-        let asked = self.spec.wait.map(|wait| wait());
-        let is_nested = self.spec.single_flight == SingleFlight::Cluster && is_inside_a_run();
-        let longest = asked.into_iter().chain(is_nested.then_some(lease::NESTED)).min()?;
+        let option = self.spec.wait.map(|wait| wait());
+        let is_nested = self.place.has_leases() && is_inside_a_run();
+        let longest = option.into_iter().chain(is_nested.then_some(NESTED)).min()?;
         Instant::now().checked_add(longest)
     }
 
-    /// What a call that leads in its process is to do; waits for the run that is under way elsewhere.
-    async fn turn_in_cluster(
+    /// How a call goes on that leads in its process. Waits for the run that another process leads.
+    async fn lead_in_cluster(
         &self,
         leader: Leader,
-        key: &Key,
+        query: Query<'_>,
         mut ticket: Ticket,
         replaces: bool,
         until: Option<Instant>,
-        io: Io,
-    ) -> Turn {
-        let lead = match (&self.place, &mut ticket) {
-            (Place::Remote(remote), Ticket::Remote(ticket)) => {
-                remote.lead(key, ticket, replaces, until, &self.clock, io).await.unwrap_or_else(|error| {
-                    // Without the server nobody knows of an invalidation elsewhere: nothing is to be stored there.
-                    self.failed(&error);
-                    ticket.fail(error);
-                    Lead::InProcess
-                })
-            }
-            _ => Lead::InProcess,
-        };
-        if let Ticket::Remote(ticket) = &ticket {
-            ticket.begin(&leader);
-        }
+    ) -> Action {
+        let lead = self.place.lead(query, &mut ticket, replaces, until).await.unwrap_or_else(|error| {
+            // Without the server, an invalidation elsewhere can't be noticed, so nothing may be stored there.
+            self.failed(&error);
+            ticket.fail(error);
+            Lead::InProcess
+        });
+        ticket.begin(&leader);
         match lead {
-            Lead::Run | Lead::InProcess => {
-                let target = ticket.stores().then(|| (key.clone(), ticket));
-                Run { leader: Some(leader), target, replaces }.into()
-            }
-            Lead::Answer(Opened { payload, cost, verdict, .. }) => {
-                leader.land_elsewhere();
-                let packed = Packed::Encoded(payload);
-                Found { packed, cost, ticket, source: Source::Run, verdict }.into()
+            Lead::Run | Lead::InProcess => self.run(Some(leader), query.key, ticket, replaces).into(),
+            Lead::Answer(found) => {
+                leader.complete_in_store();
+                Answer::stored_by_run(found, ticket).into()
             }
             Lead::Alone => {
-                leader.land(None);
+                leader.complete(None);
                 Run::alone().into()
             }
             Lead::Leave => Run::alone().into(),
         }
     }
 
-    /// The run that renews an entry, if that is for this call to do: nobody else does, and no attempt failed lately.
-    async fn lead_renewal(&self, key: &Key, ticket: &Ticket, landed: u64, io: Io) -> Option<Run> {
+    /// How a call goes on that found an entry which is due for renewal.
+    async fn answer_or_renew(&self, call: Call<'_>, query: Query<'_>, answer: Answer) -> Action {
+        match self.lead_renewal(call, query, &answer.ticket).await {
+            Some(run) => Action::Renew(Box::new(answer), Box::new(run)),
+            None => answer.into(),
+        }
+    }
+
+    /// The run that renews an entry, if it is for this call: nobody else renews it, and no attempt has failed recently.
+    async fn lead_renewal(&self, call: Call<'_>, query: Query<'_>, ticket: &Ticket) -> Option<Run> {
+        let key = query.key;
         if self.pauses.holds(key.bytes(), self.clock.monotonic()) {
             return None;
         }
         let leader = self.flights.lead(key.bytes())?;
-        // A run that ended since the look-up may have renewed it.
-        if landed != self.landed() {
+        // A run that has ended since the look-up may have renewed it.
+        if call.completed.is_some_and(|completed| completed != self.flights.completed()) {
             return None;
         }
         let mut ticket = ticket.clone();
-        if let (SingleFlight::Cluster, Place::Remote(remote), Ticket::Remote(ticket)) =
-            (self.spec.single_flight, &self.place, &mut ticket)
-        {
-            let is_elected = remote.lead_renewal(key, ticket, &self.clock, io).await;
-            if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
-                return None;
-            }
-            ticket.begin(&leader);
+        let is_elected = self.place.lead_renewal(query, &mut ticket).await;
+        if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
+            return None;
         }
-        let target = ticket.stores().then(|| (key.clone(), ticket));
-        Some(Run { leader: Some(leader), target, replaces: true })
+        ticket.begin(&leader);
+        Some(self.run(Some(leader), key, ticket, true))
     }
 
-    /// Ends a renewal that gave no value: the old one goes on, and the next attempt has to wait.
-    pub(crate) fn failed_to_renew(&self, run: Box<Run>) {
+    /// Ends a renewal that failed: the old value is served on, and the next attempt has to wait.
+    pub(crate) fn renewal_failed(&self, run: Box<Run>) {
         if let Some((key, _)) = &run.target {
-            self.pauses.start(key.bytes(), self.clock.monotonic(), self.judge.pause());
+            self.pauses.start(key.bytes(), self.clock.monotonic(), self.policy.pause());
         }
-        run.end_without_result();
-    }
-
-    /// Keeps the run of `key` from storing its result. What it stores already is stored when this is done, or will be
-    /// removed when it is.
-    pub(super) async fn detach(&self, key: &Key) {
-        if let Some(storing) = self.flights.detach(key.bytes()) {
-            let patience = match &self.place {
-                Place::Remote(remote) => Some(remote.budget()),
-                // Who stores in memory waits for nothing.
-                _ => None,
-            };
-            storing.done(patience).await;
-        }
-    }
-
-    /// Ends a run: stores its result, and hands it to all who waited. A store that fails is counted, never
-    /// returned: the caller has its result.
-    pub(crate) async fn store_result(
-        &self,
-        run: Box<Run>,
-        result: Option<(Packed, Option<Duration>)>,
-        cost: Duration,
-        io: Io,
-    ) {
-        let run = *run;
-        let shared = result.as_ref().map(|(packed, _)| packed.clone());
-        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
-        if let (true, None, Some((_, Ticket::Remote(ticket)))) = (may_store, &result, &run.target) {
-            ticket.end_empty();
-        }
-        if let (true, Some((key, ticket))) = (may_store, run.target) {
-            self.pauses.end(key.bytes());
-            match result {
-                Some((packed, life)) => {
-                    // What has failed before is counted.
-                    let is_counted = matches!(&ticket, Ticket::Remote(ticket) if ticket.failure().is_some());
-                    let (replaces, leader) = (run.replaces, run.leader.as_ref());
-                    let write = Write { key, ticket, packed, life, cost, replaces, leader };
-                    let result = self.store(write, io).await;
-                    if !is_counted {
-                        self.stored(result);
-                    }
-                }
-                None if run.replaces => self.supersede(&key, &ticket),
-                None => {}
-            }
-        }
-        if let Some(leader) = run.leader {
-            leader.land(shared);
-        }
-    }
-
-    /// Ends a run whose result is not to be stored. What it is newer than must not be served any more.
-    pub(crate) fn finish_without_result(&self, run: Box<Run>) {
-        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
-        if let (true, true, Some((key, ticket))) = (may_store, run.replaces, &run.target) {
-            self.pauses.end(key.bytes());
-            self.supersede(key, ticket);
-        }
-        run.end_without_result();
-    }
-
-    fn supersede(&self, key: &Key, ticket: &Ticket) {
-        match (&self.place, ticket) {
-            (Place::Typed(store), _) => drop(store.delete(key.words(), self.clock.monotonic())),
-            (Place::Remote(remote), Ticket::Remote(ticket)) => remote.supersede(key, ticket),
-            _ => {}
-        }
+        run.finish_empty();
     }
 }

@@ -1,19 +1,19 @@
-//! The one place of a cached function in the program.
+//! The one place in the program that stands for a cached function.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use super::spec::Spec;
 use super::state::State;
-use crate::common::wait::Io;
-use crate::config::context::Context;
+use super::world::World;
+use crate::common::wait::Caller;
 use crate::error::Error;
 use crate::key::path::function_path;
 use crate::stats::Stats;
 
-/// The one place of a cached function in the program: its constants, and its state in the process.
+/// The constants of a cached function, and its state in the process.
 pub struct Site {
-    /// The type name of the function's companion, or of a `__Site` within the function: its path.
+    /// The type name of a marker in or beside the function, which contains the function's path.
     path: fn() -> &'static str,
     name: &'static str,
     spec: &'static Spec,
@@ -21,43 +21,43 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site; nothing happens until the first call.
+    /// A site. Nothing happens until the first call.
     pub const fn new(path: fn() -> &'static str, name: &'static str, spec: &'static Spec) -> Self {
         Self { path, name, spec, state: OnceLock::new() }
     }
 
-    /// The state in the current context.
+    /// The state in the current world.
     #[inline]
     pub(super) fn state(&'static self) -> StateRef {
         self.state_outside_scopes().map_or_else(|| self.find_state(), StateRef::Global)
     }
 
-    /// The process's state, if there is one, and no thread has ever been in a scope.
+    /// The state in the world of the process, unless a thread has ever entered a scope.
     #[inline]
     pub(super) fn state_outside_scopes(&'static self) -> Option<&'static Arc<State>> {
-        self.state.get().filter(|_| !Context::has_scopes())
+        self.state.get().filter(|_| !World::has_scopes())
     }
 
     #[cold]
     #[inline(never)]
     fn find_state(&'static self) -> StateRef {
-        match Context::scoped() {
-            None => StateRef::Global(self.state.get_or_init(|| self.state_in(Context::global()))),
+        match World::scoped() {
+            None => StateRef::Global(self.state.get_or_init(|| self.state_in(World::global()))),
             Some(scope) => StateRef::Scoped(self.state_in(&scope)),
         }
     }
 
-    fn state_in(&'static self, context: &Context) -> Arc<State> {
+    fn state_in(&'static self, world: &World) -> Arc<State> {
         let path = || function_path((self.path)(), self.name);
-        context.function(std::ptr::from_ref(self).addr(), || State::new(context, path, self.spec))
+        world.function(std::ptr::from_ref(self).addr(), || State::new(&world.context, path, self.spec))
     }
 
-    /// Ends the life of every entry of the function.
+    /// Voids every entry of the function.
     ///
     /// # Errors
     /// The backend failed: entries may still be served.
     pub fn clear(&'static self) -> Result<(), Error> {
-        self.state().clear(Io::Blocking).now()
+        self.state().clear(Caller::Blocking).wait()
     }
 
     /// [`clear`](Self::clear) for async functions.
@@ -65,7 +65,7 @@ impl Site {
     /// # Errors
     /// The backend failed: entries may still be served.
     pub async fn clear_async(&'static self) -> Result<(), Error> {
-        self.state().clear(Io::Async).await
+        self.state().clear(Caller::Async).await
     }
 
     /// What the function has done so far.
@@ -74,7 +74,7 @@ impl Site {
     }
 }
 
-/// A state: the process's own is not counted on a hit.
+/// A state. A hit outside scopes counts no reference.
 pub(crate) enum StateRef {
     Global(&'static Arc<State>),
     Scoped(Arc<State>),

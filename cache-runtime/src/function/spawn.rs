@@ -1,23 +1,23 @@
-//! Work beside the caller: threads for blocking functions, tasks for async ones, both in the caller's context.
+//! Renewals beside the caller: threads for blocking functions, tasks for async ones, both in the caller's world.
 //!
-//! Knows nothing of what the work is. Threads are few: each does a renewal that a caller would else have waited for, so
-//! when there is no room for one more, the caller does it.
+//! Knows nothing of what the work is. The number of threads is bounded: if there is no room for another, the caller does
+//! the renewal itself.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::config::context::Context;
+use super::world::World;
 
 /// The most threads at once.
-const THREADS: usize = 32;
+const MAX_THREADS: usize = 32;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The right to start a thread, given back when that ends.
+/// The right to start a thread. It is given back when the thread ends.
 pub(crate) struct Room(());
 
-/// Room for one more thread, if there is some.
+/// Room for another thread, if there is any.
 pub(crate) fn room() -> Option<Room> {
-    let more = |running| (running < THREADS).then_some(running + 1);
+    let more = |running| (running < MAX_THREADS).then_some(running + 1);
     RUNNING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Room(()))
 }
 
@@ -27,17 +27,17 @@ impl Drop for Room {
     }
 }
 
-/// Runs `work` on a thread of its own. Where the system has none, the work is dropped.
+/// Runs `work` on a new thread. If the system can't start one, the work is dropped.
 pub(crate) fn thread(room: Room, work: impl FnOnce() + Send + 'static) {
-    let scope = Context::scoped();
+    let scope = World::scoped();
     let in_scope = move || {
         let _room = room;
-        Context::enter(scope);
+        World::enter(scope);
         work();
     };
     let started = std::thread::Builder::new().name("cache-renewal".to_owned()).spawn(in_scope);
     if let Err(error) = started {
-        log::warn!("no thread for the renewal of a cache entry: {error}");
+        log::warn!("can't start a thread to renew a cache entry: {error}");
     }
 }
 
@@ -50,18 +50,17 @@ pub(crate) use self::without_tasks::{runtime, task};
 mod tasks {
     use tokio::runtime::Handle;
 
-    use crate::config::context::Context;
-    use crate::testing::Scope;
+    use crate::function::world::World;
 
-    /// The runtime that this is called on, if it is tokio's.
+    /// The tokio runtime that this is called on, if there is one.
     pub(crate) fn runtime() -> Option<Handle> {
         Handle::try_current().ok()
     }
 
-    /// Runs `work` as a task of its own.
+    /// Runs `work` as a new task.
     pub(crate) fn task(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
-        match Context::scoped() {
-            Some(context) => drop(runtime.spawn(async move { Scope(context).run(work).await })),
+        match World::scoped() {
+            Some(scope) => drop(runtime.spawn(scope.run(work))),
             None => drop(runtime.spawn(work)),
         }
     }

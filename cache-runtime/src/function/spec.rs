@@ -3,32 +3,29 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::state::Place;
-use crate::config::context::Context;
-use crate::error::Error;
-use crate::freshness::{Freshness, Judge};
+use super::place::MakePlace;
+use crate::freshness::FreshnessOptions;
 use crate::key::path::Written;
-use crate::memory::{Bound, Store};
-use crate::remote::entries;
+use crate::memory::Bound;
 
-/// What the attribute's options say of a function, in constants. Most functions have the same.
+/// The options of the attribute.
 pub struct Spec {
     /// `namespace = "…"`.
     pub(crate) namespace: Option<&'static str>,
-    /// Of a remote function without one.
+    /// How the function is written, if it is remote and has no `namespace`.
     pub(crate) written: Option<Written>,
     /// `version = N`.
     pub(crate) version: u32,
     /// `backend = "…"`.
     pub(crate) backend: &'static str,
-    /// Makes the place of its entries.
+    /// Makes the place where its entries live.
     pub(crate) place: MakePlace,
-    /// Which calls of a key share a run.
+    /// The calls that share a run.
     pub(crate) single_flight: SingleFlight,
-    /// `single_flight(wait = …)`: how long a call waits for another's run; without, as long as it takes.
+    /// `single_flight(wait = …)`: how long a call waits for another's run; `None` is as long as it takes.
     pub(crate) wait: Option<fn() -> Duration>,
     /// `stale`, `early` and `jitter`.
-    pub(crate) freshness: Freshness,
+    pub(crate) freshness: FreshnessOptions,
     /// `capacity = N` and `max_bytes = "…"`.
     pub(crate) bound: Bound,
 }
@@ -43,7 +40,7 @@ impl Spec {
         place: MakePlace::IN_MEMORY,
         single_flight: SingleFlight::Process,
         wait: None,
-        freshness: Freshness { stale: None, early: 0.0, jitter: 0.0 },
+        freshness: FreshnessOptions { stale: None, early: 0.0, jitter: 0.0 },
         bound: Bound { capacity: None, max_bytes: None },
     };
 }
@@ -123,10 +120,10 @@ impl Spec {
 }
 
 impl Spec {
-    /// A function's namespace as servers know it.
+    /// The function's namespace as servers know it.
     pub(crate) fn namespace_on_servers<'n>(&self, namespace: &'n str) -> Cow<'n, str> {
         match &self.written {
-            // No path has a `~`.
+            // No path contains a `~`.
             Some(written) if written.may_have_namesakes(namespace) => {
                 format!("{namespace}~{:016x}", written.text).into()
             }
@@ -135,26 +132,13 @@ impl Spec {
     }
 }
 
-/// What makes the place of a function. Each function names one, so that a program has no code for the other.
-pub(crate) struct MakePlace(pub(super) fn(&Context, &Spec, &str, Judge) -> Result<Place, Error>);
-
-impl MakePlace {
-    /// In this process: values are kept as they are.
-    pub(crate) const IN_MEMORY: Self =
-        Self(|_, spec, _, judge| Ok(Place::Typed(Store::new(spec.bound, judge.grace()))));
-    /// On a server: values are encoded.
-    pub(crate) const REMOTE: Self = Self(|context, spec, namespace, judge| {
-        entries::open(context, spec, namespace, judge).map(Place::Remote)
-    });
-}
-
-/// `single_flight = "…"`: the calls of a key that share a run.
+/// `single_flight = "…"`: the calls of one key that share a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SingleFlight {
     /// None.
     Off,
-    /// Those of this process.
+    /// All calls of this process.
     Process,
-    /// Those of all processes that share the backend.
+    /// All calls of all processes that share the backend.
     Cluster,
 }

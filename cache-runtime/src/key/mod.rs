@@ -1,9 +1,9 @@
 //! Keys: from arguments to the bytes that identify a call, and to the text used on servers.
 //!
-//! The bytes are [canonical](crate::codec::canonical) and injective. On a server the text is
-//! `{prefix}{namespace}:{version}:{shape}:` and then either `#` with the digest of the bytes in base64
-//! (BLAKE3, 256 bits: no collision to forge, nothing personal in a key), or the text of a
-//! `key = "…"` template, whose fields are escaped so that joins can't collide.
+//! The bytes are [canonical](crate::codec::canonical) and injective. The text on a server is
+//! `{prefix}{namespace}:{version}:{shape}:` followed by either `#` and the digest of the bytes in base64 (BLAKE3 with 256
+//! bits, so no collision can be forged and a key shows nothing personal), or the text of a `key = "…"` template, whose
+//! fields are escaped so that two keys can't collide.
 
 pub(crate) mod path;
 mod template;
@@ -15,13 +15,15 @@ use smallvec::SmallVec;
 
 use crate::codec::canonical::{self, Buffer};
 use crate::error::Error;
-use crate::memory::Short;
 
 pub use self::template::Template;
 use self::type_identity::Identity;
 
-/// The longest text key that is sent as text; Memcached takes no longer ones.
+/// The longest text key that is sent as it is. Memcached takes no longer ones.
 const MAX_TEXT: usize = 250;
+
+/// The length of a digest in a text key.
+const DIGEST: usize = 43;
 
 /// What identifies a call of one function.
 #[derive(Clone)]
@@ -36,37 +38,36 @@ impl Key {
         &self.bytes
     }
 
-    /// Other bytes that identify it as well, and that are faster to compare: whole words, with zeros at the end. No value
-    /// is a prefix of another, and all texts of a template have as many zeros (fields have none), so that no two keys
-    /// become alike.
+    /// The bytes padded with zeros to whole words, which are faster to compare. They identify the call as well: no encoded
+    /// value is a prefix of another, and no field of a template contains a zero, so no two keys become equal.
     #[inline]
     pub(crate) fn words(&self) -> &[u8] {
         self.bytes.padded()
     }
 
-    /// The two words there are at the most, with zeros for those there are not; of a longer key `None`.
+    /// The words of a key that has at most two.
     #[inline]
-    pub(crate) fn short(&self) -> Option<Short> {
+    pub(crate) fn short(&self) -> Option<ShortKey> {
         self.bytes.two_words()
     }
 
-    /// The key on a server, behind `head`.
+    /// The key on a server, after `head`.
     pub(crate) fn text(&self, head: &str) -> String {
         String::from_utf8_lossy(&self.text_bytes(head)).into_owned()
     }
 
-    /// The bytes of [`text`](Self::text), for a look-up, without allocating.
+    /// The bytes of [`text`](Self::text), usually without an allocation.
     pub(crate) fn text_bytes(&self, head: &str) -> TextBytes {
         let mut text = TextBytes::new();
         self.append_text(head, &mut text);
         text
     }
 
-    /// Appends them, where they are to stay.
+    /// Appends the bytes of [`text`](Self::text) in place.
     pub(crate) fn append_text(&self, head: &str, text: &mut TextBytes) {
-        // Not `from_slice`, which fills another place and copies all of that.
+        // `from_slice` would fill another place and copy all of it.
         text.extend_from_slice(head.as_bytes());
-        // A template that begins like a digest, or is too long, becomes a digest itself.
+        // A template that starts like a digest, or is too long, becomes a digest.
         if self.is_text && !self.bytes.starts_with(b"#") && text.len() + self.bytes.len() <= MAX_TEXT {
             text.extend_from_slice(&self.bytes);
         } else {
@@ -76,14 +77,25 @@ impl Key {
     }
 }
 
-/// As long as a digest behind the usual heads.
+/// The bytes of a text key. A digest after a usual head needs no allocation.
 pub(crate) type TextBytes = SmallVec<[u8; 128]>;
 
-/// The length of a digest in keys.
-const DIGEST: usize = 43;
+/// The words of a key that has at most two, with zeros for missing ones. See [`Key::words`] for why no two become equal.
+pub(crate) type ShortKey = [u64; 2];
 
-/// The digest of `bytes` in URL-safe base64 ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648#section-5)): shorter than
-/// hex, and every backend takes its letters.
+/// The short form of a key's [`words`](Key::words), if it has one.
+#[inline]
+pub(crate) fn short(words: &[u8]) -> Option<ShortKey> {
+    match words.as_chunks::<8>() {
+        ([one, other], []) => Some([u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)]),
+        ([one], []) => Some([u64::from_ne_bytes(*one), 0]),
+        ([], []) => Some([0; 2]),
+        _ => None,
+    }
+}
+
+/// The digest of `bytes` in URL-safe base64 ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648#section-5)). It is shorter
+/// than hex, and every backend accepts its letters.
 fn digest(bytes: &[u8]) -> [u8; DIGEST] {
     let mut text = [0; DIGEST];
     BASE64URL_NOPAD.encode_mut(blake3::hash(bytes).as_bytes(), &mut text);
@@ -103,20 +115,21 @@ pub trait PartOfKey: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> PartOfKey for T {}
 
-/// Collects arguments, in order. The first one that can't be serialized decides: then there is no key.
+/// Collects arguments in their order. If one doesn't serialize, there is no key, and the first such error remains.
 ///
-/// Calls take this type as it is, because copying a key is expensive: see `Buffer`.
+/// Calls take this type, which holds the finished key too, so that a key is not copied: see [`Buffer`] for what a copy
+/// costs.
 pub struct Args(pub(crate) Result<Key, Error>);
 
 impl Args {
-    /// None so far.
+    /// No arguments yet.
     #[inline]
     #[allow(clippy::new_without_default, reason = "for generated code only")]
     pub fn new() -> Self {
         Self(Ok(Key { bytes: Buffer::new(), is_text: false }))
     }
 
-    /// Adds one argument.
+    /// Adds an argument.
     #[inline]
     pub fn arg<T: PartOfKey + ?Sized>(&mut self, value: &T) {
         self.arg_generic(value);
@@ -131,19 +144,21 @@ impl Args {
         }
     }
 
-    /// Adds what tells the instantiations of a generic function apart, and the types that share a method.
+    /// Adds what distinguishes the instantiations of a generic function, and the types that share a method.
     ///
-    /// `callee` is the function or a closure within it.
+    /// `callee` is the function, or a closure inside it.
     #[inline]
-    pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
+    pub fn instance<T: ?Sized>(&mut self, callee: &T, in_memory: bool) {
+        let _ = callee;
         if let Some(identity) = Identity::of_instance::<T>(in_memory) {
             self.identity(identity);
         }
     }
 
-    /// Adds the type of an `impl Trait` argument: by identity for keys in this process, else by name.
+    /// Adds the type of an `impl Trait` argument: by identity for keys in this process, by name otherwise.
     #[inline]
-    pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
+    pub fn type_of<T: ?Sized>(&mut self, argument: &T, in_memory: bool) {
+        let _ = argument;
         self.identity(Identity::of::<T>(in_memory, false));
     }
 

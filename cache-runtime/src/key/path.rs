@@ -1,13 +1,13 @@
-//! The path of a function: its namespace, unless the attribute gives another, and how that stands in keys.
+//! The path of a function, which is its namespace unless the attribute gives another, and its form in keys.
 
 use std::borrow::Cow;
 
 use super::{DIGEST, MAX_TEXT};
 
-/// The path of a function, like `app::db::user`, unlike `module_path!` also within functions and impls.
+/// The path of a function, such as `app::db::user`. Unlike `module_path!`, it includes surrounding functions and impls.
 ///
-/// The marker is the companion beside the function, or a `__Site` in the function or in a sibling. Of an
-/// async function the latter stands in the closure that the body becomes.
+/// `marker` is the type name of the companion beside the function, or of a `__Site` inside the function or a sibling. In an
+/// async function, the latter is inside the closure that the body becomes.
 pub(crate) fn function_path(marker: &str, name: &str) -> String {
     let beside = marker.strip_suffix("::__Site").unwrap_or(marker).trim_end_matches("::{{closure}}");
     match beside.rsplit_once("::") {
@@ -16,27 +16,27 @@ pub(crate) fn function_path(marker: &str, name: &str) -> String {
     }
 }
 
-/// How and where a function is written. Blocks have no names: two functions in blocks of one function, or in two
-/// `const _`, may have one path, of which each process may call another.
+/// How and where a function is written. Blocks have no names, so two functions in blocks of one function, or in two
+/// `const _`, may have the same path, and each process may call another one of them.
 pub(crate) struct Written {
     /// `module_path!()`
     pub(crate) module: &'static str,
-    /// It says `self` or `Self`, so it is in an `impl` or a trait.
+    /// Whether it mentions `self` or `Self`, so that it is in an `impl` or a trait.
     pub(crate) is_method: bool,
     /// A digest of its tokens.
     pub(crate) text: u64,
 }
 
 impl Written {
-    /// Whether the function stands within another one or a block: its path is longer than that of the module, a type if it
-    /// is a method, and its name. In an `impl` of a trait it is just that of the type and the trait.
+    /// Whether the function is inside another one or a block: its path has more segments than the module, the type if it is
+    /// a method, and the name. In an `impl` of a trait the path consists of the type and the trait.
     pub(crate) fn may_have_namesakes(&self, path: &str) -> bool {
         if path.starts_with('<') {
             return false;
         }
         let module = self.module.replace("r#", "");
         let Some(within) = path.strip_prefix(&*module).and_then(|rest| rest.strip_prefix("::")) else {
-            // In a module within a function.
+            // In a module inside a function.
             return true;
         };
         let mut depth = 0_usize;
@@ -52,14 +52,14 @@ impl Written {
     }
 }
 
-/// A function's namespace as it stands in keys: in letters that every backend takes, and so short that a digest fits
-/// behind it and `prefix`. `<A as Trait>::f` has spaces, and type names have no end.
+/// The form of a namespace in keys: only characters that every backend accepts, and short enough for a digest to fit after
+/// it and `prefix`. `<A as Trait>::f` has spaces, and type names can be arbitrarily long.
 pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n, str> {
     // `:4294967295:`, the shape, `:#`, the digest.
     const BEHIND: usize = 12 + 16 + 2 + DIGEST;
     let room = MAX_TEXT.saturating_sub(BEHIND + prefix.len()).max(64);
     let spaced = match namespace.contains(' ') {
-        // No path has a `~`.
+        // No path contains a `~`.
         true => namespace.replace(' ', "~").into(),
         false => Cow::Borrowed(namespace),
     };
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_through_functions_and_blocks_are_seen() {
+    fn paths_through_functions_and_blocks_are_noticed() {
         let may_have_namesakes = |is_method, (path, module): (&str, &'static str)| {
             Written { module, is_method, text: 0 }.may_have_namesakes(path)
         };

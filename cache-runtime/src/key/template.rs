@@ -1,4 +1,4 @@
-//! Keys that a template says: `key = "user:{id}"`.
+//! Keys that are templates: `key = "user:{id}"`.
 
 use std::any::type_name;
 use std::fmt::Write as _;
@@ -10,21 +10,21 @@ use super::{Args, Key, PartOfKey};
 use crate::codec::canonical::{self, Buffer};
 use crate::error::Error;
 
-/// Collects the text of a template. Between two fields stands a character that no escaped field has (the macro sees to
-/// it), so a text splits into its fields in one way only.
+/// Collects the text of a template. The macro makes sure that between two fields there is a character that no escaped field
+/// contains, so a text can be split into its fields in only one way.
 pub struct Template<'k> {
-    /// Where the key is to be.
+    /// Where the finished key goes.
     key: &'k mut Args,
     text: String,
 }
 
 impl<'k> Template<'k> {
-    /// Nothing so far.
+    /// An empty text.
     pub fn new(key: &'k mut Args) -> Self {
         Self { key, text: String::new() }
     }
 
-    /// As [`Args::instance`].
+    /// See [`Args::instance`].
     #[inline]
     pub fn instance<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         if let Some(identity) = Identity::of_instance::<T>(in_memory) {
@@ -32,7 +32,7 @@ impl<'k> Template<'k> {
         }
     }
 
-    /// As [`Args::type_of`].
+    /// See [`Args::type_of`].
     #[inline]
     pub fn type_of<T: ?Sized>(&mut self, _: &T, in_memory: bool) {
         self.identity(Identity::of::<T>(in_memory, false));
@@ -54,11 +54,11 @@ impl<'k> Template<'k> {
         self.text.push_str(text);
     }
 
-    /// Adds a field: strings, characters, integers and `bool` in plain text with percent escapes,
-    /// anything else as `~` and the hex of its canonical bytes (of their digest, when long).
+    /// Adds a field: strings, characters, integers and `bool` as plain text with percent escapes, anything else as `~` and
+    /// the hex of its canonical bytes, or of their digest if they are long.
     ///
-    /// What is plain is decided by the type, not by the value: an untagged enum serialises `5_u8`
-    /// and `5_i64` to different canonical bytes but to the same text.
+    /// The type decides what is plain, not the value: an untagged enum serializes `5_u8` and `5_i64` to different canonical
+    /// bytes but to the same text.
     pub fn field<T: PartOfKey + ?Sized>(&mut self, value: &T) {
         self.field_generic(value);
     }
@@ -72,7 +72,7 @@ impl<'k> Template<'k> {
         }
     }
 
-    /// The first that fails decides.
+    /// Keeps the first error.
     fn fail(&mut self, error: Error) {
         if self.key.0.is_ok() {
             self.key.0 = Err(error);
@@ -95,14 +95,14 @@ impl<'k> Template<'k> {
         }
     }
 
-    /// Makes the key of all that was added.
+    /// Finishes the key.
     pub fn end(self) {
         if let Ok(key) = &mut self.key.0 {
             *key = Key { bytes: Buffer::from_slice(self.text.as_bytes()), is_text: true };
         }
     }
 
-    /// The unreserved characters of RFC 3986 stay, save `~`; all others are percent-encoded.
+    /// Keeps the unreserved characters of RFC 3986 except `~`, and percent-encodes all others.
     fn escaped(&mut self, plain: &str) {
         for c in plain.chars() {
             if c.is_ascii_alphanumeric() || "-._".contains(c) {
@@ -116,7 +116,7 @@ impl<'k> Template<'k> {
     }
 }
 
-/// The text of a canonical string, character, integer or `bool`, if that is what the type is.
+/// The text of a string, character, integer or `bool` from its canonical bytes; `None` for other types.
 fn plain_text(type_name: &str, canonical: &[u8]) -> Option<String> {
     let payload = canonical.get(1..)?;
     match type_name.trim_start_matches('&') {

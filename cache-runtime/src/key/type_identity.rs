@@ -1,4 +1,4 @@
-//! What a key knows a type by, for generic functions and `impl Trait` arguments.
+//! How a key identifies a type, for generic functions and `impl Trait` arguments.
 
 use std::any::{TypeId, type_name};
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::error::{Error, ErrorKind};
 
-/// What a key knows a type by.
+/// How a key identifies a type.
 pub(super) enum Identity {
     /// In this process.
     Number(u64),
@@ -15,7 +15,7 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    /// Inlined, so that a program without servers has no code that looks into names.
+    /// Inlined, so that a program without servers contains no code that inspects names.
     #[inline]
     pub(super) fn of<T: ?Sized>(in_memory: bool, is_callee: bool) -> Result<Self, Error> {
         let (id, name) = (typeid::of::<T>(), type_name::<T>());
@@ -25,23 +25,23 @@ impl Identity {
         }
     }
 
-    /// Of a callee, if it is one of many.
+    /// The identity of a callee that has siblings.
     #[inline]
     pub(super) fn of_instance<T: ?Sized>(in_memory: bool) -> Option<Result<Self, Error>> {
         is_one_of_many::<T>().then(|| Self::of::<T>(in_memory, true))
     }
 }
 
-/// Whether `T`, a function or a closure within one, has siblings that differ in type arguments only.
+/// Whether `T`, a function or a closure inside one, has siblings that differ only in type arguments.
 ///
-/// Functions and closures carry the type and const parameters of all that they stand in: function, `impl` and
-/// trait. Written out, these stand in angle brackets; where there are none, the function's namespace says it all.
+/// Functions and closures have the type and const parameters of everything around them: function, `impl` and trait. Their
+/// names show these in angle brackets. Without angle brackets, the function's namespace alone identifies them.
 #[inline]
 fn is_one_of_many<T: ?Sized>() -> bool {
     type_name::<T>().as_bytes().contains(&b'<')
 }
 
-/// A number for each type that this process asks about: a `TypeId` shows no bytes that are its own alone.
+/// A number for each type that this process asks about: the bytes of a `TypeId` are not accessible.
 fn type_number(id: TypeId) -> u64 {
     static NUMBERS: RwLock<BTreeMap<TypeId, u64>> = RwLock::new(BTreeMap::new());
     if let Some(number) = NUMBERS.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
@@ -52,8 +52,9 @@ fn type_number(id: TypeId) -> u64 {
     *numbers.entry(id).or_insert(next)
 }
 
-/// Refuses a name that is not the type's own. All processes that share a server must mean the same by it: closures never
-/// have a name of their own; that two types share one shows once both are here, and from then on neither has it.
+/// Rejects a name that doesn't identify the type, because all processes that share a server must mean the same by it.
+/// Closures have no name that identifies them. Two types of one name are noticed once this process has seen both, and from
+/// then on the name is rejected for both.
 fn own_name(id: TypeId, name: &'static str, is_callee: bool) -> Result<(), Error> {
     /// The type that each name stands for; `None` where there are more.
     static NAMES: RwLock<BTreeMap<&str, Option<TypeId>>> = RwLock::new(BTreeMap::new());
@@ -61,8 +62,7 @@ fn own_name(id: TypeId, name: &'static str, is_callee: bool) -> Result<(), Error
         return Ok(());
     }
     if names_closure(name, is_callee) {
-        let message =
-            "all closures in a function share its name: on a server, pass a function that has one of its own";
+        let message = "all closures in a function share one name: pass a named function to a function that is cached on a server";
         return Err(Error::new(ErrorKind::Key, message).at(name));
     }
     let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
@@ -71,19 +71,18 @@ fn own_name(id: TypeId, name: &'static str, is_callee: bool) -> Result<(), Error
         return Ok(());
     }
     *known = None;
-    let message =
-        "two types share this name, which is all that a server would know them by: rename one of them";
+    let message = "two types share this name, by which a server would identify them: rename one of them";
     Err(Error::new(ErrorKind::Key, message).at(name))
 }
 
-/// Whether a closure is part of the type, or of the types that a function's arguments in angle brackets are: its own path may
-/// lead through closures.
+/// Whether a closure is part of the type or, for a callee, of its type arguments. The path of a callee may lead through
+/// closures.
 fn names_closure(name: &str, is_callee: bool) -> bool {
     let mut depth = usize::from(!is_callee);
     name.match_indices(['<', '>', '{']).any(|(at, found)| {
         let (before, rest) = name.split_at(at);
         match found {
-            // No brackets: the constants `'<'` and `'>'`, and the arrow of a function's type.
+            // Not brackets: the character constants `'<'` and `'>'`, and the arrow of a function type.
             _ if before.ends_with('\'') && rest.get(1..).is_some_and(|rest| rest.starts_with('\'')) => {}
             ">" if before.ends_with('-') => {}
             "<" => depth += 1,
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closures_among_type_arguments_are_seen() {
+    fn closures_among_type_arguments_are_noticed() {
         for callee in [
             "app::apply::__cached<app::main::{{closure}}>",
             "app::f<(u8, alloc::vec::Vec<app::main::{{closure}}::{{closure}}>)>::{{closure}}",
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_two_types_share_is_no_name() {
+    fn a_name_that_two_types_share_is_rejected() {
         fn key<T>(in_memory: bool) -> Result<Vec<u8>, ErrorKind> {
             let mut args = Args::new();
             args.type_of(&std::marker::PhantomData::<T>, in_memory);

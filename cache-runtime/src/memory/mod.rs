@@ -3,7 +3,7 @@
 mod number_table;
 mod store;
 
-pub(crate) use self::number_table::Short;
+pub(crate) use self::number_table::Life;
 pub(crate) use self::store::{New, Slot, Store};
 
 /// The bound of a store. With both, neither is passed.

@@ -1,5 +1,7 @@
-//! Connections to servers: addresses, deadlines, pools, and reads that travel together. Knows no protocol.
+//! Connections to servers: addresses, deadlines, pools, and reads that share a request. Knows no protocol.
 
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub(crate) mod dial;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod options;
 #[cfg(any(feature = "redis", feature = "memcached"))]
@@ -13,3 +15,8 @@ pub(crate) mod stream;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 pub(crate) mod url;
+
+/// The most keys that are read with one request. More would not make it cheaper, and the first caller waits for the last
+/// one's value.
+#[cfg(any(feature = "redis", feature = "memcached", feature = "tokio"))]
+pub(crate) const MAX_BATCH: usize = 128;

@@ -1,8 +1,8 @@
-//! What a server has sent and nobody has used yet.
+//! Bytes that a server has sent and no parser has consumed yet.
 //!
-//! Knows neither sockets nor protocols. A parser takes lines and values from a [`Cursor`] and stops where they end too
-//! early; whoever holds the socket reads more then, and has it parse again from the start. So one parser serves blocking
-//! and async connections. What is parsed twice are lines only: values are ranges until all is there.
+//! Knows neither sockets nor protocols. A parser takes lines and values from a [`Cursor`]. If an answer is incomplete, the
+//! owner of the socket reads more and the parser starts over, so one parser serves blocking and async connections.
+//! Starting over is cheap: values are only ranges until the whole answer is there.
 
 use std::io;
 use std::ops::Range;
@@ -11,31 +11,31 @@ use memchr::memchr;
 
 use crate::error::{Error, ErrorKind};
 
-/// Room for the answers of most calls. More is allocated as it comes, never because a server announces it.
+/// Room for most answers. The buffer grows as bytes arrive, never because a server announces a length.
 const ROOM: usize = 8 << 10;
 
-/// What is kept when nothing is left unused; more only while answers fill a quarter of it: to get it anew for each takes
-/// as long as to read it.
+/// The capacity that an empty buffer keeps. It keeps more only while answers fill a quarter of it, because allocating it
+/// again for each answer takes as long as reading the answer.
 const KEPT: usize = 64 << 10;
 
-/// Longer lines are none that a server sends.
+/// No server sends a longer line.
 const MAX_LINE: usize = 64 << 10;
 
 const END: &[u8] = b"\r\n";
 
-/// Bytes in the order they came.
+/// Bytes in the order they arrived.
 #[derive(Default)]
-pub(crate) struct Inbox {
+pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     used: usize,
     filled: usize,
 }
 
-impl Inbox {
-    /// What `parser` makes of the unused bytes, which are used up with that; `None` if more have to be read.
+impl ReadBuffer {
+    /// What `parser` makes of the unconsumed bytes, which it consumes; `None` if it needs more.
     pub(crate) fn take<T>(
         &mut self,
-        parser: impl FnOnce(&mut Cursor<'_>) -> Result<T, Stop>,
+        parser: impl FnOnce(&mut Cursor<'_>) -> Result<T, ParseError>,
     ) -> Result<Option<T>, Error> {
         let mut cursor = Cursor { bytes: &self.bytes[self.used..self.filled], at: 0 };
         match parser(&mut cursor) {
@@ -43,8 +43,8 @@ impl Inbox {
                 self.used += cursor.at;
                 Ok(Some(taken))
             }
-            Err(Stop::Short) => Ok(None),
-            Err(Stop::Failed(error)) => Err(error),
+            Err(ParseError::Incomplete) => Ok(None),
+            Err(ParseError::Invalid(error)) => Err(error),
         }
     }
 
@@ -52,21 +52,21 @@ impl Inbox {
         self.used == self.filled
     }
 
-    /// To be asked before a request is sent.
+    /// Checked before each request.
     ///
     /// # Errors
-    /// Something is here that nobody asked for, and would be taken for an answer.
+    /// There are unconsumed bytes. They would be taken for the answer.
     pub(crate) fn check_empty(&self) -> io::Result<()> {
         match self.is_empty() {
             true => Ok(()),
             false => {
-                let why = "the server said more than it was asked for";
+                let why = "the server sent more than it was asked for";
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, why))
             }
         }
     }
 
-    /// Where to read to; [`fill`](Self::fill) tells how much came.
+    /// The space to read into. [`fill`](Self::fill) says how much arrived.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.is_empty() {
             if self.bytes.len() > KEPT.max(4 * self.filled) {
@@ -87,60 +87,60 @@ impl Inbox {
     }
 }
 
-/// Why a parser stops.
-pub(crate) enum Stop {
-    /// The answer isn't there whole.
-    Short,
-    /// The bytes are no answer.
-    Failed(Error),
+/// Why a parser has no answer.
+pub(crate) enum ParseError {
+    /// The rest of the answer has not arrived.
+    Incomplete,
+    /// The bytes are not an answer.
+    Invalid(Error),
 }
 
-impl From<Error> for Stop {
+impl From<Error> for ParseError {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        Self::Invalid(error)
     }
 }
 
-/// A place among the unused bytes.
+/// A position in the unconsumed bytes.
 pub(crate) struct Cursor<'i> {
     bytes: &'i [u8],
     at: usize,
 }
 
 impl<'i> Cursor<'i> {
-    /// The next line, without its end.
-    pub(crate) fn line(&mut self) -> Result<&'i [u8], Stop> {
+    /// The next line, without its line break.
+    pub(crate) fn line(&mut self) -> Result<&'i [u8], ParseError> {
         let rest = &self.bytes[self.at..];
         let Some(end) = memchr(b'\n', rest) else {
             return Err(if rest.len() < MAX_LINE {
-                Stop::Short
+                ParseError::Incomplete
             } else {
-                broken("a line without an end").into()
+                broken("an endless line").into()
             });
         };
         self.at += end + 1;
-        rest[..end].strip_suffix(b"\r").ok_or_else(|| broken("a line with half an end").into())
+        rest[..end].strip_suffix(b"\r").ok_or_else(|| broken("a bare line feed").into())
     }
 
-    /// The next `len` bytes, which a line's end follows.
-    pub(crate) fn value(&mut self, len: usize) -> Result<Range<usize>, Stop> {
+    /// The range of the next `len` bytes, which a line break follows.
+    pub(crate) fn value(&mut self, len: usize) -> Result<Range<usize>, ParseError> {
         let range = self.at..self.at.saturating_add(len);
         match self.bytes.get(range.end..range.end.saturating_add(END.len())) {
-            None => Err(Stop::Short),
+            None => Err(ParseError::Incomplete),
             Some(END) => {
                 self.at = range.end + END.len();
                 Ok(range)
             }
-            Some(_) => Err(broken("a value longer than its announced length").into()),
+            Some(_) => Err(broken("a value of another length than announced").into()),
         }
     }
 
     #[cfg(feature = "redis")]
-    pub(crate) fn place(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    /// How many bytes are behind it.
+    /// How many bytes follow it.
     #[cfg(feature = "redis")]
     pub(crate) fn rest(&self) -> usize {
         self.bytes.len() - self.at
@@ -155,7 +155,7 @@ fn broken(what: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("the server's answer has {what}"))
 }
 
-/// The decimal number that is all of `text`.
+/// Parses all of `text` as a decimal number.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
     let digit = |digit: &u8| digit.is_ascii_digit().then(|| u64::from(digit - b'0'));
     let next = |number: u64, by: &u8| number.checked_mul(10)?.checked_add(digit(by)?);
@@ -166,15 +166,18 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// An inbox that gets `bytes` one by one, and what `parser` takes from it with the last.
-    fn trickle<T>(bytes: &[u8], parser: impl Fn(&mut Cursor<'_>) -> Result<T, Stop>) -> Result<T, Error> {
-        let mut inbox = Inbox::default();
+    /// Feeds `bytes` one by one, and returns what `parser` makes of them after the last one.
+    fn trickle<T>(
+        bytes: &[u8],
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>,
+    ) -> Result<T, Error> {
+        let mut buffer = ReadBuffer::default();
         for (index, byte) in bytes.iter().enumerate() {
-            inbox.space()[0] = *byte;
-            inbox.fill(1);
-            if let Some(taken) = inbox.take(&parser)? {
+            buffer.space()[0] = *byte;
+            buffer.fill(1);
+            if let Some(taken) = buffer.take(&parser)? {
                 assert_eq!(index + 1, bytes.len(), "taken before it was whole");
-                assert!(inbox.is_empty());
+                assert!(buffer.is_empty());
                 return Ok(taken);
             }
         }
@@ -194,32 +197,32 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_early_waits_for_its_turn() {
-        let mut inbox = Inbox::default();
-        inbox.space()[..9].copy_from_slice(b"a\r\nb\r\nc\r\n");
-        inbox.fill(8);
-        let mut line = || inbox.take(|cursor| Ok(cursor.line()?.to_vec())).unwrap();
+    fn later_answers_wait_for_their_turn() {
+        let mut buffer = ReadBuffer::default();
+        buffer.space()[..9].copy_from_slice(b"a\r\nb\r\nc\r\n");
+        buffer.fill(8);
+        let mut line = || buffer.take(|cursor| Ok(cursor.line()?.to_vec())).unwrap();
         assert_eq!((line(), line(), line()), (Some(b"a".to_vec()), Some(b"b".to_vec()), None));
-        inbox.fill(1);
-        assert_eq!(inbox.take(|cursor| Ok(cursor.line()?.to_vec())).unwrap(), Some(b"c".to_vec()));
+        buffer.fill(1);
+        assert_eq!(buffer.take(|cursor| Ok(cursor.line()?.to_vec())).unwrap(), Some(b"c".to_vec()));
     }
 
     #[test]
-    fn a_long_value_makes_room_for_a_while() {
-        let mut inbox = Inbox::default();
+    fn a_long_value_keeps_its_room_for_a_while() {
+        let mut buffer = ReadBuffer::default();
         let len = 10 * KEPT;
         for _ in 0..len + 2 {
-            let space = inbox.space();
+            let space = buffer.space();
             space[0] = b'x';
-            inbox.fill(1);
+            buffer.fill(1);
         }
-        assert!(inbox.take(|cursor| cursor.value(len)).is_err(), "no end");
-        assert!(inbox.bytes.len() < 3 * len);
-        inbox.used = inbox.filled;
-        assert!(inbox.space().len() > len, "the next may be as long");
-        inbox.fill(1);
-        inbox.used = inbox.filled;
-        assert_eq!(inbox.space().len(), ROOM);
+        assert!(buffer.take(|cursor| cursor.value(len)).is_err(), "no end");
+        assert!(buffer.bytes.len() < 3 * len);
+        buffer.used = buffer.filled;
+        assert!(buffer.space().len() > len, "the next may be as long");
+        buffer.fill(1);
+        buffer.used = buffer.filled;
+        assert_eq!(buffer.space().len(), ROOM);
     }
 
     #[test]

@@ -1,85 +1,85 @@
-//! Connections, blocking and async. Knows no protocol.
+//! A blocking connection whose calls end at their deadlines. Knows no protocol.
 //!
-//! On a blocking one a question and its answer end at the deadline of the call. Timeouts per read, as sockets have them,
-//! let an answer that trickles in, or a large one on a slow line, take any number of them.
+//! Sockets have timeouts per read only. An answer that trickles in, or a large one on a slow line, would take any number
+//! of them.
 
 use std::io::{
     self,
-    ErrorKind::{Interrupted, UnexpectedEof},
+    ErrorKind::{Interrupted, UnexpectedEof, WouldBlock},
     Read, Write,
 };
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::net::TcpStream;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::pool::left;
-#[cfg(feature = "tokio")]
-use super::pool::{no_address, shares};
-use super::read_buffer::{Cursor, Inbox, Stop};
+use socket2::SockRef;
+
+use super::dial::time_left;
+use super::pool::Connection;
+use super::read_buffer::{Cursor, ParseError, ReadBuffer};
 use crate::error::Error;
 
-/// How much later than asked a socket may time out, for the sake of not setting it before each call:
-/// calls mostly have the same time, so that a timeout once set fits the next call too.
+/// How much later than its deadline a call may time out. Most calls have the same time, so a timeout that is set once fits
+/// the next call too and saves two system calls.
 const SLACK: Duration = Duration::from_millis(5);
 
-/// A request up to this length is sent without waiting: what was sent before has been answered, so that it finds every
-/// socket's buffer empty.
-const AT_ONCE: usize = 2 << 10;
+/// A request up to this length is sent without blocking: everything before it has been answered, so the socket's buffer is
+/// empty.
+const SENT_AT_ONCE: usize = 2 << 10;
 
-/// What a [`Wire`] needs of its socket.
+/// What a [`Stream`] needs of its socket.
 pub(crate) trait Socket: Read + Write + Send {
-    fn set_timeouts(&self, timeout: Duration) -> io::Result<()>;
+    fn as_socket(&self) -> SockRef<'_>;
 }
 
 impl Socket for TcpStream {
-    fn set_timeouts(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
+    fn as_socket(&self) -> SockRef<'_> {
+        self.into()
     }
 }
 
 #[cfg(unix)]
 impl Socket for UnixStream {
-    fn set_timeouts(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
+    fn as_socket(&self) -> SockRef<'_> {
+        self.into()
     }
 }
 
-pub(crate) struct Wire {
+/// A connection that serves one call at a time.
+pub(crate) struct Stream {
     socket: Box<dyn Socket>,
-    inbox: Inbox,
+    buffer: ReadBuffer,
     deadline: Instant,
     /// The timeout that is set on the socket.
-    armed: Duration,
-    /// No time has passed since it was looked at.
-    is_armed: bool,
+    timeout: Duration,
+    /// The timeout was checked just now, so the next read need not check it again.
+    is_checked: bool,
 }
 
-impl Wire {
+impl Stream {
     pub(crate) fn new(socket: impl Socket + 'static) -> Self {
         Self {
             socket: Box::new(socket),
-            inbox: Inbox::default(),
+            buffer: ReadBuffer::default(),
             deadline: Instant::now(),
-            armed: Duration::ZERO,
-            is_armed: false,
+            timeout: Duration::ZERO,
+            is_checked: false,
         }
     }
 
-    /// Sends the beginning of a call that ends at `deadline`.
+    /// Sends the request of a call that must end at `deadline`.
     pub(crate) fn send(&mut self, request: &[u8], deadline: Instant) -> io::Result<()> {
-        self.inbox.check_empty()?;
+        self.buffer.check_empty()?;
         self.deadline = deadline;
         let mut rest = request;
         while !rest.is_empty() {
-            self.arm()?;
+            self.check_timeout()?;
             match self.socket.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
-                    self.is_armed = written <= AT_ONCE;
+                    self.is_checked = written <= SENT_AT_ONCE;
                     rest = &rest[written..];
                 }
                 // On Linux a socket with a timeout reports every signal, even a debugger's.
@@ -90,13 +90,13 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads until `parser` has what it wants. Outside, what went wrong with the socket.
+    /// Reads until `parser` has an answer. The outer error is the socket's, the inner one the parser's.
     pub(crate) fn receive<T>(
         &mut self,
-        parser: impl Fn(&mut Cursor<'_>) -> Result<T, Stop>,
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>,
     ) -> io::Result<Result<T, Error>> {
         loop {
-            match self.inbox.take(&parser) {
+            match self.buffer.take(&parser) {
                 Ok(Some(answer)) => return Ok(Ok(answer)),
                 Ok(None) => self.read()?,
                 Err(error) => return Ok(Err(error)),
@@ -105,86 +105,42 @@ impl Wire {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        if !mem::take(&mut self.is_armed) {
-            self.arm()?;
+        if !mem::take(&mut self.is_checked) {
+            self.check_timeout()?;
         }
-        match self.socket.read(self.inbox.space()) {
+        match self.socket.read(self.buffer.space()) {
             Ok(0) => return Err(UnexpectedEof.into()),
-            Ok(read) => self.inbox.fill(read),
+            Ok(read) => self.buffer.fill(read),
             Err(error) if error.kind() == Interrupted => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn arm(&mut self) -> io::Result<()> {
-        let left = left(self.deadline)?;
-        if !(left..left + 2 * SLACK).contains(&self.armed) {
-            self.armed = left + SLACK;
-            self.socket.set_timeouts(self.armed)?;
+    /// Makes sure that the socket times out at the deadline, give or take the slack.
+    fn check_timeout(&mut self) -> io::Result<()> {
+        let left = time_left(self.deadline)?;
+        if !(left..left + 2 * SLACK).contains(&self.timeout) {
+            self.timeout = left + SLACK;
+            let socket = self.socket.as_socket();
+            socket.set_read_timeout(Some(self.timeout))?;
+            socket.set_write_timeout(Some(self.timeout))?;
         }
         Ok(())
     }
 }
 
-/// A connection for async calls. Their deadline is a timer around them.
-#[cfg(feature = "tokio")]
-pub(crate) struct AsyncWire {
-    socket: Box<dyn AsyncSocket>,
-    inbox: Inbox,
+impl Connection for Stream {
+    fn is_open(&mut self) -> bool {
+        let socket = self.socket.as_socket();
+        let is_open = socket.set_nonblocking(true).is_ok() && is_quiet(&socket);
+        is_open && socket.set_nonblocking(false).is_ok()
+    }
 }
 
-/// What an [`AsyncWire`] needs of its socket.
-#[cfg(feature = "tokio")]
-pub(crate) trait AsyncSocket: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
-
-#[cfg(feature = "tokio")]
-impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> AsyncSocket for S {}
-
-#[cfg(feature = "tokio")]
-impl AsyncWire {
-    pub(crate) fn new(socket: impl AsyncSocket + 'static) -> Self {
-        Self { socket: Box::new(socket), inbox: Inbox::default() }
-    }
-
-    /// Connects by TCP, as `pool::dial` does.
-    pub(crate) async fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<Self> {
-        let (mut failure, addresses) = (no_address(), tokio::net::lookup_host((host, port)).await?);
-        for (address, share) in shares(addresses.collect(), deadline) {
-            match tokio::time::timeout(share?, tokio::net::TcpStream::connect(address)).await {
-                Ok(Ok(socket)) => {
-                    socket.set_nodelay(true)?;
-                    return Ok(Self::new(socket));
-                }
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(failure)
-    }
-
-    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        self.inbox.check_empty()?;
-        tokio::io::AsyncWriteExt::write_all(&mut self.socket, request).await
-    }
-
-    /// As [`Wire::receive`].
-    pub(crate) async fn receive<T>(
-        &mut self,
-        parser: impl Fn(&mut Cursor<'_>) -> Result<T, Stop>,
-    ) -> io::Result<Result<T, Error>> {
-        loop {
-            match self.inbox.take(&parser) {
-                Ok(Some(answer)) => return Ok(Ok(answer)),
-                Ok(None) => {}
-                Err(error) => return Ok(Err(error)),
-            }
-            match tokio::io::AsyncReadExt::read(&mut self.socket, self.inbox.space()).await? {
-                0 => return Err(UnexpectedEof.into()),
-                read => self.inbox.fill(read),
-            }
-        }
-    }
+/// Whether a non-blocking socket has nothing to read. A connection that the server has closed has its end to read.
+pub(crate) fn is_quiet(socket: &SockRef<'_>) -> bool {
+    socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == WouldBlock)
 }
 
 #[cfg(test)]
@@ -209,25 +165,36 @@ mod tests {
             }
         });
         let start = Instant::now();
-        let mut wire = Wire::new(client);
-        wire.send(b"", start + Duration::from_millis(100)).unwrap();
-        let error = wire.receive(|cursor| cursor.value(1000)).unwrap_err();
-        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
+        let mut stream = Stream::new(client);
+        stream.send(b"", start + Duration::from_millis(100)).unwrap();
+        let error = stream.receive(|cursor| cursor.value(1000)).unwrap_err();
+        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | WouldBlock), "{error}");
         assert!(start.elapsed() < Duration::from_millis(180), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_closed_connection_is_noticed() {
+        let (client, server) = pair();
+        let mut stream = Stream::new(client);
+        assert!(stream.is_open());
+        drop(server);
+        while stream.is_open() {
+            thread::yield_now();
+        }
     }
 
     #[test]
     fn a_later_deadline_holds_for_the_next_call() {
         let (client, mut server) = pair();
-        let mut wire = Wire::new(client);
+        let mut stream = Stream::new(client);
         let empty = |cursor: &mut Cursor<'_>| cursor.line().map(<[u8]>::len);
-        wire.send(b"?", Instant::now() + Duration::from_millis(10)).unwrap();
-        assert!(wire.receive(empty).is_err());
+        stream.send(b"?", Instant::now() + Duration::from_millis(10)).unwrap();
+        assert!(stream.receive(empty).is_err());
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(60));
             server.write_all(b"\r\n")
         });
-        wire.send(b"?", Instant::now() + Duration::from_secs(5)).unwrap();
-        assert_eq!(wire.receive(empty).unwrap().unwrap(), 0);
+        stream.send(b"?", Instant::now() + Duration::from_secs(5)).unwrap();
+        assert_eq!(stream.receive(empty).unwrap().unwrap(), 0);
     }
 }

@@ -5,161 +5,142 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::envelope::Token;
 use crate::common::clock::{Clock, nanos};
 use crate::common::seqlock::Version;
-use crate::config::context::lock;
-use crate::remote::envelope::Group as Token;
+use crate::common::sync::lock;
 
-/// How long a token that was read is used before it is read again.
+/// How long a token is used before it is read again.
 pub(crate) const TOKEN_FRESH: Duration = Duration::from_millis(500);
 
-#[derive(Default)]
 pub(crate) struct Generation {
-    known: Mutex<Known>,
+    clock: Clock,
+    status: Mutex<Status>,
     /// What hits need, without the lock.
     latest: Latest,
 }
 
-/// When the token was asked for. An answer is as old as the question, however late it is looked at.
+/// When the token was asked for. An answer is as old as its question, however late it is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Asked {
     epoch: u64,
-    /// By the monotonic clock.
+    /// On the monotonic clock.
     at: u64,
 }
 
 #[derive(Default)]
-struct Known {
-    /// Counts the beginnings and ends of clears of this process, so that a token read before one isn't learnt after it.
+struct Status {
+    /// Counts the beginnings and ends of clears by this process, so that a token read before one isn't used after it.
     epoch: u64,
-    /// The token of a clear of this process that the server doesn't know of yet: none from there counts.
-    owed: Option<Token>,
+    /// The token of a clear by this process that the server doesn't know of yet. No token from the server counts until
+    /// it does.
+    pending: Option<Token>,
 }
 
-/// A token, and until when it is used.
+/// A token, and how long it is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Current {
     token: Token,
-    /// By the monotonic clock.
+    /// On the monotonic clock.
     fresh_until: u64,
-    /// How far the wall clock was ahead of the monotonic one when the token was read, in nanoseconds and rounded up; zero
-    /// if that isn't known.
-    ahead: u64,
 }
 
-/// A [`Current`] that all threads read while one may write it, with the lock of [`Known`] held.
+/// A [`Current`] that all threads read while one may write it. Writers hold the lock of [`Status`].
 #[derive(Default)]
 struct Latest {
     version: Version,
-    words: [AtomicU64; 4],
+    words: [AtomicU64; 3],
 }
 
 impl Generation {
-    /// The token if it was asked for lately, else the question that is to be put now.
-    pub(crate) fn known(&self, clock: &Clock) -> Result<Token, Asked> {
-        self.fresh(clock).ok_or(()).or_else(|()| {
-            let known = lock(&self.known);
-            // It may have been changing.
-            self.fresh(clock).ok_or_else(|| known.asked(clock))
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, status: Mutex::default(), latest: Latest::default() }
+    }
+
+    /// The token if it was read recently. Otherwise the question to ask now.
+    pub(crate) fn known(&self) -> Result<Token, Asked> {
+        self.fresh().ok_or(()).or_else(|()| {
+            let status = lock(&self.status);
+            // A writer may have been active.
+            self.fresh().ok_or_else(|| self.asked(&status))
         })
     }
 
-    fn fresh(&self, clock: &Clock) -> Option<Token> {
-        let current = self.latest.get().filter(|current| clock.is_before(current.fresh_until));
+    fn fresh(&self) -> Option<Token> {
+        let current = self.latest.get().filter(|current| self.clock.is_before(current.fresh_until));
         current.map(|current| current.token)
     }
 
-    /// Whether a moment in Unix time is surely yet to come. Reckoned from what both clocks said when the token was read,
-    /// because the wall clock takes as long to read as half of an answer to check: that it was set is noticed with
-    /// the next token.
-    pub(crate) fn is_before(&self, unix_ms: u64, clock: &Clock) -> bool {
-        let moment = unix_ms.saturating_mul(1_000_000);
-        let ahead = self.latest.get().map_or(0, |current| current.ahead);
-        ahead > 0 && clock.is_before(moment.saturating_sub(ahead))
+    /// The question to ask now.
+    pub(crate) fn ask(&self) -> Asked {
+        self.asked(&lock(&self.status))
     }
 
-    /// The question that is put now.
-    pub(crate) fn ask(&self, clock: &Clock) -> Asked {
-        lock(&self.known).asked(clock)
+    fn asked(&self, status: &Status) -> Asked {
+        Asked { epoch: status.epoch, at: self.clock.monotonic() }
     }
 
-    /// Takes the answer, unless it is older than what is known.
-    pub(crate) fn learn(&self, token: Token, asked: Asked, clock: &Clock) {
-        let (known, current) = (lock(&self.known), Current::read(token, asked.at, clock));
-        let is_newer = self.latest.get().is_none_or(|latest| latest.fresh_until < current.fresh_until);
-        if known.epoch == asked.epoch && known.owed.is_none() && is_newer {
-            self.latest.set(current);
+    /// Uses `token` from now on, unless it is older than what is known.
+    pub(crate) fn learn(&self, token: Token, asked: Asked) {
+        let status = lock(&self.status);
+        let fresh_until = asked.at.saturating_add(nanos(TOKEN_FRESH));
+        let is_newer = self.latest.get().is_none_or(|latest| latest.fresh_until < fresh_until);
+        if status.epoch == asked.epoch && status.pending.is_none() && is_newer {
+            self.latest.set(Current { token, fresh_until });
         }
     }
 
-    /// Begins a clear, which ends when the server [has lost](Self::told) its token. The token for the time until then
-    /// is never seen there: what is stored under it is void with the clear.
-    pub(crate) fn begin(&self) -> Token {
-        let mut known = lock(&self.known);
+    /// Begins a clear, which ends when the server [has removed](Self::cleared) its token. The token for the time until then
+    /// never gets to the server: what is stored under it is void when the clear ends.
+    pub(crate) fn begin_clear(&self) -> Token {
+        let mut status = lock(&self.status);
         let token = random_token();
-        *known = Known { owed: Some(token), epoch: known.epoch + 1 };
-        self.latest.set(Current { token, fresh_until: u64::MAX, ahead: 0 });
+        *status = Status { pending: Some(token), epoch: status.epoch + 1 };
+        self.latest.set(Current { token, fresh_until: u64::MAX });
         token
     }
 
     /// The token of the clear that the server doesn't know of yet.
-    pub(crate) fn owed(&self) -> Option<Token> {
-        lock(&self.known).owed
+    pub(crate) fn pending(&self) -> Option<Token> {
+        lock(&self.status).pending
     }
 
     /// The clear that began with `token` has reached the server.
-    pub(crate) fn told(&self, token: Token) {
-        let mut known = lock(&self.known);
-        if known.owed == Some(token) {
-            *known = Known { owed: None, epoch: known.epoch + 1 };
-            self.latest.set(Current::NONE);
+    pub(crate) fn cleared(&self, token: Token) {
+        let mut status = lock(&self.status);
+        if status.pending == Some(token) {
+            *status = Status { pending: None, epoch: status.epoch + 1 };
+            self.latest.set(Current::UNKNOWN);
         }
-    }
-}
-
-impl Known {
-    fn asked(&self, clock: &Clock) -> Asked {
-        Asked { epoch: self.epoch, at: clock.monotonic() }
     }
 }
 
 impl Current {
-    /// Used never.
-    const NONE: Self = Self { token: [0; 16], fresh_until: 0, ahead: 0 };
-
-    fn read(token: Token, asked: u64, clock: &Clock) -> Self {
-        // In this order, so that what passes between the two doesn't make the end of entries later.
-        let read = clock.monotonic();
-        let unix = clock.unix_ms().saturating_add(1).saturating_mul(1_000_000);
-        Self {
-            token,
-            fresh_until: asked.saturating_add(nanos(TOKEN_FRESH)),
-            ahead: unix.saturating_sub(read),
-        }
-    }
+    /// Never used.
+    const UNKNOWN: Self = Self { token: [0; 16], fresh_until: 0 };
 }
 
 impl Latest {
-    /// `None` before the first, and while it changes.
+    /// `None` before the first write, and during one.
     fn get(&self) -> Option<Current> {
         let words = || self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
-        let [first, second, fresh_until, ahead] = self.version.read(|version| (version > 0).then(words))?;
+        let [first, second, fresh_until] = self.version.read(|version| (version > 0).then(words))?;
         let mut token = Token::default();
         token.as_chunks_mut().0.copy_from_slice(&[first.to_le_bytes(), second.to_le_bytes()]);
-        Some(Current { token, fresh_until, ahead })
+        Some(Current { token, fresh_until })
     }
 
-    fn set(&self, Current { token, fresh_until, ahead }: Current) {
+    fn set(&self, Current { token, fresh_until }: Current) {
         self.version.write(|| {
             let halves = token.as_chunks().0.iter().map(|half| u64::from_le_bytes(*half));
-            let words = halves.chain([fresh_until, ahead]);
-            self.words.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+            let values = halves.chain([fresh_until]);
+            self.words.iter().zip(values).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
         });
     }
 }
 
-/// Sixteen bytes that no other process makes: the standard library seeds each `RandomState` from the
-/// operating system. Tokens need to differ, not to be secret.
+/// Sixteen bytes that no other process makes: the standard library seeds each `RandomState` from the operating system.
+/// Tokens must differ; they need not be secret.
 pub(crate) fn random_token() -> Token {
     let half = || RandomState::new().build_hasher().finish().to_le_bytes();
     let mut token = Token::default();
@@ -173,61 +154,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_read_before_a_clear_is_not_learnt_after_it() {
-        let (generation, clock) = (Generation::default(), Clock::manual());
-        let before = generation.known(&clock).unwrap_err();
-        let token = generation.begin();
-        let meanwhile = generation.ask(&clock);
+    fn a_token_read_before_a_clear_is_not_used_after_it() {
+        let clock = Clock::manual();
+        let generation = Generation::new(clock.clone());
+        let before = generation.known().unwrap_err();
+        let token = generation.begin_clear();
+        let meanwhile = generation.ask();
         for asked in [before, meanwhile] {
-            generation.learn([1; 16], asked, &clock);
+            generation.learn([1; 16], asked);
         }
-        assert_eq!(generation.known(&clock), Ok(token));
-        generation.told(token);
+        assert_eq!(generation.known(), Ok(token));
+        generation.cleared(token);
         for asked in [before, meanwhile] {
-            generation.learn([1; 16], asked, &clock);
+            generation.learn([1; 16], asked);
         }
-        let after = generation.known(&clock).unwrap_err();
-        generation.learn([2; 16], after, &clock);
-        assert_eq!(generation.known(&clock), Ok([2; 16]));
+        let after = generation.known().unwrap_err();
+        generation.learn([2; 16], after);
+        assert_eq!(generation.known(), Ok([2; 16]));
         clock.advance(TOKEN_FRESH);
-        assert!(generation.known(&clock).is_err());
+        assert!(generation.known().is_err());
     }
 
     #[test]
     fn the_token_of_a_clear_is_used_until_the_server_knows_of_it() {
-        let (generation, clock) = (Generation::default(), Clock::manual());
-        let first = generation.begin();
+        let clock = Clock::manual();
+        let generation = Generation::new(clock.clone());
+        let first = generation.begin_clear();
         clock.advance(TOKEN_FRESH);
-        assert_eq!((generation.known(&clock), generation.owed()), (Ok(first), Some(first)));
-        let second = generation.begin();
-        generation.told(first);
-        assert_eq!(generation.owed(), Some(second), "a later clear is still owed");
-        generation.told(second);
-        assert_eq!(generation.owed(), None);
+        assert_eq!((generation.known(), generation.pending()), (Ok(first), Some(first)));
+        let second = generation.begin_clear();
+        generation.cleared(first);
+        assert_eq!(generation.pending(), Some(second), "a later clear is still pending");
+        generation.cleared(second);
+        assert_eq!(generation.pending(), None);
     }
 
     #[test]
-    fn the_end_of_an_entry_is_never_reckoned_too_late() {
-        let (generation, clock) = (Generation::default(), Clock::manual());
-        let is_before = |unix_ms| generation.is_before(unix_ms, &clock);
-        assert!(!is_before(u64::MAX), "nothing is known");
-        let token = generation.begin();
-        assert!(!is_before(u64::MAX), "a token of our own says nothing of clocks");
-        generation.told(token);
-        assert!(!is_before(u64::MAX), "nothing is known");
-        generation.learn([1; 16], generation.ask(&clock), &clock);
-        let end = clock.unix_ms() + 100;
-        assert!(is_before(end) && is_before(u64::MAX));
-        clock.advance(Duration::from_millis(98));
-        assert!(is_before(end));
-        clock.advance(Duration::from_millis(2));
-        assert!(!is_before(end) && is_before(end + 2));
-    }
-
-    #[test]
-    fn who_reads_while_it_changes_gets_one_or_the_other() {
+    fn a_reader_gets_one_value_or_the_other_while_it_changes() {
         let latest = &Latest::default();
-        let current = |n: u8| Current { token: [n; 16], fresh_until: n.into(), ahead: n.into() };
+        let current = |n: u8| Current { token: [n; 16], fresh_until: n.into() };
         assert_eq!(latest.get(), None);
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
@@ -245,15 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_as_old_as_the_question() {
-        let (generation, clock) = (Generation::default(), Clock::manual());
-        let asked = generation.known(&clock).unwrap_err();
+    fn a_token_is_as_old_as_its_question() {
+        let clock = Clock::manual();
+        let generation = Generation::new(clock.clone());
+        let asked = generation.known().unwrap_err();
         // Another process clears; another call here reads the new token.
         clock.advance(Duration::from_secs(10));
-        generation.learn([2; 16], generation.ask(&clock), &clock);
-        // Only now the first answer is looked at.
-        generation.learn([1; 16], asked, &clock);
-        assert_eq!(generation.known(&clock), Ok([2; 16]));
+        generation.learn([2; 16], generation.ask());
+        // Only now is the first answer used.
+        generation.learn([1; 16], asked);
+        assert_eq!(generation.known(), Ok([2; 16]));
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! Removals that a server has not taken yet: delivered in the background, and kept from being served until then.
+//! Invalidations that a server has not taken yet. They are delivered in the background, and what they void is not served
+//! until then.
 //!
-//! A removal is owed from the moment it is asked for. If the server takes it at once that is all; if it doesn't, or
-//! the caller gives up, it is late, and is tried again until it is taken. Too many late ones become one clear.
+//! An invalidation is pending from the moment it is asked for. If the server takes it at once, that is all. If it doesn't,
+//! or the caller gives up, it is overdue, and is sent again until the server takes it. Too many overdue invalidations
+//! become one clear.
 //!
-//! All that is ever sent are deletions, of entries and of the generation's token: they may arrive twice, late and in any
-//! order, and nothing that was void becomes valid by that.
+//! All messages are deletions, of entries and of the generation token. They may arrive twice, late and in any order, and
+//! nothing that was void becomes valid by that.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -12,224 +14,229 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::envelope::Token;
+use super::generation::Generation;
+use crate::backend::connected::Connected;
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
-use crate::common::wait::{Io, block_on};
-use crate::config::context::{Connected, lock};
+use crate::common::sync::lock;
+use crate::common::wait::{Caller, block_on};
 use crate::error::Error;
-use crate::remote::envelope::Group as Token;
-use crate::remote::generation::Generation;
 
-/// The pause between two deliveries. While the breaker is open one costs next to nothing.
+/// The pause between two attempts. While the breaker is open, an attempt costs next to nothing.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Late removals that are remembered one by one.
-const MAX_LATE: usize = 1024;
+/// The most overdue invalidations that are kept one by one.
+const MAX_OVERDUE: usize = 1024;
 
-/// How long a removal is tried: entries that have no lifetime would be owed for ever.
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an invalidation is retried. Otherwise those of entries without a lifetime would be pending forever.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What one function owes to its server.
-pub(crate) struct Owed {
+/// The invalidations of one function.
+pub(crate) struct PendingInvalidations {
     connected: Arc<Connected>,
     clock: Clock,
     pub(crate) generation: Generation,
     generation_key: String,
-    /// Whether single removals are owed: while none is, no call takes the lock.
-    has_removals: AtomicBool,
-    debts: Mutex<Debts>,
+    /// Whether invalidations of single entries are pending. While none is, no call takes the lock.
+    has_any: AtomicBool,
+    pending: Mutex<Pending>,
 }
 
 #[derive(Default)]
-struct Debts {
-    /// By key on the server.
-    removals: HashMap<Vec<u8>, Removal>,
-    /// How many of them are late.
-    late: usize,
-    removals_ever: u64,
+struct Pending {
+    /// The latest invalidation of each key on the server.
+    by_key: HashMap<Vec<u8>, Entry>,
+    /// How many of them are overdue.
+    overdue: usize,
+    /// How many there have been so far.
+    total: u64,
     is_scheduled: bool,
 }
 
-/// The latest removal of a key.
-struct Removal {
+struct Entry {
     number: u64,
     /// When it is given up.
     until: u64,
-    is_late: bool,
+    is_overdue: bool,
 }
 
-/// A removal on its way. Dropped while it is still owed, it is delivered in the background.
+/// An invalidation on its way. If it is dropped while it is still pending, it is delivered in the background.
 #[must_use]
-pub(crate) struct Debt {
-    owed: Arc<Owed>,
-    what: What,
+pub(crate) struct Invalidation {
+    pending: Arc<PendingInvalidations>,
+    target: Target,
 }
 
-enum What {
-    Entry { key: Vec<u8>, number: u64 },
+enum Target {
+    Entry {
+        key: Vec<u8>,
+        number: u64,
+    },
+    /// All entries: a clear that began with this token.
     Generation(Token),
 }
 
-impl Owed {
+impl PendingInvalidations {
     pub(crate) fn new(connected: Arc<Connected>, clock: Clock, generation_key: String) -> Self {
         Self {
             connected,
+            generation: Generation::new(clock.clone()),
             clock,
-            generation: Generation::default(),
             generation_key,
-            has_removals: AtomicBool::new(false),
-            debts: Mutex::default(),
+            has_any: AtomicBool::new(false),
+            pending: Mutex::default(),
         }
     }
 
-    /// The entry under `key` is to go.
-    pub(crate) fn removal(self: &Arc<Self>, key: Vec<u8>) -> Debt {
-        let until = self.clock.monotonic().saturating_add(nanos(PATIENCE));
-        let number = self.change(|debts| {
-            debts.remove(&key, |_| true);
-            debts.removals_ever += 1;
-            let number = debts.removals_ever;
-            debts.removals.insert(key.clone(), Removal { number, until, is_late: false });
+    /// Begins the invalidation of the entry under `key`.
+    pub(crate) fn remove(self: &Arc<Self>, key: Vec<u8>) -> Invalidation {
+        let until = self.clock.monotonic().saturating_add(nanos(GIVE_UP_AFTER));
+        let number = self.change(|pending| {
+            pending.drop_if(&key, |_| true);
+            pending.total += 1;
+            let number = pending.total;
+            pending.by_key.insert(key.clone(), Entry { number, until, is_overdue: false });
             number
         });
-        Debt { owed: self.clone(), what: What::Entry { key, number } }
+        Invalidation { pending: self.clone(), target: Target::Entry { key, number } }
     }
 
-    /// All entries are to go, and with them those whose removal is owed.
-    pub(crate) fn clear(self: &Arc<Self>) -> Debt {
-        let what = What::Generation(self.generation.begin());
-        self.change(Debts::clear);
-        Debt { owed: self.clone(), what }
+    /// Begins the invalidation of all entries, which includes those that are pending.
+    pub(crate) fn clear(self: &Arc<Self>) -> Invalidation {
+        let target = Target::Generation(self.generation.begin_clear());
+        self.change(Pending::clear);
+        Invalidation { pending: self.clone(), target }
     }
 
-    /// Whether the entry under `key` is to go, so that it must not be served.
+    /// Whether the entry under `key` must not be served.
     #[inline]
-    pub(crate) fn has_removal(&self, key: &[u8]) -> bool {
-        self.has_removals.load(Ordering::Acquire) && lock(&self.debts).removals.contains_key(key)
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.has_any.load(Ordering::Acquire) && lock(&self.pending).by_key.contains_key(key)
     }
 
-    /// The number of the latest removal.
+    /// The number of the latest invalidation.
     pub(crate) fn latest(&self) -> u64 {
-        if self.has_removals.load(Ordering::Acquire) { lock(&self.debts).removals_ever } else { 0 }
+        if self.has_any.load(Ordering::Acquire) { lock(&self.pending).total } else { 0 }
     }
 
-    /// What was under `key` has been replaced, as far as removals go up to the number `since`.
+    /// The entry under `key` has been replaced, which settles its invalidation up to the number `since`.
     pub(crate) fn replaced(&self, key: &[u8], since: u64) {
-        if self.has_removals.load(Ordering::Acquire) {
-            self.change(|debts| debts.remove(key, |removal| removal.number <= since));
+        if self.has_any.load(Ordering::Acquire) {
+            self.change(|pending| pending.drop_if(key, |entry| entry.number <= since));
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Debts) -> T) -> T {
-        let mut debts = lock(&self.debts);
-        let changed = change(&mut debts);
-        self.has_removals.store(!debts.removals.is_empty(), Ordering::Release);
+    fn change<T>(&self, change: impl FnOnce(&mut Pending) -> T) -> T {
+        let mut pending = lock(&self.pending);
+        let changed = change(&mut pending);
+        self.has_any.store(!pending.by_key.is_empty(), Ordering::Release);
         changed
     }
 
-    async fn settle(&self, what: &What, io: Io) -> Result<(), Error> {
-        let (backend, deadline) = (self.connected.of(io), Instant::now() + self.connected.timeout);
-        match what {
-            What::Entry { key, number } => {
-                backend.delete(key, deadline).await?;
-                self.change(|debts| debts.remove(key, |removal| removal.number == *number));
+    async fn send(&self, target: &Target, caller: Caller) -> Result<(), Error> {
+        let deadline = Instant::now() + self.connected.timeout;
+        match target {
+            Target::Entry { key, number } => {
+                self.connected.delete(key, deadline, caller).await?;
+                self.change(|pending| pending.drop_if(key, |entry| entry.number == *number));
             }
-            What::Generation(token) => {
-                backend.delete(self.generation_key.as_bytes(), deadline).await?;
-                self.generation.told(*token);
+            Target::Generation(token) => {
+                self.connected.delete(self.generation_key.as_bytes(), deadline, caller).await?;
+                self.generation.cleared(*token);
             }
         }
         Ok(())
     }
 
-    /// Notes that `what` has not been taken at once, if it hasn't.
-    fn is_late(self: &Arc<Self>, what: &What) -> bool {
-        let (is_late, are_too_many) = match what {
-            What::Generation(token) => (self.generation.owed() == Some(*token), false),
-            What::Entry { key, number } => self.change(|debts| debts.is_late(key, *number)),
+    /// Marks `target` as overdue if it is still pending; returns whether it is.
+    fn mark_overdue(self: &Arc<Self>, target: &Target) -> bool {
+        let (is_overdue, are_too_many) = match target {
+            Target::Generation(token) => (self.generation.pending() == Some(*token), false),
+            Target::Entry { key, number } => self.change(|pending| pending.mark_overdue(key, *number)),
         };
         if are_too_many {
             drop(self.clear());
         }
-        is_late
+        is_overdue
     }
 
     fn schedule(self: &Arc<Self>) {
-        let mut debts = lock(&self.debts);
-        if !debts.is_scheduled {
-            let owed = Arc::downgrade(self);
-            debts.is_scheduled = background::schedule(Duration::ZERO, move || owed.upgrade()?.deliver());
+        let mut pending = lock(&self.pending);
+        if !pending.is_scheduled {
+            let weak = Arc::downgrade(self);
+            pending.is_scheduled = background::schedule(Duration::ZERO, move || weak.upgrade()?.deliver());
         }
     }
 
-    /// Tries to deliver what is owed; returns the pause until it is tried again.
+    /// Tries to deliver what is overdue. Returns the pause until the next attempt.
     fn deliver(&self) -> Option<Duration> {
         let started = Instant::now();
-        for what in self.all() {
-            // An error says that it stays owed. One budget is all that others wait for.
-            let _ = block_on(pin!(self.settle(&what, Io::Blocking)));
+        for target in self.overdue() {
+            // After an error it stays pending. Other background work waits for one budget at most.
+            let _ = block_on(pin!(self.send(&target, Caller::Blocking)));
             if started.elapsed() >= self.connected.timeout {
                 break;
             }
         }
-        let mut debts = lock(&self.debts);
-        debts.is_scheduled = debts.late > 0 || self.generation.owed().is_some();
-        debts.is_scheduled.then_some(PAUSE)
+        let mut pending = lock(&self.pending);
+        pending.is_scheduled = pending.overdue > 0 || self.generation.pending().is_some();
+        pending.is_scheduled.then_some(PAUSE)
     }
 
-    fn all(&self) -> Vec<What> {
+    fn overdue(&self) -> Vec<Target> {
         let now = self.clock.monotonic();
-        let generation = self.generation.owed().map(What::Generation);
-        let entries = self.change(|debts| debts.due(now));
+        let generation = self.generation.pending().map(Target::Generation);
+        let entries = self.change(|pending| pending.overdue(now));
         generation.into_iter().chain(entries).collect()
     }
 }
 
-impl Debts {
-    /// Removes the removal of `key`, if it is as `is_it` says.
-    fn remove(&mut self, key: &[u8], is_it: impl FnOnce(&Removal) -> bool) {
-        if self.removals.get(key).is_some_and(is_it)
-            && let Some(removal) = self.removals.remove(key)
+impl Pending {
+    /// Drops the pending invalidation of `key` if `matches` accepts it.
+    fn drop_if(&mut self, key: &[u8], matches: impl FnOnce(&Entry) -> bool) {
+        if self.by_key.get(key).is_some_and(matches)
+            && let Some(entry) = self.by_key.remove(key)
         {
-            self.late -= usize::from(removal.is_late);
+            self.overdue -= usize::from(entry.is_overdue);
         }
     }
 
     fn clear(&mut self) {
-        self.removals.clear();
-        self.late = 0;
+        self.by_key.clear();
+        self.overdue = 0;
     }
 
-    /// Notes that the removal of this number is late; returns whether there is one, and whether too many are.
-    fn is_late(&mut self, key: &[u8], number: u64) -> (bool, bool) {
-        let Some(removal) = self.removals.get_mut(key).filter(|removal| removal.number == number) else {
+    /// Marks the invalidation of this number as overdue. Returns whether it is pending, and whether too many are overdue.
+    fn mark_overdue(&mut self, key: &[u8], number: u64) -> (bool, bool) {
+        let Some(entry) = self.by_key.get_mut(key).filter(|entry| entry.number == number) else {
             return (false, false);
         };
-        removal.is_late = true;
-        self.late += 1;
-        (true, self.late > MAX_LATE)
+        entry.is_overdue = true;
+        self.overdue += 1;
+        (true, self.overdue > MAX_OVERDUE)
     }
 
-    /// What is late and not given up.
-    fn due(&mut self, now: u64) -> Vec<What> {
-        self.removals.retain(|_, removal| now < removal.until || !removal.is_late);
-        let late = || self.removals.iter().filter(|(_, removal)| removal.is_late);
-        self.late = late().count();
-        late().map(|(key, removal)| What::Entry { key: key.clone(), number: removal.number }).collect()
-    }
-}
-
-impl Debt {
-    /// Asks the server for the removal.
-    pub(crate) async fn pay(self, io: Io) -> Result<(), Error> {
-        self.owed.settle(&self.what, io).await
+    /// What is overdue and not given up.
+    fn overdue(&mut self, now: u64) -> Vec<Target> {
+        self.by_key.retain(|_, entry| now < entry.until || !entry.is_overdue);
+        let overdue = || self.by_key.iter().filter(|(_, entry)| entry.is_overdue);
+        self.overdue = overdue().count();
+        overdue().map(|(key, entry)| Target::Entry { key: key.clone(), number: entry.number }).collect()
     }
 }
 
-impl Drop for Debt {
+impl Invalidation {
+    /// Sends the invalidation to the server.
+    pub(crate) async fn send(self, caller: Caller) -> Result<(), Error> {
+        self.pending.send(&self.target, caller).await
+    }
+}
+
+impl Drop for Invalidation {
     fn drop(&mut self) {
-        if self.owed.is_late(&self.what) {
-            self.owed.schedule();
+        if self.pending.mark_overdue(&self.target) {
+            self.pending.schedule();
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What a cached function has done: counters, snapshots, and a table people can read.
+//! What cached functions have done: counters, snapshots, and a table for people.
+
+mod counters;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::common::clock::nanos;
-use crate::common::stripe::{LANES, Lane};
+pub(crate) use self::counters::Counters;
 
 /// What one cached function has done in this process.
 ///
@@ -26,39 +26,39 @@ use crate::common::stripe::{LANES, Lane};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The function's namespace: crate, modules and name, unless the attribute says otherwise.
+    /// The function's namespace: crate, modules and name, unless the attribute gives another.
     pub function: String,
     /// The backend its attribute names.
     pub backend: &'static str,
     /// Calls answered from the cache.
     pub hits: u64,
-    /// Calls that looked and found nothing that could be served.
+    /// Calls that found nothing that could be served.
     pub misses: u64,
-    /// Hits whose value had outlived its lifetime: see `stale`.
+    /// Hits on values that had expired, within the `stale` window.
     pub stale: u64,
-    /// Hits on results that a server couldn't take, kept in this process for a moment.
-    pub outage: u64,
-    /// Misses answered by a run that another call had begun.
+    /// Hits on results that a server could not take, and that this process keeps for a moment.
+    pub fallback_hits: u64,
+    /// Misses answered by the run of another call.
     pub waits: u64,
     /// Runs of the body.
     pub runs: u64,
     /// Results stored.
     pub stores: u64,
-    /// Operations that failed: the backend's errors, arguments that can't be a key, values that can't be stored.
+    /// Operations that failed: errors of the backend, arguments that can't be a key, values that can't be stored.
     pub errors: u64,
-    /// Entries found whose bytes were not this function's, damaged or of another version: counted as misses too.
+    /// Entries whose bytes were damaged, of another version, or not this function's. They are misses too.
     pub decode_failures: u64,
-    /// Results not stored because they are larger than the backend takes.
-    pub oversize: u64,
-    /// Time spent in bodies. A run inside another is counted in both.
+    /// Results that were not stored because the backend takes no values of that size.
+    pub too_large: u64,
+    /// Time spent in bodies. A run inside another one counts in both.
     pub body_time: Duration,
-    /// Time that hits saved: for each, what the run behind its entry took (on a server in whole microseconds,
-    /// of a number in memory to five digits).
+    /// Time that hits saved: for each, the time of the run behind its entry (in whole microseconds on a server; to five
+    /// digits for a number in memory).
     pub saved_time: Duration,
 }
 
 impl Stats {
-    /// The share of look-ups that were hits, from 0 to 1; 0 before the first.
+    /// The fraction of look-ups that were hits, from 0 to 1; 0 before the first look-up.
     pub fn hit_ratio(&self) -> f64 {
         match self.hits + self.misses {
             0 => 0.0,
@@ -74,9 +74,44 @@ impl fmt::Display for Stats {
     }
 }
 
-/// The statistics of all functions, as [`stats`](crate::stats) returns them; `Display` prints one table.
+/// The statistics of all functions, as [`stats`](crate::stats) returns them. `Display` prints one table.
+///
+/// ```
+/// for function in &cache_runtime::stats() {
+///     println!("{}: {:.0} % hits", function.function, function.hit_ratio() * 100.0);
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllStats(pub Vec<Stats>);
+pub struct AllStats(Vec<Stats>);
+
+impl AllStats {
+    pub(crate) fn new(all: Vec<Stats>) -> Self {
+        Self(all)
+    }
+
+    /// The statistics of each function, by name.
+    pub fn iter(&self) -> std::slice::Iter<'_, Stats> {
+        self.0.iter()
+    }
+}
+
+impl IntoIterator for AllStats {
+    type Item = Stats;
+    type IntoIter = std::vec::IntoIter<Stats>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a AllStats {
+    type Item = &'a Stats;
+    type IntoIter = std::slice::Iter<'a, Stats>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 impl fmt::Display for AllStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,18 +126,18 @@ const COLUMNS: [&str; 15] = [
     "misses",
     "hit %",
     "stale",
-    "outage",
+    "fallback",
     "waits",
     "runs",
     "stores",
     "errors",
     "undecodable",
-    "oversize",
+    "too large",
     "in bodies",
     "saved",
 ];
 
-/// Names to the left, numbers to the right, every column as wide as its widest cell.
+/// Names are aligned to the left and numbers to the right. Every column is as wide as its widest cell.
 fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
     let rows: Vec<[String; 15]> = all.iter().map(cells).collect();
     let width = |column: usize| {
@@ -132,124 +167,28 @@ fn cells(stats: &Stats) -> [String; 15] {
         stats.misses.to_string(),
         format!("{:.1}", stats.hit_ratio() * 100.0),
         stats.stale.to_string(),
-        stats.outage.to_string(),
+        stats.fallback_hits.to_string(),
         stats.waits.to_string(),
         stats.runs.to_string(),
         stats.stores.to_string(),
         stats.errors.to_string(),
         stats.decode_failures.to_string(),
-        stats.oversize.to_string(),
+        stats.too_large.to_string(),
         format!("{:.1?}", stats.body_time),
         format!("{:.1?}", stats.saved_time),
     ]
 }
 
-/// The live counters behind [`Stats`].
-#[derive(Default)]
-pub(crate) struct Counters {
-    /// Hits, and the time they saved.
-    pub(crate) hits: Hits,
-    pub(crate) misses: Counter,
-    pub(crate) stale: Counter,
-    pub(crate) outage: Counter,
-    pub(crate) waits: Counter,
-    pub(crate) runs: Counter,
-    pub(crate) stores: Counter,
-    pub(crate) errors: Counter,
-    pub(crate) decode_failures: Counter,
-    pub(crate) oversize: Counter,
-    pub(crate) body_nanos: Counter,
-    /// The time that other answers saved.
-    pub(crate) saved_nanos: Counter,
-}
-
-impl Counters {
-    pub(crate) fn snapshot(&self, function: &str, backend: &'static str) -> Stats {
-        let (hits, saved_by_hits) = self.hits.sum();
-        Stats {
-            function: function.to_owned(),
-            backend,
-            hits,
-            misses: self.misses.get(),
-            stale: self.stale.get(),
-            outage: self.outage.get(),
-            waits: self.waits.get(),
-            runs: self.runs.get(),
-            stores: self.stores.get(),
-            errors: self.errors.get(),
-            decode_failures: self.decode_failures.get(),
-            oversize: self.oversize.get(),
-            body_time: Duration::from_nanos(self.body_nanos.get()),
-            saved_time: Duration::from_nanos(self.saved_nanos.get().wrapping_add(saved_by_hits)),
-        }
-    }
-}
-
-/// A number that only grows, until it wraps in some centuries.
-#[derive(Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn one(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn time(&self, duration: Duration) {
-        self.0.fetch_add(nanos(duration), Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// Hits are counted by each thread for itself.
-pub(crate) struct Hits(Box<[ByLane; LANES]>);
-
-/// As wide as what processors pass between them, so that neighbours don't meet.
-#[derive(Default)]
-#[repr(align(64))]
-struct ByLane {
-    hits: AtomicU64,
-    saved_nanos: AtomicU64,
-}
-
-impl Hits {
-    /// Counts one that saved so many nanoseconds; `lane` is the thread's.
-    #[inline]
-    pub(crate) fn one(&self, saved: u64, lane: Lane) {
-        let Some(counts) = self.0.get(lane.index()) else { return };
-        for (number, by) in [(&counts.hits, 1), (&counts.saved_nanos, saved)] {
-            if lane.is_own() {
-                number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
-            } else {
-                number.fetch_add(by, Relaxed);
-            }
-        }
-    }
-
-    fn sum(&self) -> (u64, u64) {
-        self.0.iter().fold((0, 0), |(hits, saved), lane| {
-            (hits.wrapping_add(lane.hits.load(Relaxed)), saved.wrapping_add(lane.saved_nanos.load(Relaxed)))
-        })
-    }
-}
-
-impl Default for Hits {
-    fn default() -> Self {
-        Self(Box::new(std::array::from_fn(|_| ByLane::default())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::common::stripe::Stripe;
 
     #[test]
     fn the_table_lines_up() {
         let counters = Counters::default();
-        counters.hits.one(1_500_000_000, Lane::ANY);
-        let all = AllStats(vec![
+        counters.hits.one(1_500_000_000, Stripe::ANY);
+        let all = AllStats::new(vec![
             counters.snapshot("app::user", "redis"),
             Counters::default().snapshot("app::a_much_longer_name", "memcached"),
         ]);

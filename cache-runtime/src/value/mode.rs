@@ -96,7 +96,7 @@ fn encoded<C: Codec, S: Serialize + DeserializeOwned>(
     value: &S,
     equal: Option<fn(&S, &S) -> bool>,
 ) -> Result<Packed, Error> {
-    let mut bytes = Vec::with_capacity(codec::ROOM);
+    let mut bytes = Vec::with_capacity(codec::INITIAL_CAPACITY);
     codec::encode_checked::<C, S>(value, equal, &mut bytes)?;
     Ok(Packed::Encoded(bytes.into()))
 }

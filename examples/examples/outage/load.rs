@@ -77,7 +77,7 @@ impl Load {
         let (before, now) = (std::mem::replace(&mut *last, (Instant::now(), price::stats())), &last.1);
         sample.time = before.0.elapsed();
         sample.hits = now.hits - before.1.hits;
-        sample.outage = now.outage - before.1.outage;
+        sample.outage = now.fallback_hits - before.1.fallback_hits;
         sample.lookups = sample.hits + now.misses - before.1.misses;
         sample.runs = now.runs - before.1.runs;
         sample

@@ -63,7 +63,7 @@ fn assert_ran(stats: &Stats, runs: u64, hits: u64) {
 #[track_caller]
 fn stats_of(end: &str) -> Stats {
     let all = cache_runtime::stats();
-    let mut found = all.0.iter().filter(|stats| stats.function.ends_with(end));
+    let mut found = all.iter().filter(|stats| stats.function.ends_with(end));
     match (found.next(), found.next()) {
         (Some(stats), None) => stats.clone(),
         _ => panic!("not one function `{end}` in\n{all}"),
@@ -87,7 +87,7 @@ fn on<F: Future<Output = ()>>(backend: &str, test: impl FnOnce(Scope) -> F) {
         _ => config,
     };
     assert!(cfg!(feature = "servers") || ["memory", "bytes"].contains(&backend));
-    let scope = Scope::with(config).unwrap();
+    let scope = Scope::with_config(config).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(scope.run(test(scope.clone())));
 }

@@ -124,7 +124,7 @@ macro_rules! suite {
                     Cat::sibling_invalidate(1)$($wait)*.unwrap();
                     assert_eq!(Cat::sibling_peek(1)$($wait)*.unwrap(), None);
                     assert_eq!(Dog::sibling_peek(1)$($wait)*.unwrap().unwrap().of, "dog 1");
-                    let errors: u64 = cache_runtime::stats().0.iter().map(|stats| stats.errors).sum();
+                    let errors: u64 = cache_runtime::stats().iter().map(|stats| stats.errors).sum();
                     assert_eq!(errors, 0, "{}", cache_runtime::stats());
                 });
             }

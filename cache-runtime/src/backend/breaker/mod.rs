@@ -1,13 +1,15 @@
-//! Breakers around a backend: while a server is down, operations on it fail at once.
+//! Circuit breakers around a backend: while a server is down, requests to it fail at once.
 //!
-//! An operation that finds no server, no answer in its time, or nonsense, opens the breaker of that server; so do
-//! slow answers, once they have wasted a call's whole budget without a quick one between. While it is open nothing is
-//! asked but by a probe in the [background], which closes it again. No call pays for another's retry, nor for a probe.
+//! A request that finds no server, gets no answer in time, or gets nonsense opens the breaker of that server. So do slow
+//! answers, once they have added up to a call's budget with no fast answer in between. While a breaker is open, only
+//! a probe in the [background](crate::common::background) asks the server, and closes the breaker when it answers. No call
+//! pays for another's retry or for a probe.
 //!
-//! What a server says, even if it is an error, is an answer: a breaker knows of time and transport only. Nothing here
-//! knows of entries.
+//! Any answer counts as an answer, even an error: a breaker is about time and transport only. Knows nothing of entries.
 
-use std::future::ready;
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,337 +17,231 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use crate::backend::adapt::Prompt;
-use crate::backend::{AsyncBackend, BoxFuture};
+use super::request::{Answer, Reply, Request, Service};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
-use crate::common::wait::Io;
-use crate::config::context::lock;
+use crate::common::sync::lock;
+use crate::common::wait::{Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
 
-/// The pause before the first probe; each one that fails doubles it.
+/// The pause before the first probe. Each failed probe doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// What probes ask for: nobody stores it.
-const PROBE: &str = "cache-runtime:probe";
+/// The key that probes read. Nobody stores it.
+pub(super) const PROBE: &str = "cache-runtime:probe";
 
-/// A backend whose operations pass through breakers. The blocking and the async side of a backend share them.
-pub(crate) struct Guarded {
-    io: Io,
-    guard: Arc<Guard>,
-}
+/// A backend behind breakers, one for each of its servers.
+pub(crate) struct WithBreaker(Arc<Breakers>);
 
-/// The breakers of a backend, one for each of its servers.
-pub(crate) struct Guard {
+struct Breakers {
     breakers: Box<[Breaker]>,
-    /// For blocking callers, and for probes.
-    blocking: Arc<dyn Prompt>,
-    asynchronous: Arc<dyn AsyncBackend>,
-    /// Where the backend is, in errors and in the log.
+    service: Box<dyn Service>,
+    /// The redacted URL of the backend, for errors and the log.
     place: String,
     /// The time that a call may spend.
     budget: Duration,
-    /// The machine's, also in tests: servers know no other.
+    /// The system's, also in tests, because servers know no other.
     clock: Clock,
 }
 
 #[derive(Default)]
 struct Breaker {
-    /// Even while it is closed, odd while it is open; counts both.
+    /// Even while the breaker is closed, odd while it is open. Counts both.
     epoch: AtomicU64,
-    /// Nanoseconds spent without a quick answer since the last one; after it has closed, not zero until there is one.
-    wasted: AtomicU64,
-    /// Held while the two change.
+    /// Nanoseconds that slow answers took since the last fast one. After the breaker has closed it is not zero until the
+    /// first fast answer to a call.
+    slow: AtomicU64,
+    /// Locked while the other two change.
     outage: Mutex<Option<Outage>>,
 }
 
-/// From the opening of a breaker until a call proves that the server is back.
+/// From the opening of a breaker until a call shows that the server is back.
 struct Outage {
     since: Instant,
     pause: Duration,
     /// What calls get meanwhile.
-    refusal: Error,
+    rejection: Error,
 }
 
-impl Guarded {
-    /// Both sides of one backend, and what guards them.
-    pub(crate) fn pair(
-        blocking: Arc<dyn Prompt>,
-        asynchronous: Arc<dyn AsyncBackend>,
-        place: String,
-        budget: Duration,
-    ) -> ([Self; 2], Arc<Guard>) {
-        let breakers = (0..blocking.servers().max(1)).map(|_| Breaker::default()).collect();
-        let guard =
-            Arc::new(Guard { breakers, blocking, asynchronous, place, budget, clock: Clock::system() });
-        let sides = [Io::Blocking, Io::Async].map(|io| Self { io, guard: guard.clone() });
-        (sides, guard)
+impl WithBreaker {
+    pub(crate) fn new(service: Box<dyn Service>, place: String, budget: Duration) -> Self {
+        let breakers = (0..service.servers().max(1)).map(|_| Breaker::default()).collect();
+        Self(Arc::new(Breakers { breakers, service, place, budget, clock: Clock::system() }))
     }
 
-    /// Performs `operation` on the server of `key`, unless that is down.
-    fn pass<'a, T: Send + 'a>(
-        &'a self,
-        key: &[u8],
-        operation: impl FnOnce(&'a dyn AsyncBackend) -> Reply<'a, T>,
-    ) -> Reply<'a, T> {
-        // Begins before the operation is made: some do their work there.
-        match self.guard.admit(self.guard.server_of(key), self.guard.clock.monotonic()) {
-            Ok(watch) => match unpanicked(|| operation(self.guard.of(self.io))) {
-                Ok(operation) => Box::pin(Watched { watch: Some(watch), operation }),
-                Err(panicked) => Box::pin(ready(Err(panicked))),
-            },
-            Err(refusal) => Box::pin(ready(Err(refusal))),
+    /// Sends `request` to its server, unless that is down.
+    fn send<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a> {
+        let admission = match self.0.try_admit(self.0.server_of(request.first_key())) {
+            Ok(admission) => admission,
+            Err(rejection) => return MaybeReady::done(Err(rejection)),
+        };
+        match catch_panic(|| self.0.service.call(request, deadline, caller)) {
+            Ok(MaybeReady::Now(answer)) => MaybeReady::done(admission.finish(answer.into_inner())),
+            Ok(answer) => MaybeReady::Later(Box::pin(Watched { admission: Some(admission), answer })),
+            Err(panicked) => MaybeReady::done(admission.finish(Err(panicked))),
         }
     }
-}
 
-type Reply<'a, T> = BoxFuture<'a, Result<T, Error>>;
-
-impl Prompt for Guarded {
-    fn get_now(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
-        self.guard.get_now(key, Instant::now(), deadline)
-    }
-}
-
-impl AsyncBackend for Guarded {
-    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, Option<Bytes>> {
-        self.pass(key, |backend| backend.get(key, deadline))
-    }
-
-    fn get_many<'a>(&'a self, keys: &'a [&'a [u8]], deadline: Instant) -> Reply<'a, Vec<Option<Bytes>>> {
-        let Some(first) = keys.first() else { return Box::pin(ready(Ok(Vec::new()))) };
-        let server = self.server_of(first);
-        if self.servers() == 1 || keys.iter().all(|key| self.server_of(key) == server) {
-            return self.pass(first, |backend| backend.get_many(keys, deadline));
+    /// Reads each key by itself, because one of several servers may be down.
+    async fn get_each(&self, keys: &[&[u8]], deadline: Instant, caller: Caller) -> Result<Reply, Error> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(self.send(Request::Get(key), deadline, caller).await?.value()?);
         }
-        // Of several servers one may be down: each key by itself tells which.
-        Box::pin(async move {
-            let mut values = Vec::with_capacity(keys.len());
-            for key in keys {
-                values.push(self.get(key, deadline).await?);
-            }
-            Ok(values)
-        })
+        Ok(Reply::Values(values))
     }
+}
 
-    fn set<'a>(
-        &'a self,
-        key: &'a [u8],
-        value: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> Reply<'a, ()> {
-        self.pass(key, |backend| backend.set(key, value, ttl, deadline))
-    }
-
-    fn add<'a>(
-        &'a self,
-        key: &'a [u8],
-        value: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> Reply<'a, bool> {
-        self.pass(key, |backend| backend.add(key, value, ttl, deadline))
-    }
-
-    fn replace<'a>(
-        &'a self,
-        key: &'a [u8],
-        old: &'a [u8],
-        new: Bytes,
-        ttl: Option<Duration>,
-        deadline: Instant,
-    ) -> Reply<'a, bool> {
-        self.pass(key, |backend| backend.replace(key, old, new, ttl, deadline))
-    }
-
-    fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> Reply<'a, bool> {
-        self.pass(key, |backend| backend.delete(key, deadline))
+impl Service for WithBreaker {
+    fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a> {
+        if let Request::GetMany(keys) = request
+            && keys.windows(2).any(|pair| self.0.server_of(pair[0]) != self.0.server_of(pair[1]))
+        {
+            return MaybeReady::of(self.get_each(keys, deadline, caller), caller);
+        }
+        self.send(request, deadline, caller)
     }
 
     fn max_value_len(&self) -> usize {
-        self.guard.of(self.io).max_value_len()
+        self.0.service.max_value_len()
     }
 
     fn servers(&self) -> usize {
-        self.guard.servers()
+        self.0.breakers.len()
     }
 
     fn server_of(&self, key: &[u8]) -> usize {
-        self.guard.server_of(key)
+        self.0.server_of(key)
+    }
+
+    fn rejection(&self, key: &[u8]) -> Option<Error> {
+        self.0.rejection(self.0.server_of(key))
     }
 }
 
-/// An operation that was let through.
-struct Watch<'a> {
-    guard: &'a Arc<Guard>,
+/// The permission to ask a server. It records how that went.
+struct Admission<'a> {
+    breakers: &'a Arc<Breakers>,
     server: usize,
     epoch: u64,
-    /// On the guard's clock.
+    /// In nanoseconds on the clock of the breakers.
     started: u64,
-    has_ended: bool,
+    is_finished: bool,
 }
 
-/// An operation under way, and who watches it.
-pub(crate) struct Watched<'a, T> {
-    watch: Option<Watch<'a>>,
-    operation: Reply<'a, T>,
+/// An answer that the admission waits for.
+struct Watched<'a> {
+    admission: Option<Admission<'a>>,
+    answer: Answer<'a>,
 }
 
-impl<'a, T> Watched<'a, T> {
-    /// An operation on a backend without a breaker.
-    pub(crate) fn unwatched(operation: Reply<'a, T>) -> Self {
-        Self { watch: None, operation }
-    }
-}
-
-impl<T> Future for Watched<'_, T> {
-    type Output = Result<T, Error>;
+impl Future for Watched<'_> {
+    type Output = Result<Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let operation = &mut self.operation;
-        let polled =
-            unpanicked(|| operation.as_mut().poll(context)).unwrap_or_else(|error| Poll::Ready(Err(error)));
-        if let (Poll::Ready(result), Some(watch)) = (&polled, self.watch.take_if(|_| polled.is_ready())) {
-            watch.ended(result);
-        }
-        polled
+        let answer = &mut self.answer;
+        let polled = catch_panic(|| Pin::new(answer).poll(context));
+        let Poll::Ready(result) = polled.unwrap_or_else(|panicked| Poll::Ready(Err(panicked))) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match self.admission.take() {
+            Some(admission) => admission.finish(result),
+            None => result,
+        })
     }
 }
 
-impl Watch<'_> {
-    fn ended<T>(mut self, result: &Result<T, Error>) {
-        self.has_ended = true;
-        let is_quick = self.guard.clock.is_before(self.started.saturating_add(nanos(self.guard.budget / 2)));
-        match result {
-            // One that had little time left says little of the server.
-            Err(error) if error.kind() == ErrorKind::Timeout && is_quick => self.waste(),
-            Err(error) if is_transport(error) => self.guard.open(self.server, self.epoch, error),
-            // Nobody was asked.
+impl Admission<'_> {
+    /// Records the result of the request, and returns it.
+    fn finish<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.is_finished = true;
+        let limit = self.started.saturating_add(nanos(self.breakers.budget / 2));
+        let is_fast = self.breakers.clock.is_before(limit);
+        match &result {
+            // A request that had little time left says little about the server.
+            Err(error) if error.kind() == ErrorKind::Timeout && is_fast => self.record_slow(),
+            Err(error) if is_transport(error) => self.breakers.open(self.server, self.epoch, error),
+            // The server was not asked.
             Err(error) if !is_answer(error) => {}
-            _ if !is_quick => self.waste(),
-            _ if self.guard.breakers[self.server].wasted.load(Ordering::Relaxed) == 0 => {}
-            _ => self.guard.prove(self.server, self.epoch),
+            _ if !is_fast => self.record_slow(),
+            _ if self.breakers.breakers[self.server].slow.load(Ordering::Relaxed) == 0 => {}
+            _ => self.breakers.record_success(self.server, self.epoch),
         }
+        result
     }
 
     #[cold]
-    fn waste(&self) {
-        let took = self.guard.clock.monotonic().saturating_sub(self.started);
-        // Its timer would have ended it: nobody has polled it, which says nothing of the server.
-        if took <= nanos(self.guard.budget * 9 / 8) {
-            self.guard.waste(self.server, self.epoch, took);
+    fn record_slow(&self) {
+        let took = self.breakers.clock.monotonic().saturating_sub(self.started);
+        // A request that took longer than its timer allows was not polled, which says nothing about the server.
+        if took <= nanos(self.breakers.budget * 9 / 8) {
+            self.breakers.record_slow(self.server, self.epoch, took);
         }
     }
 }
 
-impl Drop for Watch<'_> {
-    /// A future that its caller gave up has no answer to show for its time.
+impl Drop for Admission<'_> {
+    /// A future that its caller dropped has taken time and brought no answer.
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.waste();
+        if !self.is_finished {
+            self.record_slow();
         }
     }
 }
 
-/// What `work` gives. A backend that panics is one that is of no use now: tokio's timers do on a runtime that has none.
-fn unpanicked<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+/// Runs `work`. A backend that panics counts as unavailable: tokio's timers panic on a runtime without a time driver.
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| Error::new(ErrorKind::Unavailable, "the backend panicked"))
 }
 
-/// The operation didn't reach the server, or got no answer that makes sense.
+/// The request didn't reach the server, or the answer made no sense.
 fn is_transport(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol)
 }
 
-/// The server answered, if only that it won't.
+/// The server answered with an error.
 fn is_answer(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Server | ErrorKind::Denied)
 }
 
-impl Guard {
-    /// As [`AsyncBackend::get`] for async callers, begun at `start`, without a box around it: hits are made of it.
-    pub(crate) fn get<'a>(
-        self: &'a Arc<Self>,
-        key: &'a [u8],
-        start: Instant,
-        deadline: Instant,
-    ) -> Result<Watched<'a, Option<Bytes>>, Error> {
-        let watch = self.admit(self.server_of(key), self.clock.at(start))?;
-        let operation = unpanicked(|| self.asynchronous.get(key, deadline))?;
-        Ok(Watched { watch: Some(watch), operation })
-    }
-
-    /// The same for blocking callers.
-    pub(crate) fn get_now(
-        self: &Arc<Self>,
-        key: &[u8],
-        start: Instant,
-        deadline: Instant,
-    ) -> Result<Option<Bytes>, Error> {
-        let watch = self.admit(self.server_of(key), self.clock.at(start))?;
-        let result = self.get_unwatched(key, deadline);
-        watch.ended(&result);
-        result
-    }
-
-    fn get_unwatched(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
-        unpanicked(|| self.blocking.get_now(key, deadline)).and_then(|result| result)
-    }
-
-    fn of(&self, io: Io) -> &dyn AsyncBackend {
-        match io {
-            Io::Blocking => &*self.blocking,
-            Io::Async => &*self.asynchronous,
-        }
-    }
-
-    fn admit(self: &Arc<Self>, server: usize, started: u64) -> Result<Watch<'_>, Error> {
-        let epoch = self.breakers[server].epoch.load(Ordering::Acquire);
-        match self.refusal_of(server) {
-            Some(refusal) => Err(refusal),
-            None => Ok(Watch { guard: self, server, epoch, started, has_ended: false }),
-        }
-    }
-
-    /// Why operations on `key` fail at once now, if they do.
-    pub(crate) fn refusal(&self, key: &[u8]) -> Option<Error> {
-        self.refusal_of(self.server_of(key))
-    }
-
-    pub(crate) fn servers(&self) -> usize {
-        self.breakers.len()
-    }
-
-    pub(crate) fn server_of(&self, key: &[u8]) -> usize {
-        match self.servers() {
+impl Breakers {
+    fn server_of(&self, key: &[u8]) -> usize {
+        match self.breakers.len() {
             1 => 0,
-            servers => self.blocking.server_of(key).min(servers - 1),
+            servers => self.service.server_of(key).min(servers - 1),
         }
     }
 
-    fn refusal_of(&self, server: usize) -> Option<Error> {
+    fn try_admit(self: &Arc<Self>, server: usize) -> Result<Admission<'_>, Error> {
+        let epoch = self.breakers[server].epoch.load(Ordering::Acquire);
+        if let Some(rejection) = self.rejection(server) {
+            return Err(rejection);
+        }
+        let started = self.clock.monotonic();
+        Ok(Admission { breakers: self, server, epoch, started, is_finished: false })
+    }
+
+    /// Why requests to `server` are rejected now, if they are.
+    fn rejection(&self, server: usize) -> Option<Error> {
         let breaker = &self.breakers[server];
-        match breaker.epoch.load(Ordering::Acquire) % 2 {
-            0 => None,
-            _ => lock(&breaker.outage).as_ref().map(|outage| outage.refusal.clone()),
+        if breaker.epoch.load(Ordering::Acquire).is_multiple_of(2) {
+            return None;
         }
+        lock(&breaker.outage).as_ref().map(|outage| outage.rejection.clone())
     }
 
-    /// Time went by without a quick answer.
-    fn waste(self: &Arc<Self>, server: usize, epoch: u64, nanoseconds: u64) {
-        let wasted = self.breakers[server].wasted.fetch_add(nanoseconds, Ordering::Relaxed);
-        if wasted.saturating_add(nanoseconds) >= nanos(self.budget) {
-            let message = format!("answers take too long for a budget of {:?} a call", self.budget);
+    /// Adds the time of a slow answer, and opens the breaker if they add up to a budget.
+    fn record_slow(self: &Arc<Self>, server: usize, epoch: u64, nanoseconds: u64) {
+        let before = self.breakers[server].slow.fetch_add(nanoseconds, Ordering::Relaxed);
+        if before.saturating_add(nanoseconds) >= nanos(self.budget) {
+            let message = format!("answers take too long for a budget of {:?} per call", self.budget);
             self.open(server, epoch, &Error::new(ErrorKind::Timeout, message));
         }
     }
 
-    /// Opens the breaker, unless what `cause` tells of began before its last change.
+    /// Opens the breaker because of `cause`, unless the request behind it began before the breaker last changed.
     #[cold]
     fn open(self: &Arc<Self>, server: usize, epoch: u64, cause: &Error) {
         let breaker = &self.breakers[server];
@@ -353,45 +249,45 @@ impl Guard {
         if breaker.epoch.load(Ordering::Relaxed) != epoch || epoch % 2 == 1 {
             return;
         }
-        // Still there if the server answered probes only: the pauses go on growing then.
+        // An outage in which the server has answered only probes goes on, and so do its growing pauses.
         let (is_new, since, pause) = match &*outage {
             Some(outage) => (false, outage.since, outage.pause),
             None => (true, Instant::now(), FIRST_PAUSE),
         };
-        let guard = Arc::downgrade(self);
-        if !background::schedule(pause, move || guard.upgrade()?.probe(server)) {
+        let breakers = Arc::downgrade(self);
+        if !background::schedule(pause, move || breakers.upgrade()?.probe(server)) {
             return;
         }
-        *outage = Some(Outage { since, pause, refusal: self.refuse(since, cause) });
+        *outage = Some(Outage { since, pause, rejection: self.rejection_for(since, cause) });
         breaker.epoch.store(epoch + 1, Ordering::Release);
         drop(outage);
         if is_new {
-            log::warn!("cache {}: down, so it is not asked until it is back: {cause}", self.place);
+            log::warn!("cache {}: unavailable; bypassed until it recovers: {cause}", self.place);
         }
     }
 
-    /// A quick answer: the server is back, or has not been away.
+    /// A fast answer ends the outage, if there is one.
     #[cold]
-    fn prove(&self, server: usize, epoch: u64) {
+    fn record_success(&self, server: usize, epoch: u64) {
         let breaker = &self.breakers[server];
         let mut outage = lock(&breaker.outage);
         if breaker.epoch.load(Ordering::Relaxed) != epoch {
             return;
         }
-        breaker.wasted.store(0, Ordering::Relaxed);
+        breaker.slow.store(0, Ordering::Relaxed);
         if let Some(outage) = outage.take() {
             log::info!("cache {}: back after {:.1?}", self.place, outage.since.elapsed());
         }
     }
 
-    /// Asks the server whether it is there; returns the pause until it is asked again.
+    /// Asks the server whether it is back. Returns the pause until the next probe, or closes the breaker.
     fn probe(&self, server: usize) -> Option<Duration> {
         let key = self.probe_key(server);
-        // The first question may have to connect; the second shows how quick the answers are.
-        let quick = self.budget / 2;
+        // The first question may have to connect. The second shows how fast the answers are.
+        let fast = self.budget / 2;
         let result = self.ask(&key, self.budget).and_then(|took| {
-            let took = if took <= quick { took } else { self.ask(&key, quick)? };
-            if took <= quick {
+            let took = if took <= fast { took } else { self.ask(&key, fast)? };
+            if took <= fast {
                 return Ok(());
             }
             Err(Error::new(ErrorKind::Timeout, format!("a probe was answered after {took:.0?}")))
@@ -402,22 +298,22 @@ impl Guard {
         outage.pause = (outage.pause * 2).min(LONGEST_PAUSE);
         match result {
             Err(cause) => {
-                outage.refusal = self.refuse(outage.since, &cause);
+                outage.rejection = self.rejection_for(outage.since, &cause);
                 Some(outage.pause)
             }
             Ok(()) => {
-                breaker.wasted.store(1, Ordering::Relaxed);
+                breaker.slow.store(1, Ordering::Relaxed);
                 breaker.epoch.fetch_add(1, Ordering::Release);
                 None
             }
         }
     }
 
-    /// How long the server takes to say anything.
+    /// The time that the server takes to answer anything.
     fn ask(&self, key: &[u8], time: Duration) -> Result<Duration, Error> {
         let started = Instant::now();
-        let result = self.get_unwatched(key, started + time);
-        match result {
+        let ask = || self.service.call(Request::Get(key), started + time, Caller::Blocking).wait();
+        match catch_panic(ask).and_then(|answer| answer) {
             Err(error) if !is_answer(&error) => Err(error),
             _ => Ok(started.elapsed()),
         }
@@ -425,16 +321,13 @@ impl Guard {
 
     /// A key that lives on `server`.
     fn probe_key(&self, server: usize) -> Vec<u8> {
-        let keys = (0..1000).map(|n| format!("{PROBE}:{n}").into_bytes());
-        keys.into_iter().find(|key| self.blocking.server_of(key) == server).unwrap_or_else(|| PROBE.into())
+        let mut keys = (0..1000).map(|n| format!("{PROBE}:{n}").into_bytes());
+        keys.find(|key| self.service.server_of(key) == server).unwrap_or_else(|| PROBE.into())
     }
 
     /// What calls get while the server is down.
-    fn refuse(&self, since: Instant, cause: &Error) -> Error {
-        let message = format!("not asked, down for {:.1?} now: {}", since.elapsed(), cause.message());
+    fn rejection_for(&self, since: Instant, cause: &Error) -> Error {
+        let message = format!("bypassed, down for {:.1?}: {}", since.elapsed(), cause.message());
         Error::new(ErrorKind::Unavailable, message).at(&self.place).with_source(cause.clone())
     }
 }
-
-#[cfg(test)]
-mod tests;

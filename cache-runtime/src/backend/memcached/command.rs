@@ -1,54 +1,52 @@
-//! The [meta protocol](https://docs.memcached.org/protocols/meta/): what is asked, and what the answers mean.
+//! Requests as commands of the [meta protocol](https://docs.memcached.org/protocols/meta/).
 //!
-//! Answers are parsed by the memcache crate, without its clients and connections: they have one timeout for all calls,
-//! so none could keep a call's deadline, and set it by four system calls per request.
+//! They are written here because the encoder of the memcache crate looks at each byte of a key twice, which takes as long
+//! as the rest of a hit.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use memcache::exp::{Error as Cause, MetaCommandResult, MetaResponse, ReturnCode, parse_meta_result};
 
-use super::unexpected;
-use crate::error::{Error, ErrorKind};
-use crate::net::read_buffer::{Cursor, Stop, number};
+use super::SetOptions;
+use crate::net::pool::Retry;
 
-/// What the server itself takes as a key is shorter than the contract's, and no white space.
+/// The server's own limit for keys. It takes no white space in them either.
 const MAX_KEY: usize = 250;
 
-/// Starts the keys that are hashed. A key that starts with it is hashed too, so none can pose as one.
+/// The first character of hashed keys. A key that starts with it is hashed too, so that none can pose as one.
 const HASHED: u8 = b'~';
 
-/// The longest lifetime that is sent. From 2038 on the server takes moments to be past, and for a
-/// cache a year is as good as for ever.
+/// The longest lifetime that is sent. The server takes times from 2038 on for past ones, and for a cache a year is as
+/// good as forever.
 const MAX_TTL: u64 = 365 * 86_400;
 
-/// Up to here a lifetime is sent as such; the server takes larger numbers to be moments.
+/// The longest lifetime that is sent as a duration. The server takes larger numbers for points in time.
 const MAX_RELATIVE: u64 = 30 * 86_400;
 
 /// Room for a command with its key.
 const USUAL_LEN: usize = 160;
 
-/// A command, and the key that its answer has to be for.
-///
-/// Written here: the crate's encoder looks at each byte of a key twice, and takes as long as all else that a hit does.
-pub(super) struct Request<'k> {
+/// A command, and the key that its answer must be for.
+pub(super) struct Command<'k> {
     pub(super) key: Cow<'k, [u8]>,
     line: Vec<u8>,
     value: Option<Bytes>,
+    /// A conditional set that runs twice gives another answer the second time, so it is sent only once.
+    pub(super) retry: Retry,
 }
 
-impl<'k> Request<'k> {
+impl<'k> Command<'k> {
     /// Every command asks for its key in the answer.
     fn new(name: &[u8], key: &'k [u8], value: Option<Bytes>) -> Self {
         let (key, mut line) = (wire_key(key), Vec::with_capacity(USUAL_LEN));
         line.extend_from_slice(name);
         line.push(b' ');
         line.extend_from_slice(&key);
-        let request = Self { key, line, value };
-        match request.value.as_ref().map(Bytes::len) {
-            Some(len) => request.flag(&len.to_string()),
-            None => request,
+        let command = Self { key, line, value, retry: Retry::Once };
+        match command.value.as_ref().map(Bytes::len) {
+            Some(len) => command.flag(&len.to_string()),
+            None => command,
         }
         .flag("k")
     }
@@ -58,48 +56,46 @@ impl<'k> Request<'k> {
         self.line.extend_from_slice(flag.as_bytes());
         self
     }
-}
 
-pub(super) fn get(key: &[u8]) -> Request<'_> {
-    exists(key).flag("v")
-}
+    pub(super) fn get(key: &'k [u8]) -> Self {
+        Self::new(b"mg", key, None).flag("v")
+    }
 
-/// Asks for the value's version too, by which the server knows whether it is still there.
-pub(super) fn get_version(key: &[u8]) -> Request<'_> {
-    get(key).flag("c")
-}
+    /// Asks for the version of the value too, by which the server knows whether it is still there.
+    pub(super) fn get_version(key: &'k [u8]) -> Self {
+        Self::get(key).flag("c")
+    }
 
-pub(super) fn exists(key: &[u8]) -> Request<'_> {
-    Request::new(b"mg", key, None)
-}
+    pub(super) fn set(key: &'k [u8], value: Bytes, options: SetOptions) -> Self {
+        let command = Self::new(b"ms", key, Some(value));
+        match options.ttl {
+            Some(ttl) => command.flag(&format!("T{}", expiry(ttl, SystemTime::now()))),
+            None => command,
+        }
+    }
 
-pub(super) fn set(key: &[u8], value: Bytes, ttl: Option<Duration>) -> Request<'_> {
-    let request = Request::new(b"ms", key, Some(value));
-    match ttl {
-        Some(ttl) => request.flag(&format!("T{}", expiry(ttl, SystemTime::now()))),
-        None => request,
+    /// Stores only if nothing is there.
+    pub(super) fn if_absent(self) -> Self {
+        Self { retry: Retry::Never, ..self.flag("ME") }
+    }
+
+    /// Stores only if this version is there.
+    pub(super) fn if_version(self, version: u64) -> Self {
+        Self { retry: Retry::Never, ..self.flag(&format!("C{version}")) }
+    }
+
+    pub(super) fn delete(key: &'k [u8]) -> Self {
+        Self::new(b"md", key, None)
     }
 }
 
-pub(super) fn add(key: &[u8], value: Bytes, ttl: Option<Duration>) -> Request<'_> {
-    set(key, value, ttl).flag("ME")
-}
-
-pub(super) fn replace(key: &[u8], new: Bytes, ttl: Option<Duration>, version: u64) -> Request<'_> {
-    set(key, new, ttl).flag(&format!("C{version}"))
-}
-
-pub(super) fn delete(key: &[u8]) -> Request<'_> {
-    Request::new(b"md", key, None)
-}
-
-/// The bytes of requests that are sent together.
-pub(super) fn encoded(requests: &[Request<'_>]) -> Vec<u8> {
-    let value = |request: &Request<'_>| request.value.as_ref().map_or(0, |value| value.len() + 2);
-    let len = requests.iter().map(|request| request.line.len() + 2 + value(request)).sum();
+/// The bytes of commands that are sent together.
+pub(super) fn pack(commands: &[Command<'_>]) -> Vec<u8> {
+    let value = |command: &Command<'_>| command.value.as_ref().map_or(0, |value| value.len() + 2);
+    let len = commands.iter().map(|command| command.line.len() + 2 + value(command)).sum();
     let mut bytes = Vec::with_capacity(len);
-    for request in requests {
-        for part in [Some(&request.line[..]), request.value.as_deref()].into_iter().flatten() {
+    for command in commands {
+        for part in [Some(&command.line[..]), command.value.as_deref()].into_iter().flatten() {
             bytes.extend_from_slice(part);
             bytes.extend_from_slice(b"\r\n");
         }
@@ -107,8 +103,9 @@ pub(super) fn encoded(requests: &[Request<'_>]) -> Vec<u8> {
     bytes
 }
 
+/// The key as it is sent: hashed if the server would not take it.
 pub(super) fn wire_key(key: &[u8]) -> Cow<'_, [u8]> {
-    // All bytes, whatever the first ones are: so the compiler looks at many at once.
+    // Folds over all bytes instead of stopping at the first that fails, so that the compiler can check many at once.
     let is_graphic = || key.iter().fold(true, |so_far, byte| so_far & byte.is_ascii_graphic());
     let fits = (1..=MAX_KEY).contains(&key.len()) && is_graphic();
     if fits && key[0] != HASHED {
@@ -129,85 +126,13 @@ fn expiry(ttl: Duration, now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(MAX_RELATIVE, |now| now.as_secs() + seconds)
 }
 
-/// The answer to the request of `key`. One to another key shows that the connection has lost step, and neither
-/// is used.
-pub(super) fn answer(cursor: &mut Cursor<'_>, key: &[u8]) -> Result<MetaCommandResult, Stop> {
-    let line = cursor.line()?;
-    let parsed = MetaResponse::parse_header(line).and_then(parse_meta_result);
-    let mut answer = parsed.map_err(|cause| refusal(&cause))?;
-    match &answer.key {
-        Some(echo) if echo == key => {}
-        // Older servers say nothing but `EN` on a miss.
-        None if answer.rc == ReturnCode::En => {}
-        _ => return Err(unexpected().into()),
-    }
-    if answer.rc == ReturnCode::Va {
-        let value = cursor.value(length(line)?)?;
-        answer.value = Some(cursor.at(value).to_vec());
-    }
-    Ok(answer)
-}
-
-/// How long the value after a `VA` line is. The crate checks it and keeps it to itself.
-fn length(line: &[u8]) -> Result<usize, Error> {
-    let length = line.split(|byte| *byte == b' ').nth(1).and_then(number);
-    length.and_then(|length| usize::try_from(length).ok()).ok_or_else(unexpected)
-}
-
-/// What a line says that is no outcome of a command.
-fn refusal(cause: &Cause) -> Error {
-    let kind = match cause {
-        Cause::Server(message) if message.contains("too large") => ErrorKind::TooLarge,
-        Cause::Rejected(message) if message.contains("unauthenticated") => ErrorKind::Denied,
-        // How servers without the meta commands, and other servers, answer one.
-        Cause::Rejected(message) if message == "ERROR" => ErrorKind::Protocol,
-        Cause::Server(_) | Cause::Rejected(_) => ErrorKind::Server,
-        _ => ErrorKind::Protocol,
-    };
-    let mut message = cause.to_string();
-    if kind == ErrorKind::Protocol {
-        message = format!("{}; the meta commands of Memcached 1.6 are needed", abridged(&message));
-    }
-    Error::new(kind, message)
-}
-
-fn abridged(text: &str) -> &str {
-    text.char_indices().nth(100).map_or(text, |(end, _)| &text[..end])
-}
-
-/// What an answer means to the one who asked.
-pub(super) type Read<T> = fn(MetaCommandResult) -> Result<T, Error>;
-
-pub(super) fn value(answer: MetaCommandResult) -> Result<Option<Bytes>, Error> {
-    match answer.rc {
-        ReturnCode::Va => Ok(answer.value.map(Bytes::from)),
-        ReturnCode::En => Ok(None),
-        _ => Err(unexpected()),
-    }
-}
-
-pub(super) fn versioned(answer: MetaCommandResult) -> Result<Option<(Bytes, u64)>, Error> {
-    let version = answer.cas;
-    let Some(value) = value(answer)? else { return Ok(None) };
-    Ok(Some((value, version.ok_or_else(unexpected)?)))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
-pub(super) fn done(answer: MetaCommandResult) -> Result<bool, Error> {
-    match answer.rc {
-        ReturnCode::Hd => Ok(true),
-        // Nothing is there, or not what the command expects there.
-        ReturnCode::En | ReturnCode::Nf | ReturnCode::Ns | ReturnCode::Ex => Ok(false),
-        _ => Err(unexpected()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use memcache::exp::{MetaCommand, MetaOp};
 
     use super::*;
-    use crate::net::read_buffer::Inbox;
+
+    const FOREVER: SetOptions = SetOptions::new();
 
     #[test]
     fn keys_that_fit_go_as_they_are() {
@@ -242,91 +167,34 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_what_the_protocol_says() {
-        let wire = |request: Request<'_>| {
-            assert_eq!(&*request.key, b"a");
-            String::from_utf8(encoded(&[request])).unwrap()
+    fn commands_are_what_the_protocol_says() {
+        let wire = |command: Command<'_>| {
+            assert_eq!(&*command.key, b"a");
+            String::from_utf8(pack(&[command])).unwrap()
         };
-        assert_eq!(wire(get(b"a")), "mg a k v\r\n");
-        assert_eq!(wire(exists(b"a")), "mg a k\r\n");
-        assert_eq!(wire(set(b"a", Bytes::new(), None)), "ms a 0 k\r\n\r\n");
-        assert_eq!(wire(add(b"a", "xy".into(), Some(Duration::from_secs(9)))), "ms a 2 k T10 ME\r\nxy\r\n");
-        assert_eq!(wire(get_version(b"a")), "mg a k v c\r\n");
-        assert_eq!(wire(replace(b"a", "xy".into(), None, 7)), "ms a 2 k C7\r\nxy\r\n");
-        assert_eq!(wire(delete(b"a")), "md a k\r\n");
-        assert_eq!(encoded(&[delete(b"a"), exists(b" ")]).len(), "md a k\r\nmg  k\r\n".len() + 65);
+        let nine = FOREVER.ttl(Duration::from_secs(9));
+        assert_eq!(wire(Command::get(b"a")), "mg a k v\r\n");
+        assert_eq!(wire(Command::set(b"a", Bytes::new(), FOREVER)), "ms a 0 k\r\n\r\n");
+        assert_eq!(wire(Command::set(b"a", "xy".into(), nine).if_absent()), "ms a 2 k T10 ME\r\nxy\r\n");
+        assert_eq!(wire(Command::get_version(b"a")), "mg a k v c\r\n");
+        assert_eq!(wire(Command::set(b"a", "xy".into(), FOREVER).if_version(7)), "ms a 2 k C7\r\nxy\r\n");
+        assert_eq!(wire(Command::delete(b"a")), "md a k\r\n");
+        let len = "md a k\r\nmd  k\r\n".len() + 65;
+        assert_eq!(pack(&[Command::delete(b"a"), Command::delete(b" ")]).len(), len);
     }
 
     #[test]
-    fn requests_are_what_the_crate_makes_of_them() {
+    fn commands_are_packed_as_the_crate_packs_them() {
         let theirs = |op, value: Option<&str>, flags: &[&str]| {
             let command = flags.iter().fold(MetaCommand::new(op, "a"), |command, flag| command.flag(*flag));
             value.into_iter().fold(command, MetaCommand::value).encode().unwrap()
         };
-        let ttl = Some(Duration::from_secs(9));
-        assert_eq!(encoded(&[get_version(b"a")]), theirs(MetaOp::Get, None, &["k", "v", "c"]));
+        let nine = FOREVER.ttl(Duration::from_secs(9));
+        assert_eq!(pack(&[Command::get_version(b"a")]), theirs(MetaOp::Get, None, &["k", "v", "c"]));
         assert_eq!(
-            encoded(&[add(b"a", "xy".into(), ttl)]),
+            pack(&[Command::set(b"a", "xy".into(), nine).if_absent()]),
             theirs(MetaOp::Set, Some("xy"), &["k", "T10", "ME"])
         );
-        assert_eq!(encoded(&[delete(b"a")]), theirs(MetaOp::Delete, None, &["k"]));
-    }
-
-    /// The answer to a request of the key `a`, if it is there whole.
-    fn read<T>(bytes: &[u8], read: Read<T>) -> Result<Option<T>, ErrorKind> {
-        let mut inbox = Inbox::default();
-        inbox.space()[..bytes.len()].copy_from_slice(bytes);
-        inbox.fill(bytes.len());
-        let answer = inbox.take(|cursor| answer(cursor, b"a"));
-        answer.and_then(|answer| answer.map(read).transpose()).map_err(|error| error.kind())
-    }
-
-    #[test]
-    fn answers_are_what_the_protocol_says() {
-        assert_eq!(read(b"VA 2 ka\r\nxy\r\n", value), Ok(Some(Some("xy".into()))));
-        assert_eq!(read(b"VA 2 ka c7\r\nxy\r\n", versioned), Ok(Some(Some(("xy".into(), 7)))));
-        assert_eq!(read(b"VA 4 ka\r\nxy", value), Ok(None), "the rest is on its way");
-        assert_eq!(read(b"EN\r\n", value), Ok(Some(None)));
-        assert_eq!(read(b"HD ka\r\n", done), Ok(Some(true)));
-        for line in [&b"EN\r\n"[..], b"EN ka\r\n", b"NF ka\r\n", b"NS ka\r\n", b"EX ka\r\n"] {
-            assert_eq!(read(line, done), Ok(Some(false)));
-        }
-    }
-
-    #[test]
-    fn answers_of_another_shape_or_for_another_key_are_refused() {
-        for line in
-            [&b"HD kb\r\n"[..], b"EN kb\r\n", b"HD\r\n", b"MN\r\n", b"ME ka\r\n", b"\r\n", b"VA 0 ka\r\n\r\n"]
-        {
-            assert_eq!(read(line, done), Err(ErrorKind::Protocol), "{}", line.escape_ascii());
-        }
-        for line in [
-            &b"HD ka\r\n"[..],
-            b"VA 1 kb\r\nx\r\n",
-            b"VA 1\r\nx\r\n",
-            b"VA +1 ka\r\nx\r\n",
-            b"VA  1 ka\r\nx\r\n",
-            b"VA 1 ka\r\nxyz",
-            b"VA -1 ka\r\n",
-            b"VA 1073741825 ka\r\n",
-            b"VA\r\n",
-        ] {
-            assert_eq!(read(line, value), Err(ErrorKind::Protocol), "{}", line.escape_ascii());
-        }
-        assert_eq!(read(b"VA 0 ka\r\n\r\n", versioned).unwrap_err(), ErrorKind::Protocol);
-    }
-
-    #[test]
-    fn errors_have_their_kinds() {
-        for (line, kind) in [
-            ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge),
-            ("SERVER_ERROR out of memory storing object", ErrorKind::Server),
-            ("CLIENT_ERROR bad data chunk", ErrorKind::Server),
-            ("CLIENT_ERROR unauthenticated", ErrorKind::Denied),
-            ("ERROR", ErrorKind::Protocol),
-            ("HTTP/1.1 400 Bad Request", ErrorKind::Protocol),
-        ] {
-            assert_eq!(read(format!("{line}\r\n").as_bytes(), done), Err(kind), "{line}");
-        }
+        assert_eq!(pack(&[Command::delete(b"a")]), theirs(MetaOp::Delete, None, &["k"]));
     }
 }

@@ -1,11 +1,11 @@
-//! Bounds on decoding, whatever the format: how deep values may lie, how many elements may be visited, and how much
-//! may be allocated ahead of reading. With them hostile bytes end in an error, in time and memory that their length
-//! bounds, and never in an overflowing stack.
+//! Bounds on decoding in any format: on a value's depth, on its elements, and on memory allocated before it
+//! is read. With them hostile bytes end in an error, in time and memory bounded by their length, and never
+//! overflow the stack.
 //!
-//! Owns one wrapper, put around every piece of serde that decoding passes through. It knows nothing of any format. The
-//! formats need it: bincode and postcard have no limit of depth, MessagePack counts neither enums nor options (a
-//! `struct List(Option<Box<List>>)` recurses on one byte forever, in JSON too), and a `Vec<()>` of `u64::MAX`
-//! elements takes no more bytes than its length.
+//! Owns one wrapper around every piece of serde that decoding passes through, and knows nothing of any
+//! format. The formats need it. bincode and postcard have no depth limit. The limits of MessagePack and JSON
+//! don't count options, so `struct List(Option<Box<List>>)` recurses forever on one byte. MessagePack's
+//! doesn't count enums either. And a `Vec<()>` of `u64::MAX` elements takes no more bytes than its length.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,64 +16,74 @@ use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 use crate::codec::byte_seq;
 use crate::codec::canonical::MAX_DEPTH;
 
-/// Elements without a byte of their own, of which one value may have this many; all others are paid for by the input.
-const ZERO_SIZED: usize = 1 << 16;
+/// How many elements one value may have beyond one per byte of input. Only elements of size zero need it.
+const MAX_FREE_ELEMENTS: usize = 1 << 16;
 
-/// What one value may still use.
+/// What decoding one value may still use.
 pub(crate) struct Budget {
-    /// Elements of sequences and entries of maps. Each takes at least one byte that belongs to no other, unless it
-    /// is of zero size.
-    elements: Cell<usize>,
-    /// Elements that a collection may allocate for before it has read them.
-    ahead: Cell<usize>,
-    /// Whether sequences of bytes are written like bytes, and so can be read at once.
+    /// Elements of sequences and entries of maps. Each takes at least one byte of its own unless its size is
+    /// zero.
+    elements_left: Cell<usize>,
+    /// Elements for which collections may still allocate before reading them. Serde's do so, by the size
+    /// hint.
+    preallocation_left: Cell<usize>,
+    /// Whether the format writes sequences of bytes like bytes, so that they can be read at once.
     positional: bool,
 }
 
 impl Budget {
-    /// The budget of a value stored in so many bytes of a positional format or of another.
-    pub(crate) fn of(bytes: usize, positional: bool) -> Self {
-        Self { elements: Cell::new(bytes.saturating_add(ZERO_SIZED)), ahead: Cell::new(bytes), positional }
+    /// The budget of a value encoded in `len` bytes.
+    pub(crate) fn for_input(len: usize, positional: bool) -> Self {
+        Self {
+            elements_left: Cell::new(len.saturating_add(MAX_FREE_ELEMENTS)),
+            preallocation_left: Cell::new(len),
+            positional,
+        }
     }
 
     /// Decodes a `T` within this budget.
     pub(crate) fn seed<T>(&self) -> Bounded<'_, PhantomData<T>> {
-        Bounded { inner: PhantomData, limits: Limits { room: MAX_DEPTH, counted: false, budget: self } }
+        Bounded {
+            inner: PhantomData,
+            limits: Limits { depth_left: MAX_DEPTH, elements_below: false, budget: self },
+        }
     }
 }
 
+/// The bounds at one level of a value.
 #[derive(Clone, Copy)]
 struct Limits<'b> {
-    /// How many more levels may open.
-    room: usize,
-    /// Whether the values directly below are elements, of which the bytes say how many there are. Those of structs
-    /// and tuples are as many as the type says.
-    counted: bool,
+    depth_left: usize,
+    /// Whether the values directly below are elements, whose number is in the bytes. The type fixes the
+    /// number of fields and tuple parts, so these aren't counted.
+    elements_below: bool,
     budget: &'b Budget,
 }
 
 impl Limits<'_> {
-    fn counted(self, counted: bool) -> Self {
-        Self { counted, ..self }
+    fn elements_below(self, elements_below: bool) -> Self {
+        Self { elements_below, ..self }
     }
 
     /// The limits inside the next value.
     #[inline]
     fn enter<E: de::Error>(self) -> Result<Self, E> {
-        let room =
-            self.room.checked_sub(1).ok_or_else(|| E::custom("values lie too deep within one another"))?;
-        if self.counted {
-            let left = self.budget.elements.get().checked_sub(1);
-            self.budget.elements.set(left.ok_or_else(|| E::custom("more elements than the bytes can hold"))?);
+        let depth_left =
+            self.depth_left.checked_sub(1).ok_or_else(|| E::custom("the value is nested too deep"))?;
+        if self.elements_below {
+            let left = self.budget.elements_left.get().checked_sub(1);
+            let left =
+                left.ok_or_else(|| E::custom("the value has more elements than its bytes can hold"))?;
+            self.budget.elements_left.set(left);
         }
-        Ok(Self { room, counted: false, ..self })
+        Ok(Self { depth_left, elements_below: false, ..self })
     }
 
-    /// As much of a claimed length as may be allocated for at once.
-    fn ahead(self, claimed: usize) -> usize {
-        let left = self.budget.ahead.get();
+    /// How many of `claimed` elements a collection may allocate for before reading them.
+    fn preallocate(self, claimed: usize) -> usize {
+        let left = self.budget.preallocation_left.get();
         let granted = claimed.min(left);
-        self.budget.ahead.set(left - granted);
+        self.budget.preallocation_left.set(left - granted);
         granted
     }
 }
@@ -102,11 +112,12 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Bounded<'_, S> {
     }
 }
 
+/// Forwards with `elements_below` set to the literal.
 macro_rules! deserializer {
-    ($($method:ident($($arg:ident: $type:ty),*) counted $counted:literal;)*) => {$(
+    ($elements_below:literal: $($method:ident($($arg:ident: $type:ty),*);)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            let limits = self.limits.counted($counted);
+            let limits = self.limits.elements_below($elements_below);
             self.inner.$method($($arg,)* Bounded { inner: visitor, limits })
         }
     )*};
@@ -115,48 +126,52 @@ macro_rules! deserializer {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
     type Error = D::Error;
 
-    deserializer! {
-        deserialize_any() counted true;
-        deserialize_ignored_any() counted true;
-        deserialize_map() counted true;
-        deserialize_bool() counted false;
-        deserialize_i8() counted false;
-        deserialize_i16() counted false;
-        deserialize_i32() counted false;
-        deserialize_i64() counted false;
-        deserialize_i128() counted false;
-        deserialize_u8() counted false;
-        deserialize_u16() counted false;
-        deserialize_u32() counted false;
-        deserialize_u64() counted false;
-        deserialize_u128() counted false;
-        deserialize_f32() counted false;
-        deserialize_f64() counted false;
-        deserialize_char() counted false;
-        deserialize_str() counted false;
-        deserialize_string() counted false;
-        deserialize_bytes() counted false;
-        deserialize_byte_buf() counted false;
-        deserialize_option() counted false;
-        deserialize_unit() counted false;
-        deserialize_identifier() counted false;
-        deserialize_unit_struct(name: &'static str) counted false;
-        deserialize_newtype_struct(name: &'static str) counted false;
-        deserialize_tuple(len: usize) counted false;
-        deserialize_tuple_struct(name: &'static str, len: usize) counted false;
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]) counted false;
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]) counted false;
+    deserializer! { true:
+        deserialize_any();
+        deserialize_ignored_any();
+        deserialize_map();
+    }
+
+    deserializer! { false:
+        deserialize_bool();
+        deserialize_i8();
+        deserialize_i16();
+        deserialize_i32();
+        deserialize_i64();
+        deserialize_i128();
+        deserialize_u8();
+        deserialize_u16();
+        deserialize_u32();
+        deserialize_u64();
+        deserialize_u128();
+        deserialize_f32();
+        deserialize_f64();
+        deserialize_char();
+        deserialize_str();
+        deserialize_string();
+        deserialize_bytes();
+        deserialize_byte_buf();
+        deserialize_option();
+        deserialize_unit();
+        deserialize_identifier();
+        deserialize_unit_struct(name: &'static str);
+        deserialize_newtype_struct(name: &'static str);
+        deserialize_tuple(len: usize);
+        deserialize_tuple_struct(name: &'static str, len: usize);
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
     }
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let limits = self.limits.counted(true);
-        let (inner, visitor) = match self.limits.budget.positional {
-            true => match byte_seq::read(self.inner, visitor) {
-                Ok(value) => return value,
-                Err(usual) => usual,
-            },
-            false => (self.inner, visitor),
+        let limits = self.limits.elements_below(true);
+        let (inner, visitor) = if self.limits.budget.positional {
+            match byte_seq::read_vec(self.inner, visitor) {
+                Ok(result) => return result,
+                Err(unread) => unread,
+            }
+        } else {
+            (self.inner, visitor)
         };
         inner.deserialize_seq(Bounded { inner: visitor, limits })
     }
@@ -245,7 +260,7 @@ impl<'de, A: de::SeqAccess<'de>> de::SeqAccess<'de> for Bounded<'_, A> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|claimed| self.limits.ahead(claimed))
+        self.inner.size_hint().map(|claimed| self.limits.preallocate(claimed))
     }
 }
 
@@ -258,16 +273,16 @@ impl<'de, A: de::MapAccess<'de>> de::MapAccess<'de> for Bounded<'_, A> {
         self.inner.next_key_seed(seed)
     }
 
-    /// The key has paid for the entry.
+    /// Doesn't count the value: the key has counted the entry.
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let limits = self.limits.counted(false);
+        let limits = self.limits.elements_below(false);
         self.inner.next_value_seed(Bounded { inner: seed, limits })
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|claimed| self.limits.ahead(claimed))
+        self.inner.size_hint().map(|claimed| self.limits.preallocate(claimed))
     }
 }
 
@@ -275,7 +290,7 @@ impl<'de, 'b, A: de::EnumAccess<'de>> de::EnumAccess<'de> for Bounded<'b, A> {
     type Error = A::Error;
     type Variant = Bounded<'b, A::Variant>;
 
-    /// The seed is left bare: a variant's name is no level of its own.
+    /// Doesn't wrap the seed: a variant's name is not a level.
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
         let (variant, contents) = self.inner.variant_seed(seed)?;

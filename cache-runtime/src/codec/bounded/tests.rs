@@ -13,50 +13,50 @@ fn decode<'de, T: Deserialize<'de>>(
     budget.seed::<T>().deserialize(deserializer)
 }
 
-/// How many elements the type was told to expect, each time it asked.
-struct Expected(Vec<usize>);
+/// The size hints that the type was given.
+struct SizeHints(Vec<usize>);
 
-impl<'de> Deserialize<'de> for Expected {
+impl<'de> Deserialize<'de> for SizeHints {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Asks;
-        impl<'de> Visitor<'de> for Asks {
-            type Value = Expected;
+        struct HintVisitor;
+        impl<'de> Visitor<'de> for HintVisitor {
+            type Value = SizeHints;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a sequence")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Expected, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SizeHints, A::Error> {
                 let hints = [seq.size_hint(), seq.size_hint()];
                 while seq.next_element::<u8>()?.is_some() {}
-                Ok(Expected(hints.into_iter().flatten().collect()))
+                Ok(SizeHints(hints.into_iter().flatten().collect()))
             }
         }
-        deserializer.deserialize_seq(Asks)
+        deserializer.deserialize_seq(HintVisitor)
     }
 }
 
 #[test]
-fn no_more_is_allocated_ahead_than_the_input_is_long() {
+fn collections_preallocate_no_more_elements_than_the_input_has_bytes() {
     let elements = || SeqDeserializer::new(vec![0u8; 10].into_iter());
-    assert_eq!(decode::<Expected>(&Budget::of(100, false), elements()).unwrap().0, [10, 10]);
-    assert_eq!(decode::<Expected>(&Budget::of(13, false), elements()).unwrap().0, [10, 3]);
-    assert_eq!(decode::<Expected>(&Budget::of(3, false), elements()).unwrap().0, [3, 0]);
+    assert_eq!(decode::<SizeHints>(&Budget::for_input(100, false), elements()).unwrap().0, [10, 10]);
+    assert_eq!(decode::<SizeHints>(&Budget::for_input(13, false), elements()).unwrap().0, [10, 3]);
+    assert_eq!(decode::<SizeHints>(&Budget::for_input(3, false), elements()).unwrap().0, [3, 0]);
 }
 
 #[test]
 fn elements_are_counted_and_parts_of_tuples_are_not() {
     let units = |count| SeqDeserializer::new(std::iter::repeat_n((), count));
-    assert!(decode::<Vec<()>>(&Budget::of(0, false), units(ZERO_SIZED)).is_ok());
-    assert!(decode::<Vec<()>>(&Budget::of(0, false), units(ZERO_SIZED + 1)).is_err());
-    assert!(decode::<Vec<()>>(&Budget::of(1, false), units(ZERO_SIZED + 1)).is_ok());
+    assert!(decode::<Vec<()>>(&Budget::for_input(0, false), units(MAX_FREE_ELEMENTS)).is_ok());
+    assert!(decode::<Vec<()>>(&Budget::for_input(0, false), units(MAX_FREE_ELEMENTS + 1)).is_err());
+    assert!(decode::<Vec<()>>(&Budget::for_input(1, false), units(MAX_FREE_ELEMENTS + 1)).is_ok());
 
-    let budget = Budget::of(0, false);
-    budget.elements.set(2);
+    let budget = Budget::for_input(0, false);
+    budget.elements_left.set(2);
     assert!(decode::<((), (), ())>(&budget, units(3)).is_ok());
-    assert_eq!(budget.elements.get(), 2);
+    assert_eq!(budget.elements_left.get(), 2);
     assert!(decode::<Vec<()>>(&budget, units(2)).is_ok());
-    assert!(decode::<Vec<()>>(&budget, units(1)).is_err(), "the budget is one for the whole value");
+    assert!(decode::<Vec<()>>(&budget, units(1)).is_err(), "the whole value shares one budget");
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn an_entry_of_a_map_counts_once() {
     struct Entries(usize);
     impl<'de> Deserialize<'de> for Entries {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Counts;
-            impl<'de> Visitor<'de> for Counts {
+            struct CountVisitor;
+            impl<'de> Visitor<'de> for CountVisitor {
                 type Value = Entries;
 
                 fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,19 +80,19 @@ fn an_entry_of_a_map_counts_once() {
                     Ok(Entries(count))
                 }
             }
-            deserializer.deserialize_map(Counts)
+            deserializer.deserialize_map(CountVisitor)
         }
     }
     let entries = |count| MapDeserializer::new(std::iter::repeat_n((1u8, 2u8), count));
-    let budget = Budget::of(0, false);
-    budget.elements.set(5);
+    let budget = Budget::for_input(0, false);
+    budget.elements_left.set(5);
     assert_eq!(decode::<Entries>(&budget, entries(3)).unwrap().0, 3);
-    assert_eq!(budget.elements.get(), 2);
+    assert_eq!(budget.elements_left.get(), 2);
     assert!(decode::<Entries>(&budget, entries(3)).is_err());
 }
 
 #[test]
-fn levels_are_those_of_canonical_bytes() {
+fn endless_nesting_is_an_error() {
     #[derive(Deserialize, serde::Serialize)]
     struct Link(Option<Box<Link>>);
 
@@ -118,6 +118,6 @@ fn levels_are_those_of_canonical_bytes() {
             unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
         }
     }
-    let error = decode::<Link>(&Budget::of(1, false), Endless).map(|_| ()).unwrap_err();
+    let error = decode::<Link>(&Budget::for_input(1, false), Endless).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("too deep"), "{error}");
 }

@@ -1,16 +1,16 @@
-//! A [`Serializer`] that hands sequences of bytes on as bytes, and all else as it is.
+//! A [`Serializer`] adapter that passes sequences of bytes on as bytes, and everything else unchanged.
 
 use serde::ser::{self, Serialize, Serializer};
 
-use super::{collect, of};
+use super::{as_bytes, collect_bytes};
 
-/// A piece of serde around which this is wrapped, at every level of a value.
+/// Wraps the values and serializers at every level of a value.
 pub(crate) struct Bulk<X>(pub(crate) X);
 
 impl<T: Serialize + ?Sized> Serialize for Bulk<&T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match of(self.0) {
+        match as_bytes(self.0) {
             Some(bytes) => serializer.serialize_bytes(bytes),
             None => self.0.serialize(Bulk(serializer)),
         }
@@ -48,7 +48,7 @@ impl<S: Serializer> Serializer for Bulk<S> {
     where
         I::Item: Serialize,
     {
-        let elements = match collect(elements) {
+        let elements = match collect_bytes(elements) {
             Ok(bytes) => return self.0.serialize_bytes(&bytes),
             Err(elements) => elements.into_iter(),
         };
@@ -128,25 +128,12 @@ impl<S: Serializer> Serializer for Bulk<S> {
 }
 
 macro_rules! compound {
-    ($($trait:ident $($method:ident)?, $($fields:ident)?;)*) => {$(
+    ($($trait:ident { $item:ident $method:ident })*) => {$(
         impl<C: ser::$trait> ser::$trait for Bulk<C> {
             type Ok = C::Ok;
             type Error = C::Error;
 
-            $(#[inline]
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
-                self.0.$method(&Bulk(value))
-            })?
-
-            $(#[inline]
-            fn $fields<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), C::Error> {
-                self.0.$fields(name, &Bulk(value))
-            }
-
-            #[inline]
-            fn skip_field(&mut self, name: &'static str) -> Result<(), C::Error> {
-                self.0.skip_field(name)
-            })?
+            compound!(@$item $method);
 
             #[inline]
             fn end(self) -> Result<C::Ok, C::Error> {
@@ -154,15 +141,32 @@ macro_rules! compound {
             }
         }
     )*};
+    (@element $method:ident) => {
+        #[inline]
+        fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
+            self.0.$method(&Bulk(value))
+        }
+    };
+    (@named $method:ident) => {
+        #[inline]
+        fn $method<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), C::Error> {
+            self.0.$method(name, &Bulk(value))
+        }
+
+        #[inline]
+        fn skip_field(&mut self, name: &'static str) -> Result<(), C::Error> {
+            self.0.skip_field(name)
+        }
+    };
 }
 
 compound! {
-    SerializeSeq serialize_element,;
-    SerializeTuple serialize_element,;
-    SerializeTupleStruct serialize_field,;
-    SerializeTupleVariant serialize_field,;
-    SerializeStruct, serialize_field;
-    SerializeStructVariant, serialize_field;
+    SerializeSeq { element serialize_element }
+    SerializeTuple { element serialize_element }
+    SerializeTupleStruct { element serialize_field }
+    SerializeTupleVariant { element serialize_field }
+    SerializeStruct { named serialize_field }
+    SerializeStructVariant { named serialize_field }
 }
 
 impl<C: ser::SerializeMap> ser::SerializeMap for Bulk<C> {

@@ -1,10 +1,11 @@
-//! Canonical, injective bytes of any [`Serialize`] value: equal values give equal bytes, different values different
-//! ones. They identify a call's arguments, and they compare a value with what its stored form decodes to.
+//! Canonical, injective bytes of any [`Serialize`] value: equal values have equal bytes, different values
+//! different ones. They identify a call's arguments, and compare a value with what its stored form decodes
+//! to.
 //!
-//! Owns the byte format below. It is written and compared, never read back, and knows nothing of functions, keys or
-//! backends. Every value opens with a tag of one byte, so that `5u64` and `5i64` differ even behind an untagged enum,
-//! and is followed by contents of fixed or stated length, or by values up to [`tag::END`], which opens no value:
-//! so no value is a prefix of another, and values can be written one after another.
+//! Owns the byte format below, which is written and compared but never read back. Knows nothing of functions,
+//! keys or backends. Every value starts with a one-byte tag, so that `5u64` and `5i64` differ even behind an
+//! untagged enum. Its contents have a fixed or stated length, or are values up to [`tag::END`], which starts
+//! no value. So no value is a prefix of another, and values can be written one after another.
 //!
 //! | value | after the tag |
 //! |---|---|
@@ -15,58 +16,62 @@
 //! | hash map, hash set | entries, sorted by their bytes, `END` |
 //! | other map | entries, `END` |
 //! | struct | name, then per field `FIELD`, name, value, or `SKIP`, name; `END` |
-//! | enum variant | enum name, index, variant name, then as the struct, tuple or value that it holds |
+//! | enum variant | enum name, index, variant name, then as the struct, tuple or value in it |
 //!
-//! What serde does not show can't be told apart: skipped fields, and two variants of an untagged enum that look the same.
-//! Hash maps and sets are known by the names of their types, because serde shows them as it shows maps and sequences that
-//! remember an order. Behind `with` or `flatten` that name is hidden, and what is equal may then differ in bytes.
+//! What serde doesn't show can't be told apart: skipped fields, and two variants of an untagged enum that
+//! look the same. Serde shows hash maps and sets like maps and sequences that keep an order, so they are
+//! recognized by their type names. `with` and `flatten` hide that name, and then equal values may have
+//! different bytes.
 
 mod buffer;
 mod serializer;
 
 use std::any::type_name;
 
-pub(crate) use self::buffer::Buffer;
-
-/// Serde's own error that is nothing but its text.
-pub(crate) use serde::de::value::Error as Refusal;
+use serde::de::value::Error as SerdeError;
 use serde::ser::{Error as _, Serialize};
 use smallvec::SmallVec;
+
+pub(crate) use self::buffer::Buffer;
 
 use crate::codec::byte_seq;
 use crate::error::{Error, ErrorKind};
 
-/// How many values may lie within one another. Decoding stops at the same depth (`depth.rs`), so that what is stored
-/// can be read; both keep a deep value from overflowing the stack.
+/// The deepest nesting of values, as in serde_json. It keeps deep values from overflowing the stack. Decoding
+/// has the same limit (see [`bounded`](super::bounded)), so that what is stored can be read.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// In which order the elements of a sequence or map are written.
+/// The order in which elements of sequences and entries of maps are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As serde shows them, hash maps and sets apart.
-    Shown,
-    /// Sorted, and so are the entries of a map. Values equal but for the iteration order of hash maps and sets that serde
-    /// hides then have equal bytes; lists that differ in nothing but their order have so, too.
-    Any,
+    /// As serialized, but hash maps and sets sorted.
+    AsSerialized,
+    /// All sorted. Then equal hash maps and sets have equal bytes even where serde hides their type, but so
+    /// do lists that differ only in order.
+    Sorted,
 }
 
-/// Appends the canonical bytes of `value`, an argument.
+/// Appends the canonical bytes of `value`, an argument, to `out`.
+///
+/// # Errors
+/// [`ErrorKind::Key`] if the value is nested deeper than [`MAX_DEPTH`] or its `Serialize` impl fails.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Result<(), Error> {
-    encode_in(Order::Shown, value, out).map_err(|refusal| Error::new(ErrorKind::Key, refusal.to_string()))
+    encode_ordered(Order::AsSerialized, value, out)
+        .map_err(|error| Error::new(ErrorKind::Key, error.to_string()))
 }
 
-/// The same for a value that need not be an argument.
+/// The same for any value, in a given order and with serde's error.
 #[inline]
-pub(crate) fn encode_in<T: Serialize + ?Sized>(
+pub(crate) fn encode_ordered<T: Serialize + ?Sized>(
     order: Order,
     value: &T,
     out: &mut Buffer,
-) -> Result<(), Refusal> {
-    Encoder { out, order, room: MAX_DEPTH, type_name: "" }.value(value)
+) -> SerdeResult {
+    Encoder { out, order, depth_left: MAX_DEPTH, type_name: "" }.value(value)
 }
 
-/// The first byte of every value. A change to any of these changes every key: `tests::golden` holds them.
+/// The first byte of every value. Changing one changes keys, so `tests::golden` pins them.
 mod tag {
     pub(super) const END: u8 = 0;
     pub(super) const BOOL: u8 = 1;
@@ -102,84 +107,86 @@ mod tag {
     pub(super) const STRUCT_VARIANT: u8 = 31;
     pub(super) const FIELD: u8 = 32;
     pub(super) const SKIP: u8 = 33;
-    pub(super) const OCTETS: u8 = 34;
+    pub(super) const BYTE_SEQ: u8 = 34;
 }
 
 struct Encoder<'b> {
     out: &'b mut Buffer,
     order: Order,
     /// How many more levels may open.
-    room: usize,
-    /// The type of the value being written, to know a hash map or set by. Read only where a map or sequence opens, so
-    /// that other values pay for no more than its storing.
+    depth_left: usize,
+    /// The type of the value being written, which tells hash maps and sets. Read only when a map or sequence
+    /// opens, so that it costs other values one store.
     type_name: &'static str,
 }
 
-type Done = Result<(), Refusal>;
+type SerdeResult<T = ()> = Result<T, SerdeError>;
 
 impl Encoder<'_> {
     #[inline]
-    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        let Some(room) = self.room.checked_sub(1) else {
-            return Err(Refusal::custom(format_args!("more than {MAX_DEPTH} values within one another")));
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> SerdeResult {
+        let Some(depth_left) = self.depth_left.checked_sub(1) else {
+            return Err(SerdeError::custom(format_args!("nested more than {MAX_DEPTH} levels deep")));
         };
-        self.room = room;
+        self.depth_left = depth_left;
         self.type_name = type_name::<T>();
-        match byte_seq::of(value) {
-            Some(bytes) if self.order == Order::Shown => self.counted(tag::OCTETS, bytes),
+        match byte_seq::as_bytes(value) {
+            Some(bytes) if self.order == Order::AsSerialized => self.length_prefixed(tag::BYTE_SEQ, bytes),
             _ => value.serialize(&mut *self)?,
         }
-        self.room += 1;
+        self.depth_left += 1;
         Ok(())
     }
 
-    /// Tag and bytes, in one write if they fit one.
+    /// Writes tag and bytes, in one step if they fit a word.
     #[inline]
-    fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Done {
+    fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> SerdeResult {
         let mut word = [0; size_of::<u64>()];
         word[0] = tag;
         match word.get_mut(1..=N) {
-            Some(room) => {
-                room.copy_from_slice(&bytes);
+            Some(target) => {
+                target.copy_from_slice(&bytes);
                 self.out.append(u64::from_le_bytes(word), 1 + N);
             }
             None => {
                 self.out.push(tag);
                 let (words, rest) = bytes.as_chunks();
                 words.iter().for_each(|word| self.out.append(u64::from_le_bytes(*word), 8));
-                debug_assert!(rest.is_empty(), "numbers are of whole words, or of less than one");
+                debug_assert!(rest.is_empty(), "a number has whole words or less than one");
             }
         }
         Ok(())
     }
 
-    /// Bytes behind a tag and their length.
+    /// Writes tag, length and bytes.
     #[inline]
-    fn counted(&mut self, tag: u8, bytes: &[u8]) {
+    fn length_prefixed(&mut self, tag: u8, bytes: &[u8]) {
         match u8::try_from(bytes.len()) {
             Ok(len @ ..0x80) => self.out.append_with(u64::from(len) << 8 | u64::from(tag), 2, bytes),
-            _ => many(self.out, tag, bytes),
+            _ => long(self.out, tag, bytes),
         }
     }
 
-    /// The enum's name too: an untagged enum may hold two enums whose first variants share index and name.
+    /// Writes the enum's name too: an untagged enum may hold two enums whose first variants share index and
+    /// name.
     fn variant(&mut self, tag: u8, name: &str, index: u32, variant: &str) {
-        self.counted(tag, name.as_bytes());
+        self.length_prefixed(tag, name.as_bytes());
         self.out.extend_from_slice(&index.to_le_bytes());
         length(self.out, variant.len());
         self.out.extend_from_slice(variant.as_bytes());
     }
 }
 
-/// The same where the length takes more than a byte.
+/// [`Encoder::length_prefixed`] where the length takes more than one byte.
 #[inline(never)]
-fn many(out: &mut Buffer, tag: u8, bytes: &[u8]) {
+fn long(out: &mut Buffer, tag: u8, bytes: &[u8]) {
     out.push(tag);
     length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-/// Not a method: an encoder that is lent to nobody lives in registers, and its buffer is where the key is wanted.
+/// Writes a length as LEB128. Not a method: the optimizer keeps an encoder in registers only if no call
+/// borrows it.
 #[inline(never)]
 fn length(out: &mut Buffer, mut rest: usize) {
     loop {
@@ -192,46 +199,45 @@ fn length(out: &mut Buffer, mut rest: usize) {
     }
 }
 
-/// Where the parts of a set or map lie in the buffer: one after another from `start`, up to each of `ends`.
-struct Sorted {
+/// The entries of a set or map in the buffer: one after another from `start`, each up to one of `ends`.
+struct Entries {
     start: usize,
     ends: SmallVec<[usize; 8]>,
 }
 
-impl Sorted {
-    /// Sorts the parts. As no value is a prefix of another, entries sorted as a whole are sorted by key.
-    fn apply(&self, out: &mut Buffer) {
+impl Entries {
+    /// Sorts the entries. No value is a prefix of another, so sorting whole entries sorts by key.
+    fn sort(&self, out: &mut Buffer) {
         if self.ends.len() < 2 {
             return;
         }
         let written = Buffer::from_slice(out.get(self.start..).unwrap_or_default());
         let mut begin = 0;
-        let mut parts: SmallVec<[&[u8]; 8]> = SmallVec::with_capacity(self.ends.len());
+        let mut entries: SmallVec<[&[u8]; 8]> = SmallVec::with_capacity(self.ends.len());
         for &end in &self.ends {
-            parts.extend(written.get(begin..end - self.start));
+            entries.extend(written.get(begin..end - self.start));
             begin = end - self.start;
         }
-        parts.sort_unstable();
+        entries.sort_unstable();
         out.truncate(self.start);
-        for part in parts {
-            out.extend_from_slice(part);
+        for entry in entries {
+            out.extend_from_slice(entry);
         }
     }
 }
 
-/// Whether a type of this name is a set that iterates in no order of its own. Two sets that are equal would otherwise
-/// have different bytes. A set of an unknown name only loses hits; a list taken for a set would share entries, so the
-/// names are matched in full.
+/// Whether the type name is that of a set without an order, so that equal sets may iterate differently.
+/// Matches full names: an unknown set only loses hits, but a list taken for a set would share entries.
 fn is_hash_set(type_name: &str) -> bool {
-    is_one_of(&["HashSet", "AHashSet", "DashSet"], type_name)
+    is_named(&["HashSet", "AHashSet", "DashSet"], type_name)
 }
 
 /// The same for maps.
 fn is_hash_map(type_name: &str) -> bool {
-    is_one_of(&["HashMap", "AHashMap", "DashMap"], type_name)
+    is_named(&["HashMap", "AHashMap", "DashMap"], type_name)
 }
 
-fn is_one_of(names: &[&str], type_name: &str) -> bool {
+fn is_named(names: &[&str], type_name: &str) -> bool {
     const TRANSPARENT: [&str; 6] =
         ["&mut ", "&", "alloc::boxed::Box<", "alloc::sync::Arc<", "alloc::rc::Rc<", "alloc::borrow::Cow<"];
     let mut name = type_name;
@@ -239,10 +245,10 @@ fn is_one_of(names: &[&str], type_name: &str) -> bool {
         name = inner;
     }
     let path = name.split('<').next().unwrap_or(name);
-    // Not split at every `::`: searching for text costs more than writing a short sequence.
-    let is =
-        |name: &&str| path.strip_suffix(*name).is_some_and(|home| home.is_empty() || home.ends_with("::"));
-    names.iter().any(is)
+    // Not split at every `::`: searching costs more than writing a short sequence.
+    names.iter().any(|&name| {
+        path.strip_suffix(name).is_some_and(|module| module.is_empty() || module.ends_with("::"))
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The [`Serializer`](ser::Serializer) of canonical bytes: which tag and which parts each kind of value has.
+//! The [`Serializer`](ser::Serializer) of canonical bytes: the tag and the parts of each kind of value.
 
 use std::any::type_name;
 
@@ -7,40 +7,32 @@ use smallvec::SmallVec;
 
 use crate::codec::byte_seq;
 
-use super::{Done, Encoder, Order, Refusal, Sorted, is_hash_map, is_hash_set, tag};
+use super::{Encoder, Entries, Order, SerdeError, SerdeResult, is_hash_map, is_hash_set, tag};
 
 impl<'b> Encoder<'b> {
-    /// Opens a value that holds others, after its tag.
+    /// Opens a value that holds others; its tag is written.
     #[inline]
-    fn open(&mut self) -> Result<Compound<'_, 'b>, Refusal> {
-        Ok(Compound { encoder: self, sorted: None })
+    fn open(&mut self) -> SerdeResult<Compound<'_, 'b>> {
+        Ok(Compound { encoder: self, unsorted: None })
     }
 
-    /// The same for contents whose order means nothing.
-    fn open_sorted(&mut self) -> Result<Compound<'_, 'b>, Refusal> {
-        let sorted = Some(Sorted { start: self.out.len(), ends: SmallVec::new() });
-        Ok(Compound { encoder: self, sorted })
-    }
-
-    fn open_sequence(&mut self, is_set: bool) -> Result<Compound<'_, 'b>, Refusal> {
-        self.open_in_order(if is_set { tag::SET } else { tag::SEQ }, is_set)
-    }
-
-    fn open_map(&mut self, is_hashed: bool) -> Result<Compound<'_, 'b>, Refusal> {
-        self.open_in_order(tag::MAP, is_hashed)
-    }
-
-    /// Opens what has an order of its own unless it is hashed.
-    fn open_in_order(&mut self, tag: u8, is_hashed: bool) -> Result<Compound<'_, 'b>, Refusal> {
+    /// Opens a sequence, set or map. Its entries are sorted at the end if it is hashed.
+    fn open_collection(&mut self, tag: u8, is_hashed: bool) -> SerdeResult<Compound<'_, 'b>> {
         self.out.push(tag);
-        if is_hashed || self.order == Order::Any { self.open_sorted() } else { self.open() }
+        let is_sorted = is_hashed || self.order == Order::Sorted;
+        let unsorted = is_sorted.then(|| Entries { start: self.out.len(), ends: SmallVec::new() });
+        Ok(Compound { encoder: self, unsorted })
+    }
+
+    fn open_sequence(&mut self, is_set: bool) -> SerdeResult<Compound<'_, 'b>> {
+        self.open_collection(if is_set { tag::SET } else { tag::SEQ }, is_set)
     }
 }
 
 macro_rules! fixed {
     ($($method:ident($type:ty) = $tag:ident;)*) => {$(
         #[inline]
-        fn $method(self, value: $type) -> Done {
+        fn $method(self, value: $type) -> SerdeResult {
             self.fixed(tag::$tag, value.to_le_bytes())
         }
     )*};
@@ -48,7 +40,7 @@ macro_rules! fixed {
 
 impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     type Ok = ();
-    type Error = Refusal;
+    type Error = SerdeError;
     type SerializeSeq = Compound<'e, 'b>;
     type SerializeTuple = Compound<'e, 'b>;
     type SerializeTupleStruct = Compound<'e, 'b>;
@@ -73,56 +65,56 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 
     #[inline]
-    fn serialize_bool(self, value: bool) -> Done {
+    fn serialize_bool(self, value: bool) -> SerdeResult {
         self.fixed(tag::BOOL, [value.into()])
     }
 
     #[inline]
-    fn serialize_char(self, value: char) -> Done {
+    fn serialize_char(self, value: char) -> SerdeResult {
         self.fixed(tag::CHAR, u32::from(value).to_le_bytes())
     }
 
     #[inline]
-    fn serialize_str(self, value: &str) -> Done {
-        self.counted(tag::STR, value.as_bytes());
+    fn serialize_str(self, value: &str) -> SerdeResult {
+        self.length_prefixed(tag::STR, value.as_bytes());
         Ok(())
     }
 
     #[inline]
-    fn serialize_bytes(self, value: &[u8]) -> Done {
-        self.counted(tag::BYTES, value);
+    fn serialize_bytes(self, value: &[u8]) -> SerdeResult {
+        self.length_prefixed(tag::BYTES, value);
         Ok(())
     }
 
     #[inline]
-    fn serialize_none(self) -> Done {
+    fn serialize_none(self) -> SerdeResult {
         self.fixed(tag::NONE, [])
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> SerdeResult {
         self.out.push(tag::SOME);
         self.value(value)
     }
 
     #[inline]
-    fn serialize_unit(self) -> Done {
+    fn serialize_unit(self) -> SerdeResult {
         self.fixed(tag::UNIT, [])
     }
 
-    fn serialize_unit_struct(self, name: &'static str) -> Done {
-        self.counted(tag::UNIT_STRUCT, name.as_bytes());
+    fn serialize_unit_struct(self, name: &'static str) -> SerdeResult {
+        self.length_prefixed(tag::UNIT_STRUCT, name.as_bytes());
         Ok(())
     }
 
-    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Done {
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> SerdeResult {
         self.variant(tag::UNIT_VARIANT, name, index, variant);
         Ok(())
     }
 
     #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Done {
-        self.counted(tag::NEWTYPE_STRUCT, name.as_bytes());
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> SerdeResult {
+        self.length_prefixed(tag::NEWTYPE_STRUCT, name.as_bytes());
         self.value(value)
     }
 
@@ -132,25 +124,26 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         index: u32,
         variant: &'static str,
         value: &T,
-    ) -> Done {
+    ) -> SerdeResult {
         self.variant(tag::NEWTYPE_VARIANT, name, index, variant);
         self.value(value)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Compound<'e, 'b>, Refusal> {
+    fn serialize_seq(self, _: Option<usize>) -> SerdeResult<Compound<'e, 'b>> {
         self.open_sequence(is_hash_set(self.type_name))
     }
 
-    fn collect_seq<I: IntoIterator>(self, elements: I) -> Done
+    fn collect_seq<I: IntoIterator>(self, elements: I) -> SerdeResult
     where
         I::Item: Serialize,
     {
-        // The type that holds the elements may lie behind `#[serde(transparent)]` or a lock.
+        // `#[serde(transparent)]` or a lock may hide the type that holds the elements.
         let is_set = is_hash_set(type_name::<I>()) || is_hash_set(self.type_name);
-        let keeps_order = self.order == Order::Shown && !is_set;
-        let elements = match if keeps_order { byte_seq::collect(elements) } else { Err(elements) } {
+        let keeps_order = self.order == Order::AsSerialized && !is_set;
+        let collected = if keeps_order { byte_seq::collect_bytes(elements) } else { Err(elements) };
+        let elements = match collected {
             Ok(bytes) => {
-                self.counted(tag::OCTETS, &bytes);
+                self.length_prefixed(tag::BYTE_SEQ, &bytes);
                 return Ok(());
             }
             Err(elements) => elements,
@@ -163,13 +156,13 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
     }
 
     #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
+    fn serialize_tuple(self, _: usize) -> SerdeResult<Compound<'e, 'b>> {
         self.out.push(tag::TUPLE);
         self.open()
     }
 
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
-        self.counted(tag::TUPLE_STRUCT, name.as_bytes());
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> SerdeResult<Compound<'e, 'b>> {
+        self.length_prefixed(tag::TUPLE_STRUCT, name.as_bytes());
         self.open()
     }
 
@@ -179,17 +172,21 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Compound<'e, 'b>, Refusal> {
+    ) -> SerdeResult<Compound<'e, 'b>> {
         self.variant(tag::TUPLE_VARIANT, name, index, variant);
         self.open()
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Compound<'e, 'b>, Refusal> {
-        self.open_map(is_hash_map(self.type_name))
+    fn serialize_map(self, _: Option<usize>) -> SerdeResult<Compound<'e, 'b>> {
+        self.open_collection(tag::MAP, is_hash_map(self.type_name))
     }
 
-    fn collect_map<K: Serialize, V: Serialize, I: IntoIterator<Item = (K, V)>>(self, entries: I) -> Done {
-        let mut map = self.open_map(is_hash_map(type_name::<I>()) || is_hash_map(self.type_name))?;
+    fn collect_map<K: Serialize, V: Serialize, I: IntoIterator<Item = (K, V)>>(
+        self,
+        entries: I,
+    ) -> SerdeResult {
+        let is_hashed = is_hash_map(type_name::<I>()) || is_hash_map(self.type_name);
+        let mut map = self.open_collection(tag::MAP, is_hashed)?;
         for (key, value) in entries {
             map.encoder.value(&key)?;
             map.element(&value)?;
@@ -197,8 +194,8 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         map.finish()
     }
 
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Compound<'e, 'b>, Refusal> {
-        self.counted(tag::STRUCT, name.as_bytes());
+    fn serialize_struct(self, name: &'static str, _: usize) -> SerdeResult<Compound<'e, 'b>> {
+        self.length_prefixed(tag::STRUCT, name.as_bytes());
         self.open()
     }
 
@@ -208,7 +205,7 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Compound<'e, 'b>, Refusal> {
+    ) -> SerdeResult<Compound<'e, 'b>> {
         self.variant(tag::STRUCT_VARIANT, name, index, variant);
         self.open()
     }
@@ -222,33 +219,34 @@ impl<'e, 'b> ser::Serializer for &'e mut Encoder<'b> {
 /// A value that holds others, from its tag to its `END`.
 pub(super) struct Compound<'e, 'b> {
     encoder: &'e mut Encoder<'b>,
-    sorted: Option<Sorted>,
+    /// The entries to sort at the end, if their order has no meaning.
+    unsorted: Option<Entries>,
 }
 
 impl Compound<'_, '_> {
     #[inline]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> SerdeResult {
         self.encoder.value(value)?;
-        if let Some(sorted) = &mut self.sorted {
-            sorted.ends.push(self.encoder.out.len());
+        if let Some(entries) = &mut self.unsorted {
+            entries.ends.push(self.encoder.out.len());
         }
         Ok(())
     }
 
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Done {
-        self.encoder.counted(tag::FIELD, name.as_bytes());
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> SerdeResult {
+        self.encoder.length_prefixed(tag::FIELD, name.as_bytes());
         self.encoder.value(value)
     }
 
-    fn skipped(&mut self, name: &str) -> Done {
-        self.encoder.counted(tag::SKIP, name.as_bytes());
+    fn skipped(&mut self, name: &str) -> SerdeResult {
+        self.encoder.length_prefixed(tag::SKIP, name.as_bytes());
         Ok(())
     }
 
     #[inline]
-    fn finish(self) -> Done {
-        if let Some(sorted) = self.sorted {
-            sorted.apply(self.encoder.out);
+    fn finish(self) -> SerdeResult {
+        if let Some(entries) = self.unsorted {
+            entries.sort(self.encoder.out);
         }
         self.encoder.fixed(tag::END, [])
     }
@@ -258,39 +256,39 @@ macro_rules! compound {
     ($($trait:ident { $($item:tt)* })*) => {$(
         impl ser::$trait for Compound<'_, '_> {
             type Ok = ();
-            type Error = Refusal;
+            type Error = SerdeError;
 
             compound!(@item $($item)*);
 
             #[inline]
-            fn end(self) -> Done {
+            fn end(self) -> SerdeResult {
                 self.finish()
             }
         }
     )*};
     (@item element $method:ident) => {
         #[inline]
-        fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
+        fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> SerdeResult {
             self.element(value)
         }
     };
     (@item fields) => {
         #[inline]
-        fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Done {
+        fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> SerdeResult {
             self.field(name, value)
         }
 
-        fn skip_field(&mut self, name: &'static str) -> Done {
+        fn skip_field(&mut self, name: &'static str) -> SerdeResult {
             self.skipped(name)
         }
     };
     (@item entries) => {
-        fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
+        fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> SerdeResult {
             self.encoder.value(key)
         }
 
-        /// A value ends its entry.
-        fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
+        /// Ends the entry.
+        fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> SerdeResult {
             self.element(value)
         }
     };

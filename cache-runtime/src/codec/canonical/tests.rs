@@ -58,7 +58,7 @@ enum Untagged {
     Pair(u8, u8),
 }
 
-/// A change here changes every key of every user: raise the keys' version with it.
+/// A change here makes every entry of every user unreachable.
 #[test]
 fn golden() {
     assert_eq!(hex(&7u64), "050700000000000000");
@@ -89,7 +89,7 @@ fn golden() {
 }
 
 #[test]
-fn values_that_look_alike_differ_and_none_begins_another() {
+fn similar_values_differ_and_none_is_a_prefix_of_another() {
     let all = [
         bytes(&5u64),
         bytes(&5i64),
@@ -131,7 +131,7 @@ fn values_that_look_alike_differ_and_none_begins_another() {
     ];
     for (i, one) in all.iter().enumerate() {
         for (j, other) in all.iter().enumerate() {
-            assert!(i == j || !other.starts_with(one), "{i} begins {j}");
+            assert!(i == j || !other.starts_with(one), "{i} is a prefix of {j}");
         }
     }
     assert_eq!(bytes(&Untagged::Signed(5)), bytes(&5i64));
@@ -141,13 +141,13 @@ fn values_that_look_alike_differ_and_none_begins_another() {
 }
 
 #[test]
-fn pointers_are_what_they_point_to() {
+fn pointers_have_the_bytes_of_their_targets() {
     assert_eq!(bytes(&Box::new(7u8)), bytes(&7u8));
     assert_eq!(bytes(&&&"a"), bytes("a"));
     assert_eq!(bytes(&Cow::Borrowed("a")), bytes(&String::from("a")));
 }
 
-/// Iterates in the reverse order of [`Ascending`], as two `HashSet`s that are equal may.
+/// Makes equal hash sets iterate in another order than [`DefaultHasher`] does.
 #[derive(Clone, Default)]
 struct Backwards(DefaultHasher);
 
@@ -194,7 +194,7 @@ fn holder<S: Clone>(set: S) -> Holder<S> {
 }
 
 #[test]
-fn hash_sets_are_sorted_wherever_they_lie() {
+fn hash_sets_are_sorted_wherever_they_are_nested() {
     let forward: Forward = (0..50).collect();
     let reverse: Reverse = (0..50).collect();
     assert!(
@@ -207,7 +207,7 @@ fn hash_sets_are_sorted_wherever_they_lie() {
 }
 
 #[test]
-fn sets_are_known_by_their_whole_name() {
+fn hash_sets_are_recognized_by_their_full_name() {
     struct HashSetLike;
     assert!(is_hash_set(type_name::<HashSet<u8>>()));
     assert!(is_hash_set(type_name::<&mut &Arc<Box<Forward>>>()));
@@ -221,7 +221,7 @@ fn sets_are_known_by_their_whole_name() {
     );
 }
 
-/// A map that remembers an order, shown as one or as the other.
+/// A map that keeps its order, serialized by `collect_map` or entry by entry.
 struct Ordered {
     entries: Vec<(&'static str, u8)>,
     is_collected: bool,
@@ -242,23 +242,23 @@ impl Serialize for Ordered {
 }
 
 #[test]
-fn maps_that_remember_an_order_keep_it() {
+fn ordered_maps_keep_their_order() {
     for is_collected in [true, false] {
         let [one, other] = [[("z", 1), ("a", 2)], [("a", 2), ("z", 1)]]
             .map(|entries| Ordered { entries: entries.into(), is_collected });
         assert_ne!(bytes(&one), bytes(&other));
         let unordered = |value: &Ordered| {
             let mut out = Buffer::new();
-            encode_in(Order::Any, value, &mut out).unwrap();
+            encode_ordered(Order::Sorted, value, &mut out).unwrap();
             out
         };
-        assert_eq!(unordered(&one), unordered(&other), "values are compared without an order");
+        assert_eq!(unordered(&one), unordered(&other), "order doesn't count when values are compared");
     }
     assert_eq!(hex(&BTreeMap::from([(1u16, true), (256, false)])), "1d0301000101030001010000");
 }
 
 #[test]
-fn hash_maps_and_sets_are_known_behind_what_is_transparent() {
+fn hash_maps_and_sets_are_recognized_behind_transparent_types() {
     #[derive(Serialize)]
     #[serde(transparent)]
     struct Shared<S>(std::sync::Mutex<S>);
@@ -288,7 +288,7 @@ fn hidden_sets_are_equal_when_unordered() {
     }
     fn unordered<T: Serialize>(value: &T) -> Buffer {
         let mut out = Buffer::new();
-        encode_in(Order::Any, value, &mut out).unwrap();
+        encode_ordered(Order::Sorted, value, &mut out).unwrap();
         out
     }
     let forward = Hidden((0..50).collect::<Forward>());
@@ -311,15 +311,15 @@ fn deep_values_are_refused() {
 }
 
 #[test]
-fn what_a_type_refuses_is_told() {
+fn errors_of_a_type_are_passed_on() {
     struct Secret;
     impl Serialize for Secret {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(S::Error::custom("not to be shown"))
+            Err(S::Error::custom("a secret is not serialized"))
         }
     }
     let error = encode(&(1, Secret), &mut Buffer::new()).unwrap_err();
-    assert!(error.to_string().contains("not to be shown"), "{error}");
+    assert!(error.to_string().contains("a secret is not serialized"), "{error}");
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -336,7 +336,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
 
 proptest! {
     #[test]
-    fn equal_values_and_only_they_share_bytes(a in kinds(), b in kinds()) {
+    fn values_share_bytes_only_if_equal(a in kinds(), b in kinds()) {
         prop_assert_eq!(bytes(&a) == bytes(&b), a == b);
         prop_assert!(a == b || !bytes(&a).starts_with(&bytes(&b)));
     }
@@ -350,7 +350,7 @@ proptest! {
     }
 
     #[test]
-    fn floats_are_their_bits(a in any::<u64>(), b in any::<u64>()) {
+    fn floats_are_compared_by_their_bits(a in any::<u64>(), b in any::<u64>()) {
         let (x, y) = (f64::from_bits(a), f64::from_bits(b));
         prop_assert_eq!(bytes(&x) == bytes(&y), a == b);
     }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Deserializer};
 
 use super::*;
+use crate::error::ErrorKind;
 
 fn text<T: DeserializeOwned>() -> String {
     Trace::of::<T>().unwrap().text
@@ -49,7 +50,7 @@ struct Empty {}
 #[derive(Deserialize)]
 enum Never {}
 
-/// A change here makes every stored value of such types unreadable: it must be meant.
+/// A change here makes every stored value of such types unreachable.
 #[test]
 fn golden() {
     let user = "struct \"User\"{\"id\":u64,\"name\":string,\"boss\":option(#0),\
@@ -102,7 +103,7 @@ fn types_that_validate() {
 }
 
 #[test]
-fn samples_lead_past_types_that_validate() {
+fn samples_satisfy_types_that_validate() {
     type Row = Page<chrono::NaiveDate>;
     let row = "struct \"Page\"{\"items\":seq(str),\"next\":option(str)}";
     assert_eq!(text::<(chrono::NaiveDate, Row)>(), format!("tuple(str,{row})"));
@@ -116,7 +117,7 @@ fn samples_lead_past_types_that_validate() {
 }
 
 #[test]
-fn what_no_sample_leads_past_goes_by_its_name() {
+fn types_that_reject_all_samples_are_written_by_name() {
     #[derive(Deserialize, PartialEq, Eq, Hash)]
     #[serde(try_from = "String")]
     struct Picky(String);
@@ -172,9 +173,9 @@ fn recursion_ends() {
     assert!(!of::<(Kind, Kind)>().unwrap().recursive);
 }
 
-/// Two types of one name, as two modules may have.
+/// Two modules may have types of one name.
 #[test]
-fn namesakes_are_told_apart() {
+fn types_of_one_name_are_told_apart() {
     mod one {
         #[derive(serde::Deserialize)]
         pub(super) struct Item(u8);
@@ -217,7 +218,7 @@ struct Celsius {
 }
 
 #[test]
-fn attributes_of_serde() {
+fn attributes_of_serde_are_traced() {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct Attributes {
@@ -241,7 +242,7 @@ fn attributes_of_serde() {
 }
 
 #[test]
-fn a_type_that_swallows_errors_is_traced_all_the_same() {
+fn types_that_swallow_errors_are_traced() {
     fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
         Ok(u8::deserialize(deserializer).unwrap_or_default())
     }
@@ -298,9 +299,8 @@ fn types_of_no_fixed_shape_are_refused() {
     assert!(outer.contains("Untagged") && outer.contains("Outer"), "{outer}");
 }
 
-/// Every change of a type that a deploy may bring is a change of its fingerprint.
 #[test]
-fn deploys() {
+fn every_change_of_a_type_changes_its_fingerprint() {
     macro_rules! versions {
         ($($version:ident: $item:item)*) => {{
             $(mod $version {
@@ -344,7 +344,7 @@ fn deploys() {
     }
 }
 
-/// The contents of two variants have visitors of one name.
+/// Their visitors share a name.
 #[test]
 fn variants_of_the_same_fields_are_each_traced() {
     #[derive(Deserialize)]
@@ -377,14 +377,14 @@ fn many_parts_are_traced_in_little_time() {
     type Nested = Doubled<Doubled<Doubled<Doubled<Doubled<Doubled<Doubled<Doubled<Wide>>>>>>>>;
     let start = Instant::now();
     let text = text::<Nested>();
-    // Generous, for builds that are not optimised and machines that are busy: 2^8 tracings would take longer.
+    // Generous, for debug builds and busy machines, but 2^8 tracings would take longer.
     assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
     assert!(text.contains("\"last\":u8") && !text.contains('~'));
     assert!(text.len() < 3000, "{}", text.len());
 }
 
 #[test]
-fn names_are_for_formats_that_check_them() {
+fn named_shapes_depend_on_codec_and_type() {
     assert_ne!(named::<u8>("json"), named::<u8>("msgpack"));
     assert_ne!(named::<u8>("json"), named::<u16>("json"));
 }

@@ -1,47 +1,51 @@
-//! The parts of a type that holds others, handed out one by one.
+//! Hands out the parts of a container one by one.
 
-use serde::de::value::{Error as Stop, StrDeserializer};
+use serde::de::value::{Error as SerdeError, StrDeserializer};
 use serde::de::{self, DeserializeSeed, IntoDeserializer};
 
-use super::Parts;
-use super::probe::{Answer, Probe, stop};
+use super::trace::Parts;
+use super::tracer::{Answer, Tracer, end_of_run};
 
-/// A walk over the parts of a type: samples up to the one picked, which is traced. Nothing comes behind it. A walk
-/// that picks none is a sample itself.
+/// A walk over the parts of a container: samples up to the picked part, which is traced and the last. A walk
+/// that picks none makes a sample of the container.
 pub(super) struct Walk<'t> {
-    pub(super) probe: Probe<'t>,
+    pub(super) tracer: Tracer<'t>,
     pub(super) parts: Parts,
     pub(super) picked: Option<usize>,
-    /// How many parts were handed out.
+    /// How many parts are handed out.
     pub(super) next: usize,
 }
 
 impl Walk<'_> {
-    fn traced<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
-        seed.deserialize(self.probe.reborrow(Answer::Trace))
+    fn traced<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, SerdeError> {
+        seed.deserialize(self.tracer.answering(Answer::Trace))
     }
 
-    fn sampled<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
-        let start = self.probe.trace.made;
-        let value = seed.deserialize(self.probe.reborrow(Answer::Sample))?;
-        // Samples within a larger sample stay open until that is complete: it may be what refuses them.
+    fn sampled<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, SerdeError> {
+        let start = self.tracer.trace.position();
+        let value = seed.deserialize(self.tracer.answering(Answer::Sample))?;
+        // The samples inside a larger sample are kept only with it, because it may reject them.
         if self.picked.is_some() {
-            self.probe.trace.keep_samples(start);
+            self.tracer.trace.keep_samples(start);
         }
         Ok(value)
     }
 
-    fn name<'de, S: DeserializeSeed<'de>>(&self, index: usize, seed: S) -> Result<S::Value, Stop> {
-        let Parts::Named(names) = self.parts else { return Err(stop()) };
-        let name: StrDeserializer<'_, Stop> = names.get(index).ok_or_else(stop)?.into_deserializer();
+    fn name<'de, S: DeserializeSeed<'de>>(&self, index: usize, seed: S) -> Result<S::Value, SerdeError> {
+        let Parts::Named(names) = self.parts else { return Err(end_of_run()) };
+        let name: StrDeserializer<'_, SerdeError> =
+            names.get(index).ok_or_else(end_of_run)?.into_deserializer();
         seed.deserialize(name)
     }
 }
 
 impl<'de> de::SeqAccess<'de> for Walk<'_> {
-    type Error = Stop;
+    type Error = SerdeError;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, SerdeError> {
         let at = self.next;
         self.next += 1;
         match self.picked {
@@ -54,9 +58,9 @@ impl<'de> de::SeqAccess<'de> for Walk<'_> {
 }
 
 impl<'de> de::MapAccess<'de> for Walk<'_> {
-    type Error = Stop;
+    type Error = SerdeError;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, SerdeError> {
         let first = self.next == 0;
         self.next += 1;
         match (self.picked, self.parts) {
@@ -67,21 +71,21 @@ impl<'de> de::MapAccess<'de> for Walk<'_> {
         }
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
-        // A map that is a sample has no entries.
-        if self.picked.is_some() { self.traced(seed) } else { Err(stop()) }
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, SerdeError> {
+        // A sample of a map has no entries.
+        if self.picked.is_some() { self.traced(seed) } else { Err(end_of_run()) }
     }
 }
 
 impl<'de, 't> de::EnumAccess<'de> for Walk<'t> {
-    type Error = Stop;
-    type Variant = Probe<'t>;
+    type Error = SerdeError;
+    type Variant = Tracer<'t>;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Probe<'t>), Stop> {
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Tracer<'t>), SerdeError> {
         let index = match self.picked {
             Some(picked) => picked,
-            None => self.probe.trace.sample(self.parts.len()),
+            None => self.tracer.trace.pick_sample(self.parts.len()),
         };
-        Ok((self.name(index, seed)?, self.probe))
+        Ok((self.name(index, seed)?, self.tracer))
     }
 }

@@ -15,14 +15,11 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-#[cfg(not(shuttle))]
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-
-#[cfg(shuttle)]
-use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use crate::common::seqlock::Version;
 use crate::common::stripe;
+use crate::common::sync::checked::{AtomicBool, AtomicU64, AtomicUsize};
+use crate::key::ShortKey;
 
 /// Places of a set, one for each byte of a word.
 const PLACES: usize = 8;
@@ -76,7 +73,7 @@ pub(super) type Gone = AtomicBool;
 
 /// An entry of the index, as far as it is copied.
 pub(super) struct Copied<'e> {
-    pub(super) key: Short,
+    pub(super) key: ShortKey,
     pub(super) number: u64,
     pub(super) life: Life,
     pub(super) is_gone: &'e Gone,
@@ -139,7 +136,7 @@ impl Front {
     }
 
     /// Forgets what is under `key`, which is gone.
-    pub(super) fn remove(&self, hash: u64, key: Short) {
+    pub(super) fn remove(&self, hash: u64, key: ShortKey) {
         let Some((head, places)) = self.newest().and_then(|table| table.set(hash)) else { return };
         // Also if it isn't here: who writes next has to see that it is gone.
         head.version.write(|| {
@@ -168,7 +165,7 @@ impl Front {
 impl Table {
     /// The number under `key`, if it is here, and how long it may be served: at least.
     #[inline(always)]
-    pub(super) fn get(&self, hash: u64, key: Short) -> Option<(u64, Life)> {
+    pub(super) fn get(&self, hash: u64, key: ShortKey) -> Option<(u64, Life)> {
         let (head, places) = self.set(hash)?;
         head.version.read(|_| head.marked(hash).find_map(|at| places.get(at)?.read(key)))
     }
@@ -230,7 +227,7 @@ fn zeros(word: u64) -> impl Iterator<Item = usize> {
 
 impl Place {
     #[inline(always)]
-    fn read(&self, key: Short) -> Option<(u64, Life)> {
+    fn read(&self, key: ShortKey) -> Option<(u64, Life)> {
         let is_key = self.key[0].load(Relaxed) == key[0] && self.key[1].load(Relaxed) == key[1];
         is_key.then(|| (self.number.load(Relaxed), Life(self.life.load(Relaxed))))
     }
@@ -240,20 +237,6 @@ impl Place {
         self.key[1].store(entry.key[1], Relaxed);
         self.number.store(entry.number, Relaxed);
         self.life.store(entry.life.0, Relaxed);
-    }
-}
-
-/// The words of a key that has no more than two; see `Key::words` for why none becomes like another.
-pub(crate) type Short = [u64; 2];
-
-/// The key, if it is so short.
-#[inline]
-pub(super) fn short(key: &[u8]) -> Option<Short> {
-    match key.as_chunks::<8>() {
-        ([one, other], []) => Some([u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)]),
-        ([one], []) => Some([u64::from_ne_bytes(*one), 0]),
-        ([], []) => Some([0; 2]),
-        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use shuttle::thread;
 
 use super::*;
 
-const KEYS: [Short; 2] = [[1, 0], [2, 0]];
+const KEYS: [ShortKey; 2] = [[1, 0], [2, 0]];
 
 /// Both entries have one hash, so that they are in one set.
 #[derive(Default)]

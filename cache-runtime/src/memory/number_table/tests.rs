@@ -7,7 +7,7 @@ use super::*;
 /// An entry of the index.
 #[derive(Default)]
 struct Entry {
-    key: Short,
+    key: ShortKey,
     number: u64,
     is_gone: AtomicBool,
 }

@@ -27,10 +27,11 @@ use papaya::{Guard, LocalGuard};
 use smallvec::SmallVec;
 
 use super::Bound;
-use super::number_table::{self as front, Copied, Front, Gone, Life, Short, short};
+use super::number_table::{self as front, Copied, Front, Gone, Life};
 use crate::common::stripe;
-use crate::config::context::lock;
+use crate::common::sync::lock;
 use crate::error::{Error, ErrorKind};
+use crate::key::{ShortKey, short};
 use crate::value::Value;
 
 /// Entries a store holds unless told otherwise.
@@ -178,7 +179,7 @@ impl Store {
     /// The number under a short key, if it is at hand and `is_hit` says of its life that it may be served: that is a use.
     /// Else it may still be found by [`read`](Self::read).
     #[inline]
-    pub(crate) fn number(&self, key: Short, is_hit: impl FnOnce(Life) -> bool) -> Option<u64> {
+    pub(crate) fn number(&self, key: ShortKey, is_hit: impl FnOnce(Life) -> bool) -> Option<u64> {
         let table = self.front.newest()?;
         let hash = hash_short(&self.hasher, key);
         // If it isn't a hit, it is in its last millisecond or past it: the index knows.
@@ -468,7 +469,7 @@ impl Entry {
 }
 
 #[inline]
-fn hash_short(hasher: &impl BuildHasher, [one, other]: Short) -> u64 {
+fn hash_short(hasher: &impl BuildHasher, [one, other]: ShortKey) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write_u64(one);
     hasher.write_u64(other);

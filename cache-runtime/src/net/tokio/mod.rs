@@ -1,5 +1,7 @@
-//! The connections of async callers, who use tokio.
+//! The connections of async callers, on tokio.
 
 pub(crate) mod per_runtime;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod pool;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub(crate) mod stream;

@@ -1,20 +1,20 @@
-//! One value per tokio runtime: a connection belongs to the runtime whose driver wakes it.
+//! One value for each tokio runtime: a connection belongs to the runtime whose driver wakes it.
 
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
 
-use crate::config::context::lock;
+use crate::common::sync::lock;
 use crate::error::{Error, ErrorKind};
 
-/// Runtimes are so few that looking through them takes less time than hashing one.
+/// There are few runtimes, so a linear search is faster than hashing.
 type Values<T> = Mutex<Vec<(Id, T)>>;
 
-/// A `T` for each runtime that lives and asked for it.
+/// A `T` for each living runtime that has asked for one.
 pub(crate) struct PerRuntime<T> {
     values: Arc<Values<T>>,
-    /// Dropped with this, which ends the tasks that wait for their runtime's end.
+    /// Dropped with this, which ends the tasks that wait for the end of their runtimes.
     alive: watch::Sender<()>,
 }
 
@@ -23,8 +23,7 @@ impl<T: Send + 'static> PerRuntime<T> {
         Self { values: Arc::default(), alive: watch::Sender::new(()) }
     }
 
-    /// Passes the value of the runtime that this is called on, made if there is none yet, to `work`, which nobody else
-    /// does meanwhile.
+    /// Passes the value of the current runtime to `work`, under a lock. `make` makes the value on first use.
     pub(crate) fn with<R>(
         &self,
         make: impl FnOnce() -> T,
@@ -42,18 +41,18 @@ impl<T: Send + 'static> PerRuntime<T> {
         let result = work(&mut value);
         values.push((id, value));
         drop(values);
-        self.forget_with(&runtime);
+        self.remove_with(&runtime);
         Ok(result)
     }
 
-    /// A runtime drops its tasks when it ends, so a task that waits for ever tells of that end. The
-    /// id may be given to another runtime afterwards.
-    fn forget_with(&self, runtime: &Handle) {
+    /// Removes the value when the runtime ends: a runtime drops its tasks then, so a task that waits forever notices.
+    /// Another runtime may get the same id later.
+    fn remove_with(&self, runtime: &Handle) {
         let entry = Entry { values: Arc::downgrade(&self.values), runtime: runtime.id() };
         let mut alive = self.alive.subscribe();
         runtime.spawn(async move {
             let _entry = entry;
-            // An error, and the only outcome: the sender is gone.
+            // Returns only when the sender is gone.
             alive.changed().await
         });
     }

@@ -1,6 +1,7 @@
-//! The connections of async callers: as many per runtime and server as calls are under way, up to the pool's size.
+//! The connections of async callers: for each runtime and server as many as calls are under way, up to the pool's size.
 //!
-//! Which is used next and when a call is redone is as in `pool.rs`. Knows nothing of what is said over them.
+//! Idle connections and retries follow the rules of [`net::pool`](crate::net::pool). Knows nothing of what is sent over
+//! them.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,80 +12,94 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep_until, timeout_at};
 
-use crate::config::context::lock;
+use super::stream::AsyncStream;
+use crate::common::sync::lock;
 use crate::error::Error;
 use crate::net::options::Span;
-use crate::net::pool::{Idle, Member, Redo};
-use crate::net::stream::AsyncWire;
+use crate::net::pool::{Connection, Idle, Pooled, Retry};
 
-/// How many connections to one server the tasks of a runtime have. Their reads travel together anyhow; a task that waits
-/// to write costs more than a connection.
-pub(crate) const USUAL: usize = 64;
+/// The most connections of a runtime to one server, unless the URL says otherwise. Reads share requests anyway; a task
+/// that waits to write costs more than a connection.
+pub(crate) const DEFAULT_SIZE: usize = 64;
 
-/// The connections of one runtime to one server. A future dropped on the way drops its connection,
-/// and with it the answer that may still come.
+/// The connections of one runtime to one server. A future that is dropped drops its connection, and with it the answer
+/// that may still come.
 pub(crate) struct AsyncPool {
     idle: Mutex<Idle<Line>>,
-    slots: Semaphore,
+    permits: Semaphore,
 }
 
 struct Line {
-    wire: AsyncWire,
+    stream: AsyncStream,
     alarm: Alarm,
 }
 
-/// What a call has to say, and to which server. No closures: the compiler can't tell that their futures are `Send`.
+impl Connection for Line {
+    fn is_open(&mut self) -> bool {
+        self.stream.is_open()
+    }
+}
+
+/// A request and the server it is for. Not closures, because the compiler can't tell that their futures are `Send`.
 pub(crate) trait Exchange: Sync {
     type Answer: Send;
 
-    fn connect(&self, deadline: Instant) -> impl Future<Output = Result<AsyncWire, Error>> + Send;
+    fn connect(&self, deadline: Instant) -> impl Future<Output = Result<AsyncStream, Error>> + Send;
 
-    fn ask(&self, wire: &mut AsyncWire) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+    fn ask(&self, stream: &mut AsyncStream) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
 }
 
 impl AsyncPool {
     pub(crate) const fn new(size: usize) -> Self {
-        Self { idle: Mutex::new(Idle::new()), slots: Semaphore::const_new(size) }
+        Self { idle: Mutex::new(Idle::new()), permits: Semaphore::const_new(size) }
     }
 
-    /// Asks on an idle connection, else on a new one; `None` if the call's time is over.
+    /// Asks on an idle connection, or on a new one if there is none; `None` if the call's time runs out.
     pub(crate) async fn run<E: Exchange>(
         &self,
-        redo: Redo,
+        retry: Retry,
         Span { start, end }: Span,
         exchange: E,
     ) -> Option<Result<E::Answer, Error>> {
-        let _slot = match self.slots.try_acquire() {
-            Ok(slot) => slot,
-            Err(_) => timeout_at(end.into(), self.slots.acquire()).await.ok()?.ok()?,
+        let _permit = match self.permits.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => timeout_at(end.into(), self.permits.acquire()).await.ok()?.ok()?,
         };
         let idle = lock(&self.idle).take(start);
-        if let Some(mut member) = idle {
-            let Line { wire, alarm } = &mut member.connection;
-            match alarm.until(end, exchange.ask(wire)).await? {
-                Err(error) if redo.applies(&error) => lock(&self.idle).forget(&member),
-                result => return Some(self.settle(member, start, result)),
+        if let Some(mut pooled) = idle
+            && retry.may_use(&mut pooled.connection)
+        {
+            let Line { stream, alarm } = &mut pooled.connection;
+            match alarm.until(end, exchange.ask(stream)).await? {
+                Err(error) if retry.applies(&error) => lock(&self.idle).discard(&pooled),
+                result => return Some(self.give_back(pooled, start, result)),
             }
         }
         let mut alarm = Alarm::at(end);
-        let mut wire = match alarm.until(end, exchange.connect(end)).await? {
-            Ok(wire) => wire,
+        let mut stream = match alarm.until(end, exchange.connect(end)).await? {
+            Ok(stream) => stream,
             Err(error) => return Some(Err(error)),
         };
-        let result = alarm.until(end, exchange.ask(&mut wire)).await?;
-        Some(self.settle(Member::new(Line { wire, alarm }), start, result))
+        let result = alarm.until(end, exchange.ask(&mut stream)).await?;
+        Some(self.give_back(Pooled::new(Line { stream, alarm }), start, result))
     }
 
-    fn settle<T>(&self, member: Member<Line>, start: Instant, result: Result<T, Error>) -> Result<T, Error> {
+    /// Keeps the connection if its call succeeded.
+    fn give_back<T>(
+        &self,
+        pooled: Pooled<Line>,
+        start: Instant,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
         if result.is_ok() {
-            lock(&self.idle).keep(member, start);
+            lock(&self.idle).keep(pooled, start);
         }
         result
     }
 }
 
-/// The timer of a connection. Setting one takes longer than an answer does, so it stays set from call to call: where
-/// it rings before its time it is set again.
+/// The timer of a connection. Setting a timer takes longer than an answer does, so it stays set from call to call and is
+/// set again only when it rings too early.
 struct Alarm(Pin<Box<Sleep>>);
 
 impl Alarm {
@@ -92,9 +107,9 @@ impl Alarm {
         Self(Box::pin(sleep_until(end.into())))
     }
 
-    /// What `work` gives, unless it takes longer than until `end`.
+    /// The output of `work`, unless it takes longer than until `end`.
     ///
-    /// Work that comes too late isn't begun: its caller has been told so, and a write may be an old one by now.
+    /// Work that comes too late isn't begun: its caller has already been told so, and a late write may be an old one.
     async fn until<T>(&mut self, end: Instant, work: impl Future<Output = T>) -> Option<T> {
         if end <= Instant::now() {
             return None;

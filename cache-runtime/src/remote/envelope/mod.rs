@@ -1,27 +1,27 @@
-//! The stored form of a value on a remote backend: a header, the payload, and a checksum that binds them to the key
-//! and the shape they were written under.
+//! The stored form of a value on a server: a header, the payload, and a checksum that binds both to the key and the shape
+//! that they were written under.
 //!
-//! Owns the bytes below. Knows nothing of values, formats or backends; what flags and group tokens mean is their
-//! user's business. All numbers are little-endian.
+//! Owns the bytes below. Knows nothing of values, formats or backends, or of what flags and group tokens mean. All numbers
+//! are little-endian.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 3 | magic `fnc` |
 //! | 3 | 1 | [`FORMAT_VERSION`] |
-//! | 4 | 16 | checksum: [XXH3](https://github.com/Cyan4973/xxHash)-128 of all of the below; its seed is the XXH3-64 of the key, whose seed is the shape |
+//! | 4 | 16 | checksum: [XXH3](https://github.com/Cyan4973/xxHash)-128 of everything below; its seed is the XXH3-64 of the key, whose seed is the shape |
 //! | 20 | 1 | codec |
 //! | 21 | 1 | flags: 1 is [`HOLLOW`] |
 //! | 22 | 2 | number of groups, *g* |
 //! | 24 | 8 | created, Unix time in ms |
-//! | 32 | 8 | fresh until, Unix time in ms; all ones: for ever |
+//! | 32 | 8 | fresh until, Unix time in ms; all ones: forever |
 //! | 40 | 4 | cost of the run in µs |
 //! | 44 | 16 *g* | group tokens |
 //! | 44 + 16 *g* | *n* | payload |
 //!
-//! The payload is at the end, and the checksum not of several pieces, because both make a hit faster.
+//! The payload is last, and the checksum covers one piece, because both make a hit faster.
 //!
-//! The checksum finds accidents, among them bytes that lie under another key. It is no signature: who can write to the
-//! cache can write what it answers.
+//! The checksum detects accidents, such as bytes that lie under another key. It is not a signature: anybody who can write to
+//! the cache can forge its answers.
 
 use std::time::Duration;
 
@@ -31,20 +31,20 @@ use twox_hash::{XxHash3_64, XxHash3_128};
 
 use crate::error::{Error, ErrorKind};
 
-/// Bytes of another version are not read. To be raised with any change to the layout above.
+/// Bytes of another version are not read. Raise it with any change to the layout above.
 pub(crate) const FORMAT_VERSION: u8 = 2;
 
 const OPENING: [u8; 4] = [b'f', b'n', b'c', FORMAT_VERSION];
 const CHECKSUM: usize = 16;
-/// What the checksum is of begins here.
+/// Where the part that the checksum covers begins.
 const BODY: usize = OPENING.len() + CHECKSUM;
-/// All but the groups and the payload.
+/// The length without the groups and the payload.
 const HEAD: usize = BODY + 24;
 
-/// The flag of an entry that has no value: see [`lease`](crate::remote::lease).
+/// The flag of an entry without a value: see [`lease`](super::lease).
 pub(crate) const HOLLOW: u8 = 1;
 
-/// What an entry is written under, and must be read under.
+/// What an entry is bound to: it must be read under the same.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Binding<'k> {
     pub(crate) key: &'k [u8],
@@ -52,26 +52,26 @@ pub(crate) struct Binding<'k> {
     pub(crate) codec: u8,
 }
 
-/// A token of a group that an entry belongs to.
-pub(crate) type Group = [u8; 16];
+/// A random token that stands for a group of entries, such as a generation.
+pub(crate) type Token = [u8; 16];
 
-/// What is known of a stored value without decoding it.
+/// What an entry says about its value without decoding it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) flags: u8,
     pub(crate) created_ms: u64,
     pub(crate) fresh_until_ms: Option<u64>,
     pub(crate) cost_us: u32,
-    pub(crate) groups: SmallVec<[Group; 1]>,
+    pub(crate) groups: SmallVec<[Token; 1]>,
 }
 
 impl Header {
-    /// Whether there is no value, but something that stands in its place: a miss to who wants one.
+    /// Whether there is no value: a miss for calls.
     pub(crate) fn is_hollow(&self) -> bool {
         self.flags & HOLLOW != 0
     }
 
-    /// A cost as it is stored: an hour and more are all the same.
+    /// A cost as it is stored, capped at 71 minutes.
     pub(crate) fn cost(run: Duration) -> u32 {
         u32::try_from(run.as_micros()).unwrap_or(u32::MAX)
     }
@@ -88,7 +88,7 @@ impl Header {
         Ok(())
     }
 
-    /// The header and what follows it, if the bytes are long enough and of this codec.
+    /// The header and the bytes after it, if there are enough bytes and the codec matches.
     fn read(codec: u8, mut bytes: &[u8]) -> Option<(Self, &[u8])> {
         let rest = &mut bytes;
         let [found, flags] = take(rest)?;
@@ -97,7 +97,7 @@ impl Header {
         let fresh_until_ms = Some(u64::from_le_bytes(take(rest)?)).filter(|&until| until != u64::MAX);
         let cost_us = u32::from_le_bytes(take(rest)?);
         let groups = match groups {
-            // As in most entries.
+            // The usual case.
             1 => SmallVec::from([take(rest)?]),
             _ => (0..groups).map(|_| take(rest)).collect::<Option<_>>()?,
         };
@@ -105,7 +105,7 @@ impl Header {
     }
 }
 
-/// The entry whose payload `payload` appends. So many bytes of it find `room` without the entry being moved.
+/// The entry whose payload `payload` appends. `room` is the expected length of the payload.
 pub(crate) fn seal(
     binding: &Binding<'_>,
     header: &Header,
@@ -122,7 +122,7 @@ pub(crate) fn seal(
     Ok(out)
 }
 
-/// The header and payload of bytes that were sealed under `binding`. All others are an error, never a value.
+/// The header and payload of bytes that were sealed under `binding`. Any other bytes are an error.
 pub(crate) fn open(binding: &Binding<'_>, mut bytes: Bytes) -> Result<(Header, Bytes), Error> {
     let foreign =
         || Error::new(ErrorKind::Protocol, "not an entry of this key, shape, codec and format version");
@@ -133,7 +133,7 @@ pub(crate) fn open(binding: &Binding<'_>, mut bytes: Bytes) -> Result<(Header, B
 
 fn parts<'b>(binding: &Binding<'_>, mut bytes: &'b [u8]) -> Option<(Header, &'b [u8])> {
     let (opening, stored) = (take(&mut bytes)?, take(&mut bytes)?);
-    // Before the checksum, so that another version's bytes are not read through for nothing.
+    // Checked before the checksum, which would read through the bytes of another version for nothing.
     let parts = Header::read(binding.codec, bytes).filter(|_| opening == OPENING)?;
     (checksum(binding, bytes) == stored).then_some(parts)
 }

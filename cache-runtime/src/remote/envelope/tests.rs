@@ -109,7 +109,7 @@ enum Tree {
 }
 
 fn headers() -> impl Strategy<Value = Header> {
-    let fields = (any::<u8>(), any::<u64>(), any::<Option<u64>>(), any::<u32>(), any::<Vec<Group>>());
+    let fields = (any::<u8>(), any::<u64>(), any::<Option<u64>>(), any::<u32>(), any::<Vec<Token>>());
     fields.prop_map(|(flags, created_ms, fresh_until_ms, cost_us, groups)| Header {
         flags,
         created_ms,

@@ -1,10 +1,13 @@
 //! Backend URLs: `scheme://[user[:password]@]host[:port][,host…][/path][?name=value&…]`.
 //!
-//! Several hosts in one URL are not RFC 3986, so no general URL parser reads them. This
-//! module knows no backend; each takes its own parameters and then calls [`Url::finish`].
+//! RFC 3986 doesn't allow several hosts, so no general URL parser reads them. This module knows no backend: each takes its
+//! own parameters and then calls [`Url::finish`].
 //!
-//! A URL that is refused is never shown: what can't be read as it was meant may be a password in any place. Errors name
-//! its scheme and its parameters at the most. One that is accepted is shown without its password.
+//! A rejected URL is never shown, because any part of it may be a misplaced password. Errors name its scheme and its
+//! parameters at most. An accepted URL is shown without its password.
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
-/// One server of a URL.
+/// One server in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Host {
     /// A name or an address; IPv6 without its brackets.
@@ -20,31 +23,31 @@ pub(crate) struct Host {
     pub(crate) port: Option<u16>,
 }
 
-/// A parsed URL. `Display` is for those that a backend has accepted.
+/// A parsed URL. `Display` is for URLs that a backend has accepted.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) scheme: String,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) hosts: Vec<Host>,
-    /// With its leading slash, or empty.
+    /// Empty, or with its leading slash.
     pub(crate) path: String,
     query: Vec<(String, String)>,
-    /// The parameters that were asked for.
+    /// The parameters that the backend knows.
     known: Vec<&'static str>,
 }
 
 impl Url {
-    /// White space around it doesn't count: files of secrets end in a line break.
+    /// Parses `text`. Surrounding white space doesn't count: files of secrets end in a line break.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let (scheme, rest) = split_scheme(text).ok_or_else(|| bad("no `scheme://`"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         if query.contains('@') {
             return Err(bad(
-                "an `@` behind a `?` (write `%3F` for `?` in a password, `%40` for `@` in a parameter)",
+                "an `@` after a `?` (write `%3F` for `?` in a password, `%40` for `@` in a parameter)",
             ));
         }
-        // A password may hold any other character unescaped, even `/`: people paste them.
+        // A password may contain any other character unescaped, even `/`, because people paste them.
         let (login, rest) = match rest.rsplit_once('@') {
             Some((login, rest)) => (Some(login), rest),
             None => (None, rest),
@@ -117,7 +120,7 @@ impl Url {
         }
     }
 
-    /// The URL must have no parameter but those that were taken.
+    /// Fails if the URL has a parameter that was not taken.
     pub(crate) fn finish(&self) -> Result<(), Error> {
         match self.query.first() {
             None => Ok(()),
@@ -138,7 +141,7 @@ impl fmt::Display for Url {
         write!(f, "{}://", self.scheme)?;
         match (&self.user, &self.password) {
             (None, None) => {}
-            // Who writes one thing in front of the host may mean a password.
+            // A single word in front of the host may be meant as a password.
             (Some(_), None) => f.write_str("***@")?,
             (user, Some(_)) => write!(f, "{}:***@", user.as_deref().unwrap_or(""))?,
         }
@@ -160,12 +163,12 @@ impl fmt::Debug for Url {
     }
 }
 
-/// The reason is a constant, so that it can't repeat what is in the URL.
+/// The reason is a constant, so that it can't repeat a part of the URL.
 fn bad(why: &'static str) -> Error {
     Error::new(ErrorKind::Config, format!("{why} in the URL"))
 }
 
-/// The scheme of a URL, in lower case, and what follows `://` without white space.
+/// The scheme of a URL in lower case, and the text after `://` without trailing white space.
 pub(crate) fn split_scheme(text: &str) -> Option<(String, &str)> {
     let (scheme, rest) = text.trim().split_once("://")?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -208,8 +211,7 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Seconds as a number, or a number with a unit. Zero is refused: it would mean "never cache"
-/// to one reader and "for ever" to another.
+/// Parses seconds as a number, or a number with a unit. Rejects zero, which could mean "never cache" or "forever".
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let millis: u128 = match &text[digits..] {
@@ -237,108 +239,4 @@ fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     text[..digits].parse::<u64>().ok()?.checked_mul(1 << shift).filter(|size| *size > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_part_is_read() {
-        let mut url =
-            Url::parse("Redis://me:p%40ss@h1:1,[::1]:2,h3/7?timeout=100ms&max=2KiB&pool=3").unwrap();
-        assert_eq!((url.scheme.as_str(), url.path.as_str()), ("redis", "/7"));
-        assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("me"), Some("p@ss")));
-        let hosts: Vec<_> = url.hosts.iter().map(|host| (host.name.as_str(), host.port)).collect();
-        assert_eq!(hosts, [("h1", Some(1)), ("::1", Some(2)), ("h3", None)]);
-        assert_eq!(url.take_duration("timeout").unwrap(), Some(Duration::from_millis(100)));
-        assert_eq!(url.take_size("max").unwrap(), Some(2048));
-        assert_eq!(url.take::<usize>("pool", "a number").unwrap(), Some(3));
-        url.finish().unwrap();
-        assert_eq!(url.to_string(), "redis://me:***@h1:1,[::1]:2,h3/7");
-    }
-
-    /// Passwords in all places where people put them; the last line is for those that parse as something else.
-    #[test]
-    fn no_refused_url_is_shown() {
-        for text in [
-            "redis://:s3cret@h:notaport",
-            "redis://:s3cret@h:0",
-            "redis:s3cret@h",
-            "redis:user:s3cret",
-            "redis//:s3cret@h",
-            "s3cret",
-            "u:s3cret://h",
-            "redis://user:s3cret",
-            "redis://user:s3cret/0",
-            "redis://u:s3cret?x@h",
-            "redis://u:1?s3cret@h",
-            "redis://u:1?s3cret=1@h",
-            "redis://u:1?s3cret",
-            "redis://u:s3cret@h/%zz",
-            "redis://u:s3/cret@h:x",
-            "redis://h/%zz?password=s3cret",
-            "redis://s3cret@:1",
-        ] {
-            let message = format!("{0} {0:?}", Url::parse(text).expect_err(text));
-            assert!(!message.contains("s3") && !message.contains("cret"), "{text}: {message}");
-        }
-        assert_eq!(Url::parse("redis://s3cret@h").unwrap().to_string(), "redis://***@h");
-    }
-
-    #[test]
-    fn white_space_is_around_a_url_or_a_mistake() {
-        assert_eq!(Url::parse(" redis://:p w@h:1/2\r\n").unwrap(), Url::parse("redis://:p w@h:1/2").unwrap());
-        for text in ["redis://h h", "redis://h\t/2", "redis://h:1 /2", "redis:// h", "re dis://h"] {
-            assert_eq!(Url::parse(text).expect_err(text).kind(), ErrorKind::Config);
-        }
-    }
-
-    proptest::proptest! {
-        /// Words of ten digits can't be ports, and stand in no message of ours.
-        #[test]
-        fn no_refused_url_is_shown_in_part(text in "(redis://)?([:/@?&=%,]|\\[|\\]|[0-9]{10}|h){0,12}") {
-            let words = || text.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
-            match Url::parse(&text) {
-                Err(error) => {
-                    let shown = format!("{error} {error:?}");
-                    proptest::prop_assert!(!words().any(|word| shown.contains(word)), "{text}: {shown}");
-                }
-                Ok(url) => {
-                    let (login, _) = text.rsplit_once('@').unwrap_or_default();
-                    let (_, password) = login.split_once("://").and_then(|(_, login)| login.split_once(':')).unwrap_or_default();
-                    let shown = format!("{url} {:?}", url.finish());
-                    let rest = &text[login.len()..];
-                    let is_shown = |word: &str| password.contains(word) && !rest.contains(word) && shown.contains(word);
-                    proptest::prop_assert!(!words().any(is_shown), "{text}: {shown}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn bad_parameters_name_themselves() {
-        let mut url = Url::parse("redis://h?timeout=soon&spool=3").unwrap();
-        let error = url.take_duration("timeout").unwrap_err().to_string();
-        assert!(error.contains("`timeout=soon` is not a duration"), "{error}");
-        assert_eq!(url.take_size("pool").unwrap(), None);
-        let error = url.finish().unwrap_err().to_string();
-        assert!(error.contains("`spool`") && error.contains("`timeout`, `pool`"), "{error}");
-        assert!(Url::parse("redis://h?a=1&a=2").unwrap_err().to_string().contains("a parameter twice"));
-    }
-
-    #[test]
-    fn durations_have_units_and_are_not_zero() {
-        assert_eq!(parse_duration("1.5"), Some(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(parse_duration("2d"), Some(Duration::from_secs(172_800)));
-        assert_eq!(parse_duration("0.25ms"), Some(Duration::from_micros(250)));
-        assert_eq!(
-            (parse_duration(".5"), parse_duration("5.")),
-            (parse_duration("500ms"), parse_duration("5s"))
-        );
-        for bad in ["", "0", "0ms", "5 s", "5w", "-1", "1e3", "NaN", ".", "1.2.3", "99999999999999999999d"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-    }
 }

@@ -1,0 +1,98 @@
+//! A backend as functions use it, with the settings that belong to it. A connection is made at first use.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::SetOptions;
+use super::breaker::{PROBE, WithBreaker};
+use super::request::{Condition, Request, Service};
+use crate::common::wait::Caller;
+use crate::error::Error;
+
+pub(crate) struct Connected {
+    service: Box<dyn Service>,
+    pub(crate) prefix: String,
+    pub(crate) default_ttl: Option<Duration>,
+    /// The total time that a call may spend on this backend.
+    pub(crate) timeout: Duration,
+}
+
+impl Connected {
+    /// Without a breaker: for a backend that can't be down.
+    pub(crate) fn new(
+        service: Box<dyn Service>,
+        prefix: String,
+        default_ttl: Option<Duration>,
+        timeout: Duration,
+    ) -> Self {
+        Self { service, prefix, default_ttl, timeout }
+    }
+
+    /// With a breaker for each server. `place` is the backend's name or redacted URL.
+    pub(crate) fn with_breaker(self, place: String) -> Self {
+        Self { service: Box::new(WithBreaker::new(self.service, place, self.timeout)), ..self }
+    }
+
+    pub(crate) async fn get(
+        &self,
+        key: &[u8],
+        deadline: Instant,
+        caller: Caller,
+    ) -> Result<Option<Bytes>, Error> {
+        self.service.call(Request::Get(key), deadline, caller).await?.value()
+    }
+
+    pub(crate) async fn get_many(
+        &self,
+        keys: &[&[u8]],
+        deadline: Instant,
+        caller: Caller,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        self.service.call(Request::GetMany(keys), deadline, caller).await?.values()
+    }
+
+    /// Returns whether `condition` held.
+    pub(crate) async fn set(
+        &self,
+        key: &[u8],
+        value: Bytes,
+        ttl: Option<Duration>,
+        condition: Condition<'_>,
+        deadline: Instant,
+        caller: Caller,
+    ) -> Result<bool, Error> {
+        let options = SetOptions::new().ttl(ttl);
+        let request = Request::Set { key, value, options, condition };
+        self.service.call(request, deadline, caller).await?.done()
+    }
+
+    pub(crate) async fn delete(&self, key: &[u8], deadline: Instant, caller: Caller) -> Result<bool, Error> {
+        self.service.call(Request::Delete(key), deadline, caller).await?.done()
+    }
+
+    pub(crate) fn max_value_len(&self) -> usize {
+        self.service.max_value_len()
+    }
+
+    /// How many servers the keys are spread over; at least one.
+    pub(crate) fn servers(&self) -> usize {
+        self.service.servers().max(1)
+    }
+
+    /// Which of the servers has `key`.
+    pub(crate) fn server_of(&self, key: &[u8]) -> usize {
+        self.service.server_of(key)
+    }
+
+    /// Why requests for `key` are rejected at once now, if they are.
+    pub(crate) fn rejection(&self, key: &[u8]) -> Option<Error> {
+        self.service.rejection(key)
+    }
+
+    /// Asks the server for something, so that wrong settings show.
+    pub(crate) fn probe(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + self.timeout;
+        self.service.call(Request::Get(PROBE.as_bytes()), deadline, Caller::Blocking).wait().map(drop)
+    }
+}

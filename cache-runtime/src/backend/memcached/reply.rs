@@ -1,0 +1,171 @@
+//! The server's answers in the [meta protocol](https://docs.memcached.org/protocols/meta/), and what its errors mean.
+//!
+//! The memcache crate parses lines. Its clients and connections are not used: they have one timeout for all calls, so none
+//! could keep a call's deadline, and they set it with four system calls per request.
+
+use std::io;
+
+use bytes::Bytes;
+use memcache::exp::{Error as Cause, MetaCommandResult, MetaResponse, ReturnCode, parse_meta_result};
+
+use crate::error::{Error, ErrorKind};
+use crate::net::read_buffer::{Cursor, ParseError, number};
+
+/// Parses the answer to the command of `key`. An answer for another key shows that the connection has lost step, and
+/// neither is used.
+pub(super) fn parse(cursor: &mut Cursor<'_>, key: &[u8]) -> Result<MetaCommandResult, ParseError> {
+    let line = cursor.line()?;
+    let parsed = MetaResponse::parse_header(line).and_then(parse_meta_result);
+    let mut answer = parsed.map_err(|cause| of_server(&cause))?;
+    match &answer.key {
+        Some(echo) if echo == key => {}
+        // Older servers say nothing but `EN` on a miss.
+        None if answer.rc == ReturnCode::En => {}
+        _ => return Err(unexpected().into()),
+    }
+    if answer.rc == ReturnCode::Va {
+        let value = cursor.value(length(line)?)?;
+        answer.value = Some(cursor.at(value).to_vec());
+    }
+    Ok(answer)
+}
+
+/// The length of the value after a `VA` line. The crate checks it but doesn't return it.
+fn length(line: &[u8]) -> Result<usize, Error> {
+    let length = line.split(|byte| *byte == b' ').nth(1).and_then(number);
+    length.and_then(|length| usize::try_from(length).ok()).ok_or_else(unexpected)
+}
+
+/// What an answer means to the caller.
+pub(super) type Read<T> = fn(MetaCommandResult) -> Result<T, Error>;
+
+pub(super) fn value(answer: MetaCommandResult) -> Result<Option<Bytes>, Error> {
+    match answer.rc {
+        ReturnCode::Va => Ok(answer.value.map(Bytes::from)),
+        ReturnCode::En => Ok(None),
+        _ => Err(unexpected()),
+    }
+}
+
+pub(super) fn versioned(answer: MetaCommandResult) -> Result<Option<(Bytes, u64)>, Error> {
+    let version = answer.cas;
+    let Some(value) = value(answer)? else { return Ok(None) };
+    Ok(Some((value, version.ok_or_else(unexpected)?)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
+pub(super) fn done(answer: MetaCommandResult) -> Result<bool, Error> {
+    match answer.rc {
+        ReturnCode::Hd => Ok(true),
+        // Nothing is there, or not what the command expects.
+        ReturnCode::En | ReturnCode::Nf | ReturnCode::Ns | ReturnCode::Ex => Ok(false),
+        _ => Err(unexpected()),
+    }
+}
+
+pub(super) fn unexpected() -> Error {
+    Error::new(ErrorKind::Protocol, "the server's answer doesn't fit the command")
+}
+
+/// The error for a broken connection.
+pub(super) fn of_io(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            Error::new(ErrorKind::Timeout, "no answer within the deadline").with_source(error)
+        }
+        _ => Error::new(ErrorKind::Unavailable, error.to_string()).with_source(error),
+    }
+}
+
+/// The error for a line that is not the outcome of a command.
+fn of_server(cause: &Cause) -> Error {
+    let kind = match cause {
+        Cause::Server(message) if message.contains("too large") => ErrorKind::TooLarge,
+        Cause::Rejected(message) if message.contains("unauthenticated") => ErrorKind::Denied,
+        // The answer of servers without the meta commands, and of other servers.
+        Cause::Rejected(message) if message == "ERROR" => ErrorKind::Protocol,
+        Cause::Server(_) | Cause::Rejected(_) => ErrorKind::Server,
+        _ => ErrorKind::Protocol,
+    };
+    let mut message = cause.to_string();
+    if kind == ErrorKind::Protocol {
+        message = format!("{}; the meta commands of Memcached 1.6 are needed", abridged(&message));
+    }
+    Error::new(kind, message)
+}
+
+fn abridged(text: &str) -> &str {
+    text.char_indices().nth(100).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::read_buffer::ReadBuffer;
+
+    /// The answer to a command of the key `a`, if it is complete.
+    fn read<T>(bytes: &[u8], read: Read<T>) -> Result<Option<T>, ErrorKind> {
+        let mut buffer = ReadBuffer::default();
+        buffer.space()[..bytes.len()].copy_from_slice(bytes);
+        buffer.fill(bytes.len());
+        let answer = buffer.take(|cursor| parse(cursor, b"a"));
+        answer.and_then(|answer| answer.map(read).transpose()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn answers_are_what_the_protocol_says() {
+        assert_eq!(read(b"VA 2 ka\r\nxy\r\n", value), Ok(Some(Some("xy".into()))));
+        assert_eq!(read(b"VA 2 ka c7\r\nxy\r\n", versioned), Ok(Some(Some(("xy".into(), 7)))));
+        assert_eq!(read(b"VA 4 ka\r\nxy", value), Ok(None), "the rest is on its way");
+        assert_eq!(read(b"EN\r\n", value), Ok(Some(None)));
+        assert_eq!(read(b"HD ka\r\n", done), Ok(Some(true)));
+        for line in [&b"EN\r\n"[..], b"EN ka\r\n", b"NF ka\r\n", b"NS ka\r\n", b"EX ka\r\n"] {
+            assert_eq!(read(line, done), Ok(Some(false)));
+        }
+    }
+
+    #[test]
+    fn answers_of_another_shape_or_for_another_key_are_rejected() {
+        for line in
+            [&b"HD kb\r\n"[..], b"EN kb\r\n", b"HD\r\n", b"MN\r\n", b"ME ka\r\n", b"\r\n", b"VA 0 ka\r\n\r\n"]
+        {
+            assert_eq!(read(line, done), Err(ErrorKind::Protocol), "{}", line.escape_ascii());
+        }
+        for line in [
+            &b"HD ka\r\n"[..],
+            b"VA 1 kb\r\nx\r\n",
+            b"VA 1\r\nx\r\n",
+            b"VA +1 ka\r\nx\r\n",
+            b"VA  1 ka\r\nx\r\n",
+            b"VA 1 ka\r\nxyz",
+            b"VA -1 ka\r\n",
+            b"VA 1073741825 ka\r\n",
+            b"VA\r\n",
+        ] {
+            assert_eq!(read(line, value), Err(ErrorKind::Protocol), "{}", line.escape_ascii());
+        }
+        assert_eq!(read(b"VA 0 ka\r\n\r\n", versioned).unwrap_err(), ErrorKind::Protocol);
+    }
+
+    #[test]
+    fn errors_have_their_kinds() {
+        for (line, kind) in [
+            ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge),
+            ("SERVER_ERROR out of memory storing object", ErrorKind::Server),
+            ("CLIENT_ERROR bad data chunk", ErrorKind::Server),
+            ("CLIENT_ERROR unauthenticated", ErrorKind::Denied),
+            ("ERROR", ErrorKind::Protocol),
+            ("HTTP/1.1 400 Bad Request", ErrorKind::Protocol),
+        ] {
+            assert_eq!(read(format!("{line}\r\n").as_bytes(), done), Err(kind), "{line}");
+        }
+        for (io, kind) in [
+            (io::ErrorKind::TimedOut, ErrorKind::Timeout),
+            (io::ErrorKind::WouldBlock, ErrorKind::Timeout),
+            (io::ErrorKind::UnexpectedEof, ErrorKind::Unavailable),
+            (io::ErrorKind::ConnectionRefused, ErrorKind::Unavailable),
+        ] {
+            assert_eq!(of_io(io.into()).kind(), kind);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The one internal interface to backends: a [`Request`] goes to a [`Service`], and a [`Reply`] comes back.
+//!
+//! Whatever wraps a backend (a breaker, batching, an adapter) is one method over requests. The public traits are derived
+//! from it by [`backend_of_service`] and [`async_backend_of_service`].
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::SetOptions;
+use crate::common::wait::{Caller, MaybeReady};
+use crate::error::{Error, ErrorKind};
+
+/// An operation on a backend.
+#[derive(Debug, Clone)]
+pub(crate) enum Request<'a> {
+    /// The value under a key. Replied to with [`Reply::Value`].
+    Get(&'a [u8]),
+    /// The values under several keys. Replied to with [`Reply::Values`].
+    GetMany(&'a [&'a [u8]]),
+    /// Stores a value. Replied to with [`Reply::Done`]: whether the condition held.
+    Set { key: &'a [u8], value: Bytes, options: SetOptions, condition: Condition<'a> },
+    /// Removes a key. Replied to with [`Reply::Done`]: whether anything was there.
+    Delete(&'a [u8]),
+}
+
+/// When a value is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Condition<'a> {
+    Always,
+    /// Nothing is under the key.
+    Absent,
+    /// Exactly these bytes are under the key.
+    Equals(&'a [u8]),
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Value(Option<Bytes>),
+    Values(Vec<Option<Bytes>>),
+    Done(bool),
+}
+
+pub(crate) type Answer<'a> = MaybeReady<'a, Result<Reply, Error>>;
+
+/// A backend as the rest of the crate calls it, for both kinds of callers.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Performs `request` before `deadline`.
+    fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a>;
+
+    /// See [`Backend::max_value_len`](super::Backend::max_value_len).
+    fn max_value_len(&self) -> usize;
+
+    /// See [`Backend::servers`](super::Backend::servers).
+    fn servers(&self) -> usize {
+        1
+    }
+
+    /// See [`Backend::server_of`](super::Backend::server_of).
+    fn server_of(&self, key: &[u8]) -> usize {
+        let _ = key;
+        0
+    }
+
+    /// Why requests for `key` are rejected at once now, if they are.
+    fn rejection(&self, key: &[u8]) -> Option<Error> {
+        let _ = key;
+        None
+    }
+}
+
+impl<S: Service + ?Sized> Service for std::sync::Arc<S> {
+    fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a> {
+        (**self).call(request, deadline, caller)
+    }
+
+    fn max_value_len(&self) -> usize {
+        (**self).max_value_len()
+    }
+
+    fn servers(&self) -> usize {
+        (**self).servers()
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        (**self).server_of(key)
+    }
+
+    fn rejection(&self, key: &[u8]) -> Option<Error> {
+        (**self).rejection(key)
+    }
+}
+
+impl Request<'_> {
+    /// The key, or the first of several.
+    pub(crate) fn first_key(&self) -> &[u8] {
+        match self {
+            Self::Get(key) | Self::Set { key, .. } | Self::Delete(key) => key,
+            Self::GetMany(keys) => keys.first().copied().unwrap_or_default(),
+        }
+    }
+}
+
+impl Reply {
+    pub(crate) fn value(self) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Value(value) => Ok(value),
+            _ => Err(mismatch()),
+        }
+    }
+
+    pub(crate) fn values(self) -> Result<Vec<Option<Bytes>>, Error> {
+        match self {
+            Self::Values(values) => Ok(values),
+            _ => Err(mismatch()),
+        }
+    }
+
+    pub(crate) fn done(self) -> Result<bool, Error> {
+        match self {
+            Self::Done(done) => Ok(done),
+            _ => Err(mismatch()),
+        }
+    }
+}
+
+fn mismatch() -> Error {
+    Error::new(ErrorKind::Protocol, "the backend's answer doesn't fit the request")
+}
+
+/// A [`Request`] that owns its keys, to be sent from another thread.
+pub(crate) enum OwnedRequest {
+    Get(Vec<u8>),
+    GetMany(Vec<Vec<u8>>),
+    Set { key: Vec<u8>, value: Bytes, options: SetOptions, condition: OwnedCondition },
+    Delete(Vec<u8>),
+}
+
+pub(crate) enum OwnedCondition {
+    Always,
+    Absent,
+    Equals(Vec<u8>),
+}
+
+impl Request<'_> {
+    pub(crate) fn into_owned(self) -> OwnedRequest {
+        match self {
+            Self::Get(key) => OwnedRequest::Get(key.to_vec()),
+            Self::GetMany(keys) => OwnedRequest::GetMany(keys.iter().map(|key| key.to_vec()).collect()),
+            Self::Set { key, value, options, condition } => {
+                let condition = match condition {
+                    Condition::Always => OwnedCondition::Always,
+                    Condition::Absent => OwnedCondition::Absent,
+                    Condition::Equals(old) => OwnedCondition::Equals(old.to_vec()),
+                };
+                OwnedRequest::Set { key: key.to_vec(), value, options, condition }
+            }
+            Self::Delete(key) => OwnedRequest::Delete(key.to_vec()),
+        }
+    }
+}
+
+impl OwnedRequest {
+    /// The same request, borrowed. `keys` holds the list of keys, if there is one.
+    pub(crate) fn borrow<'a>(&'a self, keys: &'a mut Vec<&'a [u8]>) -> Request<'a> {
+        match self {
+            Self::Get(key) => Request::Get(key),
+            Self::GetMany(owned) => {
+                keys.extend(owned.iter().map(Vec::as_slice));
+                Request::GetMany(keys)
+            }
+            Self::Set { key, value, options, condition } => {
+                let condition = match condition {
+                    OwnedCondition::Always => Condition::Always,
+                    OwnedCondition::Absent => Condition::Absent,
+                    OwnedCondition::Equals(old) => Condition::Equals(old),
+                };
+                Request::Set { key, value: value.clone(), options: *options, condition }
+            }
+            Self::Delete(key) => Request::Delete(key),
+        }
+    }
+}
+
+/// Implements [`Backend`](super::Backend) for a [`Service`].
+macro_rules! backend_of_service {
+    ($service:ty) => {
+        impl $crate::backend::Backend for $service {
+            fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
+                self.call(Request::Get(key), deadline, Caller::Blocking).wait()?.value()
+            }
+
+            fn get_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<Option<Bytes>>, Error> {
+                self.call(Request::GetMany(keys), deadline, Caller::Blocking).wait()?.values()
+            }
+
+            fn set(
+                &self,
+                key: &[u8],
+                value: Bytes,
+                options: SetOptions,
+                deadline: Instant,
+            ) -> Result<(), Error> {
+                let request = Request::Set { key, value, options, condition: Condition::Always };
+                self.call(request, deadline, Caller::Blocking).wait()?.done().map(drop)
+            }
+
+            fn add(
+                &self,
+                key: &[u8],
+                value: Bytes,
+                options: SetOptions,
+                deadline: Instant,
+            ) -> Result<bool, Error> {
+                let request = Request::Set { key, value, options, condition: Condition::Absent };
+                self.call(request, deadline, Caller::Blocking).wait()?.done()
+            }
+
+            fn compare_and_set(
+                &self,
+                key: &[u8],
+                old: &[u8],
+                value: Bytes,
+                options: SetOptions,
+                deadline: Instant,
+            ) -> Result<bool, Error> {
+                let request = Request::Set { key, value, options, condition: Condition::Equals(old) };
+                self.call(request, deadline, Caller::Blocking).wait()?.done()
+            }
+
+            fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
+                self.call(Request::Delete(key), deadline, Caller::Blocking).wait()?.done()
+            }
+
+            fn max_value_len(&self) -> usize {
+                Service::max_value_len(self)
+            }
+
+            fn servers(&self) -> usize {
+                Service::servers(self)
+            }
+
+            fn server_of(&self, key: &[u8]) -> usize {
+                Service::server_of(self, key)
+            }
+        }
+    };
+}
+
+/// Implements [`AsyncBackend`](super::AsyncBackend) for a [`Service`].
+macro_rules! async_backend_of_service {
+    ($service:ty) => {
+        impl $crate::backend::AsyncBackend for $service {
+            fn get<'a>(
+                &'a self,
+                key: &'a [u8],
+                deadline: Instant,
+            ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+                let answer = self.call(Request::Get(key), deadline, Caller::Async);
+                Box::pin(async move { answer.await?.value() })
+            }
+
+            fn get_many<'a>(
+                &'a self,
+                keys: &'a [&'a [u8]],
+                deadline: Instant,
+            ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
+                let answer = self.call(Request::GetMany(keys), deadline, Caller::Async);
+                Box::pin(async move { answer.await?.values() })
+            }
+
+            fn set<'a>(
+                &'a self,
+                key: &'a [u8],
+                value: Bytes,
+                options: SetOptions,
+                deadline: Instant,
+            ) -> BoxFuture<'a, Result<(), Error>> {
+                let request = Request::Set { key, value, options, condition: Condition::Always };
+                let answer = self.call(request, deadline, Caller::Async);
+                Box::pin(async move { answer.await?.done().map(drop) })
+            }
+
+            fn add<'a>(
+                &'a self,
+                key: &'a [u8],
+                value: Bytes,
+                options: SetOptions,
+                deadline: Instant,
+            ) -> BoxFuture<'a, Result<bool, Error>> {
+                let request = Request::Set { key, value, options, condition: Condition::Absent };
+                let answer = self.call(request, deadline, Caller::Async);
+                Box::pin(async move { answer.await?.done() })
+            }
+
+            fn compare_and_set<'a>(
+                &'a self,
+                key: &'a [u8],
+                old: &'a [u8],
+                value: Bytes,
+                options: SetOptions,
+                deadline: Instant,
+            ) -> BoxFuture<'a, Result<bool, Error>> {
+                let request = Request::Set { key, value, options, condition: Condition::Equals(old) };
+                let answer = self.call(request, deadline, Caller::Async);
+                Box::pin(async move { answer.await?.done() })
+            }
+
+            fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+                let answer = self.call(Request::Delete(key), deadline, Caller::Async);
+                Box::pin(async move { answer.await?.done() })
+            }
+
+            fn max_value_len(&self) -> usize {
+                Service::max_value_len(self)
+            }
+
+            fn servers(&self) -> usize {
+                Service::servers(self)
+            }
+
+            fn server_of(&self, key: &[u8]) -> usize {
+                Service::server_of(self, key)
+            }
+        }
+    };
+}
+
+pub(crate) use {async_backend_of_service, backend_of_service};

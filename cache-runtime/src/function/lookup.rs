@@ -1,0 +1,93 @@
+//! Looking up: the fast paths of hits in memory, and look-ups that may wait for a server.
+
+use super::call::{Call, Lookup};
+use super::place::{Getting, Ticket};
+use super::state::State;
+use crate::common::stripe;
+use crate::common::wait::MaybeReady;
+use crate::error::Error;
+use crate::key::Key;
+use crate::remote::Query;
+use crate::value::{Packed, Value};
+
+impl State {
+    /// The number under `key`, if it is in the number table and nothing has to be decided about it: it is fresh, and
+    /// entries are not renewed early. Counts a hit.
+    #[inline]
+    pub(crate) fn number(&self, key: &Result<Key, Error>) -> Option<u64> {
+        let (Ok(key), false) = (key, self.decides_hits) else { return None };
+        let stripe = stripe::current()?;
+        self.place.number(key, |clock, life| {
+            let is_hit = clock.is_before(life.deadline());
+            if is_hit {
+                self.counters.hits.one(life.cost(), stripe);
+            }
+            is_hit
+        })
+    }
+
+    /// [`number`](Self::number) for a number that is not in the table yet. Compiled once.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn number_in_index(&self, key: &Result<Key, Error>) -> Option<u64> {
+        self.hit(key, |value| match value {
+            Value::Number(bits) => Some(*bits),
+            Value::Shared(_) => None,
+        })
+    }
+
+    /// What `serve` makes of the value under `key`, if it is in this process and nothing has to be decided about it. Counts
+    /// a hit if it makes something.
+    #[inline]
+    pub(crate) fn hit<T>(
+        &self,
+        key: &Result<Key, Error>,
+        serve: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let (Ok(key), false) = (key, self.decides_hits) else { return None };
+        let stripe = stripe::current()?;
+        self.place.hit(key, move |clock, slot| {
+            let served = clock.is_before(slot.deadline).then(|| serve(&slot.value))??;
+            self.counters.hits.one(slot.cost, stripe);
+            Some(served)
+        })
+    }
+
+    /// Looks up the entry of `call`.
+    #[inline(never)]
+    pub(crate) fn get<'s>(&'s self, call: Call<'s>) -> Getting<'s> {
+        if self.is_disabled {
+            return Getting::done(Lookup::miss(Ticket::None));
+        }
+        match call.query() {
+            Ok(query) => self.place.get(query, None),
+            Err(error) => Getting::done(Lookup::failed(error.clone())),
+        }
+    }
+
+    /// Counts what went wrong in a look-up.
+    pub(super) fn count_failures(&self, lookup: &Lookup) {
+        if let Some(error) = &lookup.failure {
+            self.failed(error);
+        }
+        if let Some(error) = &lookup.undecodable {
+            self.undecodable(error);
+        }
+    }
+
+    /// The entry of `query`, without counting a hit or a miss.
+    #[inline(never)]
+    pub(crate) fn peek<'s>(&'s self, query: Query<'s>) -> MaybeReady<'s, Result<Option<Packed>, Error>> {
+        let peek = async move {
+            if self.is_disabled {
+                return Ok(None);
+            }
+            let lookup = self.place.get(query, None).await;
+            match lookup.failure {
+                Some(error) => Err(error),
+                None => Ok(lookup.found.map(|found| found.packed)),
+            }
+        };
+        MaybeReady::of(peek, query.caller)
+    }
+}

@@ -1,0 +1,200 @@
+//! Where calls happen: the process's settings and functions, or a test's own.
+//!
+//! There is one world for the process. A [testing scope](crate::testing) is another, current on the threads that entered it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task;
+
+use super::state::State;
+use crate::common::clock::Clock;
+use crate::common::sync::lock;
+use crate::config::Config;
+use crate::config::context::Context;
+use crate::error::{Error, ErrorKind};
+use crate::stats::{AllStats, Stats};
+
+/// Settings in use, and the state of every function that has been called under them.
+pub(crate) struct World {
+    pub(crate) context: Context,
+    /// By the address of the function's site.
+    functions: Mutex<HashMap<usize, Arc<State>>>,
+}
+
+static GLOBAL: OnceLock<Arc<World>> = OnceLock::new();
+static SCOPES_USED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
+}
+
+impl World {
+    pub(crate) fn new(config: Config, clock: Clock) -> Self {
+        Self { context: Context::new(config, clock), functions: Mutex::default() }
+    }
+
+    /// The world of the process.
+    pub(crate) fn global() -> &'static Arc<Self> {
+        GLOBAL.get_or_init(|| Arc::new(Self::new(Config::from_env(), Clock::system())))
+    }
+
+    /// The world that this thread is in.
+    pub(crate) fn current() -> Arc<Self> {
+        Self::scoped().unwrap_or_else(|| Self::global().clone())
+    }
+
+    /// Whether any thread of the process has ever entered a scope. Usually this relaxed load is all that scopes cost.
+    #[inline]
+    pub(crate) fn has_scopes() -> bool {
+        SCOPES_USED.load(Ordering::Relaxed)
+    }
+
+    /// The testing scope that this thread is in.
+    pub(crate) fn scoped() -> Option<Arc<Self>> {
+        if !Self::has_scopes() {
+            return None;
+        }
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    }
+
+    /// Makes `world` the scope of this thread, and returns the one before.
+    pub(crate) fn enter(world: Option<Arc<Self>>) -> Option<Arc<Self>> {
+        SCOPES_USED.store(true, Ordering::Relaxed);
+        CURRENT.try_with(|current| current.replace(world)).ok().flatten()
+    }
+
+    /// Runs `future` in this world, on whatever threads it is polled.
+    pub(crate) async fn run<F: Future>(self: Arc<Self>, future: F) -> F::Output {
+        let mut future = Box::pin(future);
+        std::future::poll_fn(move |cx| self.poll(future.as_mut(), cx)).await
+    }
+
+    fn poll<F: Future>(
+        self: &Arc<Self>,
+        future: Pin<&mut F>,
+        cx: &mut task::Context<'_>,
+    ) -> task::Poll<F::Output> {
+        let _entered = Entered::into(self.clone());
+        future.poll(cx)
+    }
+
+    /// The state of the function at `site`, made by `make` at first use.
+    pub(crate) fn function(&self, site: usize, make: impl FnOnce() -> State) -> Arc<State> {
+        if let Some(state) = lock(&self.functions).get(&site) {
+            return state.clone();
+        }
+        // Made without the lock: tracing a type runs the user's `Deserialize`.
+        let made = make();
+        let mut functions = lock(&self.functions);
+        let clash = functions.iter().any(|(other, state)| *other != site && made.clashes_with(state));
+        let made = if clash { made.broken_by_clash() } else { made };
+        functions.entry(site).or_insert_with(|| Arc::new(made)).clone()
+    }
+
+    /// Every function called so far.
+    fn functions(&self) -> Vec<Arc<State>> {
+        lock(&self.functions).values().cloned().collect()
+    }
+}
+
+/// Keeps a thread in a world until it is dropped.
+pub(crate) struct Entered(Option<Arc<World>>);
+
+impl Entered {
+    pub(crate) fn into(world: Arc<World>) -> Self {
+        Self(World::enter(Some(world)))
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        World::enter(self.0.take());
+    }
+}
+
+impl Config {
+    /// Makes these the settings of the process.
+    ///
+    /// # Errors
+    /// A setting is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
+    pub fn install(self) -> Result<(), Error> {
+        if let Some(problem) = self.first_problem() {
+            return Err(problem.clone());
+        }
+        GLOBAL.set(Arc::new(World::new(self, Clock::system()))).map_err(|_| {
+            let message = "settings are already in use: install them once, before the first use of a cache";
+            Error::new(ErrorKind::Config, message)
+        })
+    }
+}
+
+/// The statistics of every function called so far, by name.
+///
+/// ```
+/// println!("{}", cache_runtime::stats());
+/// ```
+pub fn stats() -> AllStats {
+    let mut all: Vec<Stats> = World::current().functions().iter().map(|state| state.stats()).collect();
+    all.sort_by(|a, b| a.function.cmp(&b.function));
+    AllStats::new(all)
+}
+
+/// Reports everything that is wrong with the settings in use: bad variables, bad URLs, refused passwords and databases,
+/// and, for functions called so far, aliases without a URL and values that their codec can't handle. Call it at start-up.
+/// It connects to each backend that [`Config`] or a variable names, for at most the timeout of each. A companion makes
+/// a function known just as a call does: `user::stats()` is one that asks no server.
+///
+/// Two things are only logged as warnings. A server that is down may come back. A variable `CACHE_<X>_URL` whose scheme
+/// belongs to no backend may be for another program, until a function uses the alias.
+///
+/// ```
+/// fn main() -> Result<(), cache_runtime::CheckError> {
+///     cache_runtime::check()?;
+///     // …
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// One [`CheckError`] that lists every problem.
+pub fn check() -> Result<(), CheckError> {
+    let world = World::current();
+    let mut problems = world.context.problems();
+    // A problem that concerns all functions breaks each of them, and is in the list already.
+    if world.context.config.first_problem().is_none() {
+        problems.extend(world.functions().iter().flat_map(|state| state.misuse()));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(CheckError(problems)) }
+}
+
+/// The problems that [`check`] found. `Display` prints one per line.
+#[derive(Clone)]
+pub struct CheckError(Vec<Error>);
+
+impl CheckError {
+    /// The problems, one by one.
+    pub fn errors(&self) -> &[Error] {
+        &self.0
+    }
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for CheckError {}

@@ -1,0 +1,117 @@
+//! Writing: the results of runs, values that users insert, and invalidations.
+
+use std::time::Duration;
+
+use super::call::{Packaged, Run, Write};
+use super::state::State;
+use crate::common::wait::{Caller, MaybeReady};
+use crate::error::Error;
+use crate::flight::Leader;
+use crate::key::Key;
+use crate::remote::Query;
+use crate::value::Packed;
+
+impl State {
+    /// Ends a run: stores its result and hands it to all waiters. A store that fails is counted and not returned, because
+    /// the caller has its result.
+    #[inline(never)]
+    pub(crate) fn finish(
+        &self,
+        run: Box<Run>,
+        result: Option<Packaged>,
+        cost: Duration,
+        caller: Caller,
+    ) -> MaybeReady<'_, ()> {
+        MaybeReady::of(self.put_result(run, result, cost, caller), caller)
+    }
+
+    async fn put_result(&self, run: Box<Run>, result: Option<Packaged>, cost: Duration, caller: Caller) {
+        let Run { leader, target, replaces } = *run;
+        let shared = result.as_ref().map(|(packed, _)| packed.clone());
+        let may_store = leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, Some((key, ticket))) = (may_store, target) {
+            self.pauses.end(key.bytes());
+            match result {
+                Some((packed, life)) => {
+                    let is_counted = ticket.failure().is_some();
+                    let leader = leader.as_ref();
+                    let write = Write { key, ticket, packed, life, cost, replaces, leader, caller };
+                    let result = self.place.put(write).await;
+                    if !is_counted {
+                        self.count_store(&result);
+                    }
+                }
+                None => {
+                    ticket.finish_empty();
+                    if replaces {
+                        self.place.remove_soon(&key, &ticket);
+                    }
+                }
+            }
+        }
+        if let Some(leader) = leader {
+            leader.complete(shared);
+        }
+    }
+
+    /// Ends a run whose result is not stored. The entry that it is newer than must not be served any more.
+    pub(crate) fn finish_without_result(&self, run: Box<Run>) {
+        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, true, Some((key, ticket))) = (may_store, run.replaces, &run.target) {
+            self.pauses.end(key.bytes());
+            self.place.remove_soon(key, ticket);
+        }
+        run.finish_empty();
+    }
+
+    /// Stores a value that no run computed.
+    #[inline(never)]
+    pub(crate) fn insert<'s>(
+        &'s self,
+        query: Query<'s>,
+        packed: Packed,
+        life: Option<Duration>,
+    ) -> MaybeReady<'s, Result<(), Error>> {
+        let insert = async move {
+            if self.is_disabled {
+                return Ok(());
+            }
+            self.detach_run(query.key).await;
+            let result = self.place.insert(query, packed, life).await;
+            if !self.place.is_broken() {
+                self.count_store(&result);
+            }
+            result.map(drop)
+        };
+        MaybeReady::of(insert, query.caller)
+    }
+
+    /// Removes the entry of `query`, also while caching is switched off: other processes may still read it.
+    #[inline(never)]
+    pub(crate) fn remove<'s>(&'s self, query: Query<'s>) -> MaybeReady<'s, Result<(), Error>> {
+        let remove = async move {
+            self.detach_run(query.key).await;
+            self.count_failure(self.place.remove(query).await)
+        };
+        MaybeReady::of(remove, query.caller)
+    }
+
+    /// Voids every entry, also while caching is switched off.
+    #[inline(never)]
+    pub(crate) fn clear(&self, caller: Caller) -> MaybeReady<'_, Result<(), Error>> {
+        let clear = async move {
+            // A result that is being stored belongs to the generation that ends now, so there is nothing to wait for.
+            self.flights.invalidate_all();
+            self.count_failure(self.place.clear(caller).await)
+        };
+        MaybeReady::of(clear, caller)
+    }
+
+    /// Keeps the run of `key` from storing its result. If it is storing now, waits for that, or has the entry removed
+    /// afterwards.
+    async fn detach_run(&self, key: &Key) {
+        if let Some(store) = self.flights.invalidate(key.bytes()) {
+            store.done(self.place.budget()).await;
+        }
+    }
+}
