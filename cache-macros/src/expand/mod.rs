@@ -1,6 +1,6 @@
 //! From a [`Plan`] to code: the function, and its companions. Nothing is decided here.
 //!
-//! What is the same for all functions stands in macros of the runtime (`function/template.rs`). With companions the body is in
+//! What is the same for all functions stands in macros of the runtime (`private/template.rs`). With companions the body is in
 //! `uncached`; without, it stays in the function, as a closure. Code takes the span of what it is about, so that the compiler
 //! underlines the return type for bounds on values, and an argument's type for bounds on that argument.
 

@@ -1,5 +1,5 @@
 //! What the attribute generates, compared to the files in `expansions/`. The macros in there are the runtime's
-//! (`function/template.rs`); their parameters are printed one per line.
+//! (`private/template.rs`); their parameters are printed one per line.
 //!
 //! After a change `EXPANSIONS=overwrite cargo test -p cache-macros --all-features expansions` writes the files anew. Read them
 //! before you commit them: are they still as short as they can be?

@@ -10,8 +10,8 @@ use crate::func::Func;
 
 const MEMORY: &str = "memory";
 
-/// The backends that have a name of their own, and whether each is compiled in. The list mirrors the runtime's registry; a backend
-/// on a server has a feature of its name.
+/// The backends that have a name of their own, and whether each is compiled in. The list mirrors the runtime's
+/// `backend/registry.rs`; a backend on a server has a feature of its name.
 pub(crate) const BACKENDS: [(&str, bool); 3] =
     [(MEMORY, true), ("redis", cfg!(feature = "redis")), ("memcached", cfg!(feature = "memcached"))];
 

@@ -15,7 +15,6 @@ mod site;
 mod spawn;
 pub(crate) mod spec;
 mod state;
-mod template;
 mod values;
 pub(crate) mod world;
 mod write;

@@ -117,7 +117,7 @@ impl<T: Serialize + ?Sized> PartOfKey for T {}
 
 /// Collects arguments in their order. If one doesn't serialize, there is no key, and the first such error remains.
 ///
-/// Calls take this type, which holds the finished key too, so that a key is not copied: see [`Buffer`] for what a copy
+/// Calls take this type, which holds the finished key too, so that a key is not copied: see `Buffer` for what a copy
 /// costs.
 pub struct Args(pub(crate) Result<Key, Error>);
 

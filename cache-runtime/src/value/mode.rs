@@ -112,14 +112,14 @@ pub(crate) type Pack<S> = fn(&S, Option<fn(&S) -> u64>) -> Result<Packed, Error>
 pub struct EqProbe<C, S>(PhantomData<(C, S)>);
 
 impl<C: Codec, S: Serialize + DeserializeOwned + PartialEq> EqProbe<C, S> {
-    /// Packs like [`Encoded`], and checks by `PartialEq` that the bytes decode to the value.
+    /// Packs as usual, and checks by `PartialEq` that the bytes decode to the value.
     pub const PACK: Option<Pack<S>> = Some(|value, _| encoded::<C, S>(value, Some(S::eq)));
 }
 
 /// Provides the constant where `S` has no `PartialEq`. It has no bounds, because a value that can't be encoded is
 /// reported elsewhere.
 pub trait EqFallback<S> {
-    /// [`Encoded`] packs as usual.
+    /// Values are packed as usual.
     const PACK: Option<Pack<S>> = None;
 }
 

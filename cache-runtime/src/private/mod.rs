@@ -1,4 +1,6 @@
-//! All that generated code may name. Nothing here is stable: the macro crate is pinned to this one.
+//! Everything that generated code may name. Nothing here is stable: the macro crate is pinned to this one.
+
+mod template;
 
 // The template, which the attribute fills in.
 pub use crate::{
