@@ -123,8 +123,8 @@ fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Opt
     LitStr::new(name, span).parse_with(parse).ok()
 }
 
-/// Checks that the text between two fields separates them. The runtime writes fields in letters, digits, `_`, `-`, `.`, `~` and
-/// `%`, so any other character does. Without one, `{a}{b}` would be the same for 1, 23 and 12, 3.
+/// Checks that the text between two fields separates them. The runtime writes fields in letters, digits, `_`, `-`,
+/// `.`, `~` and `%`, so any other character does. Without one, `{a}{b}` would be the same for 1, 23 and 12, 3.
 fn separated(segments: &[Segment], span: Span) -> Result<()> {
     let separates = |c: char| !(c.is_alphanumeric() || "_-.~%".contains(c));
     let mut open: Option<&FieldPath> = None;

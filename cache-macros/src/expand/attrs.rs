@@ -1,7 +1,7 @@
 //! Which of the function's attributes go on which generated item.
 //!
-//! An `#[expect]` goes on the one item where its lint fires, and becomes an `#[allow]` on all others. With companions the body is in
-//! `uncached`; lints on whether the function is called or documented are about the function itself.
+//! An `#[expect]` goes on the one item where its lint fires, and becomes an `#[allow]` on all others. With companions
+//! the body is in `uncached`; lints on whether the function is called or documented are about the function itself.
 
 use quote::format_ident;
 use syn::punctuated::Punctuated;
@@ -59,7 +59,8 @@ pub(super) fn of_impls(func: &Func) -> Vec<&Attribute> {
     func.attrs.iter().filter(|attr| is_cfg(attr)).collect()
 }
 
-/// Splits an `#[expect]` into one for the lints that fire here and an `#[allow]` for the others. Any other attribute stays as it is.
+/// Splits an `#[expect]` into one for the lints that fire here and an `#[allow]` for the others. Any other attribute
+/// stays as it is.
 fn split(attr: &Attribute, fires: fn(&Meta) -> bool) -> impl Iterator<Item = Attribute> {
     let parts = lints_expected(attr).map(|lints| {
         let (reason, lints): (Vec<Meta>, Vec<Meta>) =

@@ -1,7 +1,8 @@
 //! The call of a function with `stale` or `early`, whose body may run in the background with arguments that it owns.
 //!
-//! Receivers, generics and borrows other than a plain `&T` can't be kept: then the elected caller runs the body. For other arguments
-//! the compiler finds out whether they can be copied and sent (`Arg` and `BodyFuture` of the runtime).
+//! Receivers, generics and borrows other than a plain `&T` can't be kept: then the elected caller runs the body. For
+//! other arguments the compiler finds out whether they can be copied and sent (`Arg` and `BodyFuture` of the
+//! runtime).
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;

@@ -82,8 +82,8 @@ pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
     }
 }
 
-/// A constant before the siblings of a method. A macro can't tell an `impl` of a trait from any other, but there the compiler rejects
-/// this constant first, and its name says what to write.
+/// A constant before the siblings of a method. A macro can't tell an `impl` of a trait from any other, but there the
+/// compiler rejects this constant first, and its name says what to write.
 fn trait_impl_guard(names: &Names) -> TokenStream {
     let guard = names.hidden("in_a_trait_impl_needs__companions_false");
     quote! {
@@ -163,7 +163,8 @@ pub(super) fn function_path(plan: &Plan, names: &Names) -> TokenStream {
     quote!(#scope::#cached #types)
 }
 
-/// A hidden function that isn't generic, for `clear` and `stats`: they are about all instantiations of a generic function.
+/// A hidden function that isn't generic, for `clear` and `stats`: they are about all instantiations of a generic
+/// function.
 fn shared_site(plan: &Plan, names: &Names) -> Option<TokenStream> {
     let (rt, ident, site) = (rt(plan), names.hidden("site"), site::site(plan));
     generic_names(&plan.func).next().map(|_| quote!(fn #ident() -> &'static #rt::Site { #site }))
@@ -185,7 +186,8 @@ pub(super) fn call_uncached(plan: &Plan, names: &Names) -> TokenStream {
     if func.is_async() { awaited(func, call) } else { quote!(move || #call) }
 }
 
-/// Wraps a call that returns a future. The call is made when the future is awaited, unless the future can't hold the arguments.
+/// Wraps a call that returns a future. The call is made when the future is awaited, unless the future can't hold the
+/// arguments.
 pub(super) fn awaited(func: &Func, call: TokenStream) -> TokenStream {
     if func.is_detached { call } else { quote!(async move { #call.await }) }
 }

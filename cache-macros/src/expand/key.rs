@@ -1,7 +1,7 @@
 //! The key of a call: statements that declare and fill the variable `__key`.
 //!
-//! With companions, a hidden function fills it from borrowed arguments. The expressions of `key = (…)` may need the arguments
-//! themselves, as `id % 2 == 0` does; these stand wherever the key is needed.
+//! With companions, a hidden function fills it from borrowed arguments. The expressions of `key = (…)` may need the
+//! arguments themselves, as `id % 2 == 0` does; these stand wherever the key is needed.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
@@ -138,8 +138,8 @@ fn arg(plan: &Plan, param: &Param, is_borrowed: bool) -> TokenStream {
     }
 }
 
-/// The method that adds a part. The generic variant leaves the message to the compiler, which says best which bound a type parameter
-/// lacks.
+/// The method that adds a part. The generic variant leaves the message to the compiler, which says best which bound a
+/// type parameter lacks.
 fn method(name: &str, is_generic: bool, span: Span) -> Ident {
     let suffix = if is_generic { "_generic" } else { "" };
     format_ident!("{name}{suffix}", span = at(span))
@@ -151,8 +151,8 @@ fn is_generic(plan: &Plan, param: &Param) -> bool {
 
 /// Adds what tells the instantiations of a generic function apart, and the types that share a method.
 ///
-/// A macro can't see the generics of the `impl` or trait around a function. The compiler can: they are part of the type of
-/// each function in there, and of each closure.
+/// A macro can't see the generics of the `impl` or trait around a function. The compiler can: they are part of the
+/// type of each function in there, and of each closure.
 fn instance(plan: &Plan, is_borrowed: bool) -> TokenStream {
     let Plan { func, target, .. } = plan;
     let in_memory = matches!(target, Target::Memory { .. });

@@ -1,8 +1,9 @@
 //! From a [`Plan`] to code: the function, and its companions. Nothing is decided here.
 //!
-//! What is the same for all functions stands in macros of the runtime (`private/template.rs`). With companions the body is in
-//! `uncached`; without, it stays in the function, as a closure. Code takes the span of what it is about, so that the compiler
-//! underlines the return type for bounds on values, and an argument's type for bounds on that argument.
+//! What is the same for all functions stands in macros of the runtime (`private/template.rs`). With companions the
+//! body is in `uncached`; without, it stays in the function, as a closure. Code takes the span of what it is about,
+//! so that the compiler underlines the return type for bounds on values, and an argument's type for bounds on that
+//! argument.
 
 mod attrs;
 mod background;
@@ -33,8 +34,8 @@ fn function(plan: &Plan) -> TokenStream {
         (attrs::of_function(func, names.is_some()), &func.vis, signature(func, names.is_some()));
     let (key, typed_view) = (key::of_arguments(plan), typed_view(plan, names.as_ref()));
     let body = names.as_ref().map_or_else(|| body_in_place(func), |names| call_uncached(plan, names));
-    // A future that can't hold the arguments is made here, even for a hit; its work still waits for a miss. The cache isn't read
-    // before the returned future is awaited, because the entry may be removed until then.
+    // A future that can't hold the arguments is made here, even for a hit; its work still waits for a miss. The cache
+    // isn't read before the returned future is awaited, because the entry may be removed until then.
     let (made, body) =
         if func.is_detached { (Some(quote!(let __body = #body;)), quote!(__body)) } else { (None, body) };
     let call = call(plan, names.as_ref(), &body);
@@ -162,7 +163,8 @@ fn spanned(source: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     tokens.into_iter().collect()
 }
 
-/// For `quote_spanned!`: a span whose names are resolved here, also where `macro_rules!` made the tokens that `span` is of.
+/// For `quote_spanned!`: a span whose names are resolved here, also where `macro_rules!` made the tokens that `span`
+/// is of.
 fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

@@ -1,9 +1,9 @@
 //! Which part of the return value is stored, as a type.
 //!
-//! It depends on the kind of the return type (`Result`, `Option` or plain) and of the success type within it. In a free function
-//! without type parameters the compiler finds the kinds, through any alias, and the companions' struct holds the result. In a
-//! generic function or a method it can't, because constants may not mention type parameters. There the kinds are read off the
-//! spelling, and the compiler checks that no alias hides one.
+//! It depends on the kind of the return type (`Result`, `Option` or plain) and of the success type within it. In a
+//! free function without type parameters the compiler finds the kinds, through any alias, and the companions' struct
+//! holds the result. In a generic function or a method it can't, because constants may not mention type parameters.
+//! There the kinds are read off the spelling, and the compiler checks that no alias hides one.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};

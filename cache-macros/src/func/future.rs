@@ -14,8 +14,8 @@ pub(super) struct Future<'t> {
     written: &'t Type,
 }
 
-/// Recognizes `impl Future<Output = T>` and `Pin<Box<dyn Future<Output = T>>>`, with any other bounds, and the names that the crate
-/// `futures` gives the latter.
+/// Recognizes `impl Future<Output = T>` and `Pin<Box<dyn Future<Output = T>>>`, with any other bounds, and the names
+/// that the crate `futures` gives the latter.
 pub(super) fn written_as(written: &Type) -> Option<Future<'_>> {
     let aliased = argument_of("BoxFuture", written).or_else(|| argument_of("LocalBoxFuture", written));
     if let Some(output) = aliased {
@@ -43,8 +43,8 @@ fn output_of(bound: &TypeParamBound) -> Option<&Type> {
 }
 
 impl Future<'_> {
-    /// Whether the future can't hold everything that the arguments visibly borrow: it names no lifetime (before edition 2024
-    /// `impl Future` then holds none), or it names one while arguments have elided ones.
+    /// Whether the future can't hold everything that the arguments visibly borrow: it names no lifetime (before
+    /// edition 2024 `impl Future` then holds none), or it names one while arguments have elided ones.
     pub(super) fn is_detached(&self, sig: &Signature) -> bool {
         let (mut held, mut borrowed) = (Lifetimes::default(), Lifetimes::default());
         held.visit_type(self.written);

@@ -45,7 +45,8 @@ pub(crate) enum Flow {
     Async,
     /// `-> impl Future<Output = T>`
     Future,
-    /// `-> Pin<Box<dyn Future<Output = T>>>`, also written `BoxFuture<'_, T>`. `#[async_trait]` turns an `async fn` into it.
+    /// `-> Pin<Box<dyn Future<Output = T>>>`, also written `BoxFuture<'_, T>`. `#[async_trait]` turns an `async fn`
+    /// into it.
     BoxedFuture,
 }
 
@@ -54,8 +55,8 @@ impl Func {
         self.flow != Flow::Blocking
     }
 
-    /// Whether a type mentions a type or const parameter of the function, or one of the `impl` around it, as far as a capital
-    /// letter tells. It decides which message a missing bound gets, and nothing more.
+    /// Whether a type mentions a type or const parameter of the function, or one of the `impl` around it, as far as a
+    /// capital letter tells. It decides which message a missing bound gets, and nothing more.
     pub(crate) fn has_type_parameter(&self, ty: &TokenStream) -> bool {
         let is_parameter = |ident: &Ident| {
             let own = self.sig.generics.params.iter().any(|param| match param {
@@ -81,7 +82,8 @@ pub(crate) struct Param {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) pat: Pat,
     pub(crate) ty: Type,
-    /// Its name in generated signatures: the one in `name: T`, `mut name: T` or `name @ …: T`, otherwise `__arg<index>`.
+    /// Its name in generated signatures: the one in `name: T`, `mut name: T` or `name @ …: T`, otherwise
+    /// `__arg<index>`.
     pub(crate) ident: Ident,
     /// The names that the pattern binds. A key may use them too.
     pub(crate) bindings: Vec<Ident>,
@@ -198,7 +200,8 @@ impl Param {
         Some(quote!(#owned #(#attrs)* let #pat = #ident;))
     }
 
-    /// `let PAT = &ident;`, which gives a key the names of the pattern before the body runs; nothing if the pattern is a name.
+    /// `let PAT = &ident;`, which gives a key the names of the pattern before the body runs; nothing if the pattern
+    /// is a name.
     pub(crate) fn view(&self) -> Option<TokenStream> {
         if matches!(&self.pat, Pat::Ident(PatIdent { subpat: None, .. })) {
             return None;

@@ -1,8 +1,8 @@
 //! What the attribute generates, compared to the files in `expansions/`. The macros in there are the runtime's
 //! (`private/template.rs`); their parameters are printed one per line.
 //!
-//! After a change `EXPANSIONS=overwrite cargo test -p cache-macros --all-features expansions` writes the files anew. Read them
-//! before you commit them: are they still as short as they can be?
+//! After a change `EXPANSIONS=overwrite cargo test -p cache-macros --all-features expansions` writes the files anew.
+//! Read them before you commit them: are they still as short as they can be?
 
 use std::path::Path;
 use std::{env, fs};
@@ -32,8 +32,8 @@ fn pinned(name: &str, attribute: &str, item: &str) {
     assert!(pinned == expansion, "{} has changed; this is what it is now:\n{expansion}", path.display());
 }
 
-/// Formats generated code. `prettyplease` doesn't format what macros take: here items in a macro are formatted as items, and
-/// parameters in braces are printed one per line.
+/// Formats generated code. `prettyplease` doesn't format what macros take: here items in a macro are formatted as
+/// items, and parameters in braces are printed one per line.
 fn readable(mut file: File) -> String {
     let mut insides = Insides::default();
     insides.visit_file_mut(&mut file);

@@ -123,8 +123,8 @@ fn known(name: &Ident, params: Params<'_>, errors: &mut Errors) {
     errors.on(name, message);
 }
 
-/// The name that an expression such as `a.b.len()` starts with, if it must be an argument. Constants, paths and called functions are
-/// left to the compiler.
+/// The name that an expression such as `a.b.len()` starts with, if it must be an argument. Constants, paths and
+/// called functions are left to the compiler.
 fn root(expr: &Expr) -> Option<&Ident> {
     match expr {
         Expr::Path(path) => path.path.get_ident().filter(|name| {
@@ -143,8 +143,8 @@ fn root(expr: &Expr) -> Option<&Ident> {
     }
 }
 
-/// Every name in an expression that may be an argument, also in `format!("{name}")`. With a name too many, companions take an
-/// argument that they don't need; with one too few, they would lack one that they do.
+/// Every name in an expression that may be an argument, also in `format!("{name}")`. With a name too many, companions
+/// take an argument that they don't need; with one too few, they would lack one that they do.
 fn mentioned(tokens: TokenStream, names: &mut Vec<String>) {
     let (mut before, mut last) = (' ', ' ');
     for token in tokens {

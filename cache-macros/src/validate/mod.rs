@@ -1,7 +1,7 @@
 //! Every rule and its message: from [`Args`] and [`Func`] to a [`Plan`], in which nothing is left to decide.
 //!
-//! A broken rule is recorded and checking continues, so that one compilation shows all of them. Knows nothing of the code that
-//! will be generated.
+//! A broken rule is recorded and checking continues, so that one compilation shows all of them. Knows nothing of the
+//! code that will be generated.
 
 pub(crate) mod backend;
 mod key;
@@ -77,7 +77,8 @@ pub(crate) struct Negative {
     pub(crate) none: Option<Ident>,
     /// The name of `cache_err`, where it is `true`.
     pub(crate) err: Option<Ident>,
-    /// `None` means as long as any other value. It is never `None` if each value decides its lifetime and `none` or `err` is set.
+    /// `None` means as long as any other value. It is never `None` if each value decides its lifetime and `none` or
+    /// `err` is set.
     pub(crate) lifetime: Option<Period>,
 }
 

@@ -1,8 +1,8 @@
-//! What a renewal in the background needs to own: the arguments, which must outlive the call, and a future that may move
-//! between threads.
+//! What a renewal in the background needs to own: the arguments, which must outlive the call, and a future that may
+//! move between threads.
 //!
-//! Generated code asks without knowing the types. An inherent method shadows a trait's: where its bounds hold it returns
-//! something; otherwise the trait's method returns nothing, and the elected caller runs the body.
+//! Generated code asks without knowing the types. An inherent method shadows a trait's: where its bounds hold it
+//! returns something; otherwise the trait's method returns nothing, and the elected caller runs the body.
 
 use std::borrow::Borrow;
 use std::convert::Infallible;

@@ -1,8 +1,8 @@
 //! Renewal: the old value is served while one caller, or the background, runs the body.
 //!
-//! A part of [`Function`] for the options `stale` and `early`. The [`State`] decides which call renews. The work is done
-//! by a thread or task if the arguments can be kept for it. Otherwise the elected caller does it, and gets the new value,
-//! or the old one if the body fails.
+//! A part of [`Function`] for the options `stale` and `early`. The [`State`] decides which call renews. The work is
+//! done by a thread or task if the arguments can be kept for it. Otherwise the elected caller does it, and gets the
+//! new value, or the old one if the body fails.
 
 use std::any::Any;
 use std::ops::ControlFlow::{Break, Continue};

@@ -37,8 +37,8 @@ impl<F> Ttl<F> {
 
 /// How values are packed, and the options that are asked for each: constants of the program.
 ///
-/// The mode is held as function pointers, so that a value that doesn't fit it is one error, where the function is made, and not
-/// one for each method that is called.
+/// The mode is held as function pointers, so that a value that doesn't fit it is one error, where the function is
+/// made, and not one for each method that is called.
 pub struct Values<O: Outcome<R>, R> {
     pub(super) format: MakeFormat,
     pub(super) pack: Pack<O::Stored>,
@@ -56,8 +56,9 @@ pub struct Values<O: Outcome<R>, R> {
 
 /// The options as generated code states them, one call each.
 ///
-/// `S` is what an entry holds. Generated code spells it, so that the compiler underlines it where it doesn't meet the bounds.
-/// Where it has type parameters, the compiler says best which bound they lack: that's what the constructors `…_generic` are for.
+/// `S` is what an entry holds. Generated code spells it, so that the compiler underlines it where it doesn't meet the
+/// bounds. Where it has type parameters, the compiler says best which bound they lack: that's what the constructors
+/// `…_generic` are for.
 impl<O: Outcome<R>, R> Values<O, R> {
     /// Values stay as they are.
     pub const fn in_memory<S: ClonedOnHit + SharedByThreads + 'static>() -> Self

@@ -1,9 +1,9 @@
 //! Keys: from arguments to the bytes that identify a call, and to the text used on servers.
 //!
 //! The bytes are [canonical](crate::codec::canonical) and injective. The text on a server is
-//! `{prefix}{namespace}:{version}:{shape}:` followed by either `#` and the digest of the bytes in base64 (BLAKE3 with 256
-//! bits, so no collision can be forged and a key shows nothing personal), or the text of a `key = "…"` template, whose
-//! fields are escaped so that two keys can't collide.
+//! `{prefix}{namespace}:{version}:{shape}:` followed by either `#` and the digest of the bytes in base64 (BLAKE3 with
+//! 256 bits, so no collision can be forged and a key shows nothing personal), or the text of a `key = "…"` template,
+//! whose fields are escaped so that two keys can't collide.
 
 pub(crate) mod path;
 mod template;
@@ -38,8 +38,8 @@ impl Key {
         &self.bytes
     }
 
-    /// The bytes padded with zeros to whole words, which are faster to compare. They identify the call as well: no encoded
-    /// value is a prefix of another, and no field of a template contains a zero, so no two keys become equal.
+    /// The bytes padded with zeros to whole words, which are faster to compare. They identify the call as well: no
+    /// encoded value is a prefix of another, and no field of a template contains a zero, so no two keys become equal.
     #[inline]
     pub(crate) fn words(&self) -> &[u8] {
         self.bytes.padded()
@@ -80,7 +80,8 @@ impl Key {
 /// The bytes of a text key. A digest after a usual head needs no allocation.
 pub(crate) type TextBytes = SmallVec<[u8; 128]>;
 
-/// The words of a key that has at most two, with zeros for missing ones. See [`Key::words`] for why no two become equal.
+/// The words of a key that has at most two, with zeros for missing ones. See [`Key::words`] for why no two become
+/// equal.
 pub(crate) type ShortKey = [u64; 2];
 
 /// The short form of a key's [`words`](Key::words), if it has one.
@@ -94,8 +95,8 @@ pub(crate) fn short(words: &[u8]) -> Option<ShortKey> {
     }
 }
 
-/// The digest of `bytes` in URL-safe base64 ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648#section-5)). It is shorter
-/// than hex, and every backend accepts its letters.
+/// The digest of `bytes` in URL-safe base64 ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648#section-5)). It is
+/// shorter than hex, and every backend accepts its letters.
 fn digest(bytes: &[u8]) -> [u8; DIGEST] {
     let mut text = [0; DIGEST];
     BASE64URL_NOPAD.encode_mut(blake3::hash(bytes).as_bytes(), &mut text);

@@ -1,7 +1,7 @@
 //! The template of a cached function: what is the same for all of them, as ordinary Rust.
 //!
-//! The attribute checks what the user wrote and passes it here by name. It finds these macros in `private`, whatever the
-//! user's crate calls this one; they find everything else through `$crate`.
+//! The attribute checks what the user wrote and passes it here by name. It finds these macros in `private`, whatever
+//! the user's crate calls this one; they find everything else through `$crate`.
 
 /// The place of a function in the program, as an expression of type `&'static Site`.
 #[doc(hidden)]
@@ -40,7 +40,8 @@ macro_rules! __function {
         output: $output:ty,
         // The `StoredPart` of the function.
         part: $part:ty,
-        // How values are packed: a constructor of `Values`, the type that entries hold, and the codec of a remote function.
+        // How values are packed: a constructor of `Values`, the type that entries hold, and the codec of a remote
+        // function.
         values: $mode:ident($stored:ty $(, $codec:ident)?),
         // The options that are asked for each value: methods of `Values`.
         options: { $($options:tt)* },
@@ -107,10 +108,10 @@ macro_rules! __kind {
     }};
 }
 
-/// What stands beside a free function: the companions' struct and its impls.
+/// The struct of a free function's companions, and its impls.
 ///
-/// None of that can be in an `impl`, and the macro can't see that it is in one. The compiler's first error then ends with the name
-/// of this macro in `private`, which is the way out.
+/// None of these can be in an `impl`, and the macro can't see that it is in one. The compiler's first error then ends
+/// with the name of this macro in `private`, which says what to write.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __companions_struct {
@@ -121,7 +122,7 @@ macro_rules! __companions_struct {
     };
 }
 
-/// The companions of a function, except `uncached`, and the hidden function `__cached` that they go by.
+/// The companions of a function, except `uncached`, and the hidden function `__cached` that they call.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __companions {
@@ -139,7 +140,8 @@ macro_rules! __companions {
         [$do_peek:ident $do_insert:ident $do_invalidate:ident $do_refresh:ident $do_clear:ident],
         // The names of the companions.
         names: [
-            $hidden:ident $peek:ident $insert:ident $invalidate:ident $refresh:ident $clear:ident $stats:ident $text_key:ident
+            $hidden:ident
+            $peek:ident $insert:ident $invalidate:ident $refresh:ident $clear:ident $stats:ident $text_key:ident
         ],
         // A link to the function, for documentation.
         link: $link:literal,
@@ -164,7 +166,7 @@ macro_rules! __companions {
         entries: $entries:expr,
         // The type that entries hold.
         stored: $stored:ty,
-        // The rest is for `__function`.
+        // The other parameters are those of `__function`.
         site: $site:expr,
         output: $output:ty,
         part: $part:ty,
@@ -177,29 +179,33 @@ macro_rules! __companions {
             $crate::__function! { site: $site, output: $output, part: $part, $($rest)* }
         }
 
-        #[doc = concat!("What the cache holds for a call of ", $link, "; never runs the body.")]
+        #[doc = ::core::concat!("What the cache holds for a call of ", $link, "; never runs the body.")]
         #[doc = $crate::__errors!()]
         #[inline]
         $($attr)*
-        $($vis)* $($async)? fn $peek<$($generics)*>($($key_params)*) -> ::core::result::Result<::core::option::Option<$stored>, $crate::Error>
+        $($vis)* $($async)? fn $peek<$($generics)*>(
+            $($key_params)*
+        ) -> ::core::result::Result<::core::option::Option<$stored>, $crate::Error>
         $($bounds)*
         {
             $($fill)*
             $function.$do_peek($key)$($await)*
         }
 
-        #[doc = concat!("Stores the result of a call of ", $link, " without running the body.")]
+        #[doc = ::core::concat!("Stores the result of a call of ", $link, " without running the body.")]
         #[doc = $crate::__errors!()]
         #[inline]
         $($attr)*
-        $($vis)* $($async)? fn $insert<$($generics)*>($($key_params)* $inserted: $stored) -> ::core::result::Result<(), $crate::Error>
+        $($vis)* $($async)? fn $insert<$($generics)*>(
+            $($key_params)* $inserted: $stored
+        ) -> ::core::result::Result<(), $crate::Error>
         $($bounds)*
         {
             $($fill)*
             $function.$do_insert($key, $inserted)$($await)*
         }
 
-        #[doc = concat!("Removes the entry of a call, so that the next ", $link, " runs the body.")]
+        #[doc = ::core::concat!("Removes the entry of a call, so that the next ", $link, " runs the body.")]
         #[doc = $crate::__errors!()]
         #[inline]
         $($attr)*
@@ -210,7 +216,7 @@ macro_rules! __companions {
             $function.$do_invalidate($key)$($await)*
         }
 
-        #[doc = concat!("Runs the body of ", $link, " now and stores its result.")]
+        #[doc = ::core::concat!("Runs the body of ", $link, " now and stores its result.")]
         #[inline]
         $($attr)*
         $($vis)* $($async)? $($unsafe)? fn $refresh<$($generics)*>($($params)*) -> $output
@@ -220,7 +226,9 @@ macro_rules! __companions {
             $function.$do_refresh($($borrow)? $key, $body)$($await)*
         }
 
-        #[doc = concat!("Ends the life of every entry of ", $link, ": at once in this process, within a second in others.")]
+        #[doc = ::core::concat!(
+            "Ends the life of every entry of ", $link, ": at once in this process, within a second in others."
+        )]
         #[doc = $crate::__errors!()]
         #[inline]
         $($attr)*
@@ -228,14 +236,14 @@ macro_rules! __companions {
             $entries.$do_clear()$($await)*
         }
 
-        #[doc = concat!("What ", $link, " has done in this process.")]
+        #[doc = ::core::concat!("What ", $link, " has done in this process.")]
         #[inline]
         $($attr)*
         $($vis)* fn $stats() -> $crate::Stats {
             $entries.stats()
         }
 
-        #[doc = concat!("The text key of a call of ", $link, " on Redis and Memcached.")]
+        #[doc = ::core::concat!("The text key of a call of ", $link, " on Redis and Memcached.")]
         #[inline]
         $($attr)*
         $($vis)* fn $text_key<$($generics)*>($($key_params)*) -> $crate::private::String
@@ -256,8 +264,8 @@ macro_rules! __errors {
     };
 }
 
-/// What keeps the arguments of a call for the background, if they can be kept: a closure that takes them by reference and
-/// returns a body that owns copies.
+/// What keeps the arguments of a call for the background, if they can be kept: a closure that takes them by reference
+/// and returns a body that owns copies.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __keep {

@@ -74,8 +74,8 @@ pub(crate) fn weigh<S: Serialize>(value: &S) -> u64 {
     }
 }
 
-// What a cached value must implement. The traits are implemented for whatever meets their bounds, and exist for their messages:
-// `do_not_recommend` makes the compiler report the trait, and not the bound that fails.
+// What a cached value must implement. The traits are implemented for whatever meets their bounds, and exist for their
+// messages: `do_not_recommend` makes the compiler report the trait, and not the bound that fails.
 
 /// A value in memory can be cloned.
 #[diagnostic::on_unimplemented(

@@ -1,5 +1,5 @@
-//! Numbers as bits: a type that is a number here converts, any other gives `None`. The compiler knows which, so that one
-//! branch remains.
+//! Numbers as bits: a type that is a number here converts, any other gives `None`. The compiler knows which, so that
+//! one branch remains.
 
 use std::any::Any;
 

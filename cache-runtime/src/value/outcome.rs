@@ -1,7 +1,7 @@
 //! Which part of a return value is stored, decided by type at compile time.
 //!
-//! [`KindProbe`] tells whether a type is a `Result`, an `Option` or plain, through any alias: an inherent constant shadows the
-//! one of the blanket trait [`KindFallback`]. [`StoredPart`] of these kinds implements [`Outcome`].
+//! [`KindProbe`] tells whether a type is a `Result`, an `Option` or plain, through any alias: an inherent constant
+//! shadows the one of the blanket trait [`KindFallback`]. [`StoredPart`] of these kinds implements [`Outcome`].
 
 use std::marker::PhantomData;
 
@@ -61,8 +61,8 @@ pub trait Outcome<R> {
     type Value;
     /// What an entry holds.
     type Stored;
-    /// Whether `Value` is neither a `Result` nor an `Option`, as far as the macro could tell: a type parameter may still
-    /// stand for one.
+    /// Whether `Value` is neither a `Result` nor an `Option`, as far as the macro could tell: a type parameter may
+    /// still stand for one.
     const LOOKS_PLAIN: bool;
     /// The part to store, or the whole if this outcome isn't stored.
     ///
@@ -129,8 +129,8 @@ pub trait Returns<R> {
 /// What the entries of the function with the companions `F` hold.
 pub type StoredBy<F, R> = <<F as Returns<R>>::Part as Outcome<R>>::Stored;
 
-/// One impl per case: the pattern of the stored part within the return value, and the way back. `$flag` is an option that
-/// makes no difference.
+/// One impl per case: the pattern of the stored part within the return value, and the way back. `$flag` is an option
+/// that makes no difference.
 macro_rules! outcome {
     ($([$($generic:ident),* $(; $flag:ident)?] $outer:ident $inner:ident [$none:tt $err:tt]:
         $ret:ty => $stored:ty, $value:ty;

@@ -3,7 +3,8 @@
 //! The sources of `cache-macros` are compiled in here as a library, because a proc-macro crate runs nowhere but in the
 //! compiler. A case is the attribute's tokens and the item's; [`check`] says what must hold for each.
 //!
-//! A fixed sequence of mutations of every use of the attribute in the project's tests, on stable, about a minute; `tests/run` does this:
+//! A fixed sequence of mutations of every use of the attribute in the project's tests, on stable, about a minute;
+//! `tests/run` does this:
 //!
 //! ```text
 //! cargo run --release --manifest-path tests/fuzz/Cargo.toml
@@ -39,8 +40,8 @@ mod template;
 #[allow(unused_imports)]
 use sources::{args, diagnostic, expand, func, validate};
 
-/// How deep brackets nest in a case. syn reads them recursively, so that some thousand would overflow the stack of any macro, and of
-/// the compiler's other stages too. That's no panic, and no macro guards against it.
+/// How deep brackets nest in a case. syn reads them recursively, so that some thousand would overflow the stack of
+/// any macro, and of the compiler's other stages too. That's no panic, and no macro guards against it.
 pub(crate) const DEEPEST: usize = 200;
 
 /// Brackets inside of brackets that syn may read here, to judge what the macro made: it goes through bodies too, which
@@ -57,8 +58,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// Reads the attribute from the first line and the item from the others. `None` if those aren't tokens, which the compiler would
-    /// not pass on, or if brackets nest deeper than [`DEEPEST`].
+    /// Reads the attribute from the first line and the item from the others. `None` if those aren't tokens, which the
+    /// compiler would not pass on, or if brackets nest deeper than [`DEEPEST`].
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         let (attribute, item) = text.split_once('\n')?;
