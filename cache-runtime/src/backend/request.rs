@@ -129,6 +129,7 @@ fn mismatch() -> Error {
     Error::new(ErrorKind::Protocol, "the backend's answer doesn't fit the request")
 }
 
+#[cfg(feature = "tokio")]
 /// A [`Request`] that owns its keys, to be sent from another thread.
 pub(crate) enum OwnedRequest {
     Get(Vec<u8>),
@@ -137,12 +138,14 @@ pub(crate) enum OwnedRequest {
     Delete(Vec<u8>),
 }
 
+#[cfg(feature = "tokio")]
 pub(crate) enum OwnedCondition {
     Always,
     Absent,
     Equals(Vec<u8>),
 }
 
+#[cfg(feature = "tokio")]
 impl Request<'_> {
     pub(crate) fn into_owned(self) -> OwnedRequest {
         match self {
@@ -161,6 +164,7 @@ impl Request<'_> {
     }
 }
 
+#[cfg(feature = "tokio")]
 impl OwnedRequest {
     /// The same request, borrowed. `keys` holds the list of keys, if there is one.
     pub(crate) fn borrow<'a>(&'a self, keys: &'a mut Vec<&'a [u8]>) -> Request<'a> {

@@ -113,11 +113,41 @@ pub(crate) type DefaultCodec = MsgPack;
 /// The format of the plain cache: the first that is compiled in.
 #[cfg(all(feature = "json", not(any(feature = "bincode", feature = "postcard", feature = "msgpack"))))]
 pub(crate) type DefaultCodec = Json;
+/// The format of the plain cache: the first that is compiled in.
+#[cfg(not(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")))]
+pub(crate) type DefaultCodec = Missing;
 
+/// Stands for a format when none is compiled in. Every use is an error that names the features.
+#[cfg(not(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")))]
+pub(crate) struct Missing;
+
+#[cfg(not(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")))]
+impl Codec for Missing {
+    const NAME: &'static str = "none";
+    const ID: u8 = 0;
+    const SELF_DESCRIBING: bool = true;
+
+    fn write<T: Serialize>(_: &T, _: &mut Vec<u8>) -> Result<(), Error> {
+        Err(missing())
+    }
+
+    fn read<'de, S: DeserializeSeed<'de>>(_: &'de [u8], _: S) -> Result<S::Value, Error> {
+        Err(missing())
+    }
+}
+
+#[cfg(not(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")))]
+fn missing() -> Error {
+    let message = "the plain cache needs one of the features `bincode`, `postcard`, `msgpack` and `json`";
+    Error::new(ErrorKind::Config, message)
+}
+
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 fn write_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Encode, "the format can't express the value").with_source(error)
 }
 
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 fn read_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Protocol, "the payload doesn't decode").with_source(error)
 }

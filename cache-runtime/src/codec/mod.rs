@@ -6,7 +6,6 @@
 pub(crate) mod bounded;
 pub(crate) mod byte_seq;
 pub(crate) mod canonical;
-#[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 mod formats;
 pub(crate) mod shape;
 
@@ -19,6 +18,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use self::bounded::Budget;
 use self::canonical::{Buffer, Order};
+pub(crate) use self::formats::DefaultCodec;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 pub use self::formats::*;
 use self::shape::Shape;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
-use std::os::unix::net::UnixStream;
+use std::os::{fd::OwnedFd, unix::net::UnixStream};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -24,6 +24,7 @@ pub(crate) enum Address {
         port: u16,
     },
     #[cfg(unix)]
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis is reached over unix sockets"))]
     Unix(PathBuf),
 }
 
@@ -61,7 +62,7 @@ fn dial_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(time_left(deadline)?))?;
     socket.connect(&SockAddr::unix(path)?)?;
-    Ok(socket.into())
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// The time until `deadline`, or a timeout if it has passed.
