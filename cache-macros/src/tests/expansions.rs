@@ -126,6 +126,9 @@ fn tidy(tokens: TokenStream) -> String {
         ("(:: ", "(::"),
         ("=::", "= ::"),
         ("{::", "{ ::"),
+        ("as::", "as ::"),
+        ("part:<", "part: <"),
+        ("<< ", "<<"),
     ];
     tight.iter().fold(tokens.to_string(), |text, (loose, tight)| text.replace(loose, tight))
 }

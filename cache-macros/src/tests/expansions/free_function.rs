@@ -66,10 +66,10 @@ pub fn user(id: u64) -> io::Result<User> {
             stored: io::Result<User>,
             site: ::cache_runtime::private::site!(path: user, name: "user", spec: IN_MEMORY),
             output: io::Result<User>,
-            part:<user as::cache_runtime::private::Returns<io::Result<User>>>::Part,
+            part: <user as ::cache_runtime::private::Returns<io::Result<User>>>::Part,
             values: in_memory(io::Result<User>),
             options: { .negative_ttl(::core::time::Duration::new(5u64, 0u32)) },
-            checks: { const { << user as::cache_runtime::private::Returns<io::Result<User>>>::Part>::assert_returns_result() }; },
+            checks: { const { <<user as ::cache_runtime::private::Returns<io::Result<User>>>::Part>::assert_returns_result() }; },
         }
     }
 }
