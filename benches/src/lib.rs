@@ -5,20 +5,20 @@
 //! sample that shared the processor with a foreign process is taken again; a round in which that never succeeds is
 //! dropped, and the result says how many were.
 //!
-//! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured. `lineup` says
-//! who is compared in memory; [`subjects`], [`bare`] and `others` are what it calls. [`load`] and [`raw`] are for the servers'
-//! benchmarks: many callers, and the least that a client can do.
+//! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured. `cases` lists
+//! who is compared in memory, and calls [`functions`], [`bare_stores`] and `async_peers`. The benchmarks of servers use
+//! [`load`] for many callers and [`raw_protocol`] for the least that a client can do.
 
-pub mod bare;
-#[cfg(feature = "others")]
-pub mod lineup;
+#[cfg(feature = "async-peers")]
+pub mod async_peers;
+pub mod bare_stores;
+#[cfg(feature = "async-peers")]
+pub mod cases;
+pub mod functions;
 pub mod load;
 pub mod machine;
-#[cfg(feature = "others")]
-pub mod others;
-pub mod raw;
+pub mod raw_protocol;
 pub mod report;
-pub mod subjects;
 
 use std::cell::Cell;
 use std::pin::pin;

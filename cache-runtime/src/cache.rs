@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::Condition;
 use crate::backend::connected::Connected;
+use crate::backend::{Condition, Versioned};
 use crate::codec::{self, Codec, DefaultCodec};
 use crate::common::clock::{Clock, millis};
 use crate::common::sync::lock;
@@ -265,7 +265,7 @@ impl Plain {
         }
         let bytes = self.connected.get(text.as_bytes(), self.deadline(), self.caller).await?;
         // Bytes that are no value of this type under this key are a miss.
-        Ok(bytes.and_then(|bytes| {
+        Ok(bytes.and_then(|Versioned { bytes, .. }| {
             let (header, payload) = envelope::open(&binding(&text, shape), bytes).ok()?;
             let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
             if is_fresh && !header.is_hollow() {

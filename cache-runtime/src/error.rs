@@ -97,6 +97,11 @@ impl Error {
         &self.0.message
     }
 
+    /// Whether it is unknown what the server has done: it may have performed the operation, or may still do so.
+    pub(crate) fn is_without_answer(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol)
+    }
+
     /// Whether the same operation may succeed later without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)

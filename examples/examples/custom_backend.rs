@@ -9,25 +9,31 @@
 //! expired file only when somebody stores under its key again.
 
 use std::error::Error as StdError;
-use std::io::ErrorKind::{AlreadyExists, NotFound};
+use std::fs::{self, File};
+use std::io::ErrorKind::NotFound;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{env, fs, io, process};
+use std::{env, io, process};
 
 use cache_runtime::{Backend, Bytes, Config, Error, ErrorKind, SetOptions, cached};
 
 /// One file per key: eight bytes that say when it expires, then the value.
 struct Files {
     directory: PathBuf,
-    /// Held while looking whether an entry is there before changing it.
-    changes: Mutex<()>,
 }
 
 impl Files {
     fn new(directory: PathBuf) -> Self {
-        Self { directory, changes: Mutex::new(()) }
+        Self { directory }
+    }
+
+    /// Keeps other threads and processes from changing entries until it is dropped.
+    fn lock(&self) -> Result<File, Error> {
+        fs::create_dir_all(&self.directory).map_err(unavailable)?;
+        let lock = File::create(self.directory.join("lock")).map_err(unavailable)?;
+        lock.lock().map_err(unavailable)?;
+        Ok(lock)
     }
 
     /// Keys are any bytes of any length; file names are not, hence a cryptographic hash.
@@ -45,16 +51,15 @@ impl Files {
         Ok(is_live.then(|| file.slice(8..)))
     }
 
-    /// A complete file under a name that nobody else uses: renaming it shows all of it at once.
-    fn write_aside(&self, value: &[u8], ttl: Option<Duration>) -> Result<PathBuf, Error> {
+    /// Writes a file under a name that nobody else uses, then renames it: readers see all of it at once.
+    fn write(&self, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let aside = self.directory.join(format!("{}-{}-{count}.new", process::id(), now_ms()));
         let life_ms = |ttl: Duration| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let until = ttl.map_or(u64::MAX, |ttl| now_ms().saturating_add(life_ms(ttl)).saturating_add(1));
-        fs::create_dir_all(&self.directory).map_err(unavailable)?;
         fs::write(&aside, [&until.to_be_bytes(), value].concat()).map_err(unavailable)?;
-        Ok(aside)
+        fs::rename(aside, self.path(key)).map_err(unavailable)
     }
 }
 
@@ -66,42 +71,46 @@ impl Backend for Files {
 
     fn set(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<(), Error> {
         in_time(deadline)?;
-        let aside = self.write_aside(&value, options.ttl)?;
-        let _held = self.changes.lock();
-        fs::rename(aside, self.path(key)).map_err(unavailable)
+        let _held = self.lock()?;
+        self.write(key, &value, options.ttl)
     }
 
     fn add(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<bool, Error> {
         in_time(deadline)?;
-        let aside = self.write_aside(&value, options.ttl)?;
-        let _held = self.changes.lock();
-        if self.read(key)?.is_none() {
-            gone(fs::remove_file(self.path(key)))?;
+        let _held = self.lock()?;
+        let is_vacant = self.read(key)?.is_none();
+        if is_vacant {
+            self.write(key, &value, options.ttl)?;
         }
-        // Unlike a rename, a link never replaces, so this is atomic between processes too.
-        let added = match fs::hard_link(&aside, self.path(key)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == AlreadyExists => Ok(false),
-            Err(error) => Err(unavailable(error)),
-        };
-        gone(fs::remove_file(aside))?;
-        added
+        Ok(is_vacant)
+    }
+
+    fn compare_and_set(
+        &self,
+        key: &[u8],
+        old: &[u8],
+        new: Bytes,
+        options: SetOptions,
+        deadline: Instant,
+    ) -> Result<bool, Error> {
+        in_time(deadline)?;
+        let _held = self.lock()?;
+        let is_there = self.read(key)?.is_some_and(|current| current == old);
+        if is_there {
+            self.write(key, &new, options.ttl)?;
+        }
+        Ok(is_there)
     }
 
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
         in_time(deadline)?;
-        let _held = self.changes.lock();
+        let _held = self.lock()?;
         let was_live = self.read(key)?.is_some();
-        Ok(gone(fs::remove_file(self.path(key)))? && was_live)
-    }
-}
-
-/// Whether something was removed; that nothing was there is no error.
-fn gone(removed: io::Result<()>) -> Result<bool, Error> {
-    match removed {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == NotFound => Ok(false),
-        Err(error) => Err(unavailable(error)),
+        match fs::remove_file(self.path(key)) {
+            Ok(()) => Ok(was_live),
+            Err(error) if error.kind() == NotFound => Ok(false),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 }
 

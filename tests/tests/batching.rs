@@ -215,6 +215,17 @@ impl AsyncBackend for Panics {
         unreachable!("only reads are tested")
     }
 
+    fn compare_and_set<'a>(
+        &'a self,
+        _: &'a [u8],
+        _: &'a [u8],
+        _: Bytes,
+        _: SetOptions,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        unreachable!("only reads are tested")
+    }
+
     fn delete<'a>(&'a self, _: &'a [u8], _: Instant) -> BoxFuture<'a, Result<bool, Error>> {
         unreachable!("only reads are tested")
     }

@@ -2,8 +2,8 @@
 
 use std::alloc::System;
 
-use cache_benches::subjects::{Record, names, shared, strings, structs};
-use cache_benches::{Case, Goal, Part, lineup};
+use cache_benches::functions::{Record, names, shared, strings, structs};
+use cache_benches::{Case, Goal, Part, cases};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 
 #[global_allocator]
@@ -45,19 +45,19 @@ fn main() {
     let (text, slice) = (strings::body(name(0), 7), shared::body(name(0)));
     let records: Vec<Record> = (0..KEYS).map(structs::body).collect();
 
-    let mut cases = lineup::numbers(at);
+    let mut cases = cases::numbers(at);
     memory(&mut part, "u64 -> u64", &mut cases);
     hits(&mut part, "u64 -> u64", cases, Case::each(CLONE, at));
 
-    let mut cases = lineup::strings(name);
+    let mut cases = cases::strings(name);
     let what = "(&str of 24 B, u32) -> String of 64 B";
     memory(&mut part, what, &mut cases);
     hits(&mut part, what, cases, Case::each(CLONE, |_| text.clone()));
 
     let clone = Case::each(CLONE, |_| slice.clone());
-    hits(&mut part, "&str -> Arc<Vec<u8>> of 4 KiB", lineup::shared(name), clone);
+    hits(&mut part, "&str -> Arc<Vec<u8>> of 4 KiB", cases::shared(name), clone);
     let clone = Case::each(CLONE, |index| records[index as usize].clone());
-    hits(&mut part, "u64 -> struct of 20 fields", lineup::structs(at), clone);
-    hits(&mut part, "async, u64 -> u64", lineup::numbers_async(at), Case::each(CLONE, at));
+    hits(&mut part, "u64 -> struct of 20 fields", cases::structs(at), clone);
+    hits(&mut part, "async, u64 -> u64", cases::numbers_async(at), Case::each(CLONE, at));
     part.finish();
 }

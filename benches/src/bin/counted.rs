@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
+use cache_benches::functions::{names, numbers, shared, strings, structs};
 use cache_benches::ready;
-use cache_benches::subjects::{names, numbers, shared, strings, structs};
 
 /// So many that it matters little how the seed of a process's hashes places them.
 const KEYS: u64 = 1_024;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use cache_benches::load::{KEYS, large, runtime, small, tasks, threads};
-use cache_benches::raw::Raw;
+use cache_benches::raw_protocol::Raw;
 use cache_benches::{Case, Goal, Part, Settings, counter, machine};
 use cache_runtime::Config;
 use cache_tests::servers::MemcachedServer;

@@ -5,9 +5,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use cache_benches::async_peers::hitbox;
 use cache_benches::load::{KEYS, large, runtime, small, tasks, threads};
-use cache_benches::others::hitbox;
-use cache_benches::raw::Raw;
+use cache_benches::raw_protocol::Raw;
 use cache_benches::{Case, Goal, Part, Settings, counter, machine};
 use cache_runtime::Config;
 use cache_tests::servers::RedisServer;

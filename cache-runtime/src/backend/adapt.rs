@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::request::{Answer, Condition, Reply, Request, Service};
+use bytes::Bytes;
+
+use super::request::{Answer, Condition, Reply, Request, Service, Version, Versioned};
 use super::{AsyncBackend, Backend};
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
@@ -59,13 +61,13 @@ impl Service for FromAsyncBackend {
 
 fn call_backend(backend: &dyn Backend, request: Request<'_>, deadline: Instant) -> Result<Reply, Error> {
     match request {
-        Request::Get(key) => backend.get(key, deadline).map(Reply::Value),
-        Request::GetMany(keys) => backend.get_many(keys, deadline).map(Reply::Values),
+        Request::Get(key) => backend.get(key, deadline).map(value),
+        Request::GetMany(keys) => backend.get_many(keys, deadline).map(values),
         Request::Set { key, value, options, condition } => match condition {
-            Condition::Always => backend.set(key, value, options, deadline).map(|()| Reply::Done(true)),
-            Condition::Absent => backend.add(key, value, options, deadline).map(Reply::Done),
-            Condition::Equals(old) => {
-                backend.compare_and_set(key, old, value, options, deadline).map(Reply::Done)
+            Condition::Always => backend.set(key, value, options, deadline).map(|()| set(true)),
+            Condition::Absent => backend.add(key, value, options, deadline).map(set),
+            Condition::Equals { bytes, .. } => {
+                backend.compare_and_set(key, bytes, value, options, deadline).map(set)
             }
         },
         Request::Delete(key) => backend.delete(key, deadline).map(Reply::Done),
@@ -78,17 +80,29 @@ async fn call_async_backend(
     deadline: Instant,
 ) -> Result<Reply, Error> {
     match request {
-        Request::Get(key) => backend.get(key, deadline).await.map(Reply::Value),
-        Request::GetMany(keys) => backend.get_many(keys, deadline).await.map(Reply::Values),
+        Request::Get(key) => backend.get(key, deadline).await.map(value),
+        Request::GetMany(keys) => backend.get_many(keys, deadline).await.map(values),
         Request::Set { key, value, options, condition } => match condition {
-            Condition::Always => backend.set(key, value, options, deadline).await.map(|()| Reply::Done(true)),
-            Condition::Absent => backend.add(key, value, options, deadline).await.map(Reply::Done),
-            Condition::Equals(old) => {
-                backend.compare_and_set(key, old, value, options, deadline).await.map(Reply::Done)
+            Condition::Always => backend.set(key, value, options, deadline).await.map(|()| set(true)),
+            Condition::Absent => backend.add(key, value, options, deadline).await.map(set),
+            Condition::Equals { bytes, .. } => {
+                backend.compare_and_set(key, bytes, value, options, deadline).await.map(set)
             }
         },
         Request::Delete(key) => backend.delete(key, deadline).await.map(Reply::Done),
     }
+}
+
+fn value(value: Option<Bytes>) -> Reply {
+    Reply::Value(value.map(Versioned::from))
+}
+
+fn values(values: Vec<Option<Bytes>>) -> Reply {
+    Reply::Values(values.into_iter().map(|value| value.map(Versioned::from)).collect())
+}
+
+fn set(is_set: bool) -> Reply {
+    Reply::Set(is_set.then_some(Version::UNKNOWN))
 }
 
 /// Performs `request` on a blocking thread of the current runtime, and waits for it until `deadline`.

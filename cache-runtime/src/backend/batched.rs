@@ -25,7 +25,9 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 
 use super::adapt::FromAsyncBackend;
-use super::request::{Answer, Condition, Reply, Request, Service, async_backend_of_service};
+use super::request::{
+    Answer, Condition, Reply, Request, Service, Version, Versioned, async_backend_of_service, bytes_of,
+};
 use super::{AsyncBackend, SetOptions};
 use crate::common::sync::lock;
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
@@ -189,7 +191,7 @@ enum Phase {
     Done(Values),
 }
 
-type Values = Result<Vec<Option<Bytes>>, Error>;
+type Values = Result<Vec<Option<Versioned>>, Error>;
 
 /// Keys in one allocation, and where each ends.
 #[derive(Default)]
@@ -325,7 +327,7 @@ struct Waiter {
 
 /// What a waiter finds.
 enum Check {
-    Value(Result<Option<Bytes>, Error>),
+    Value(Result<Option<Versioned>, Error>),
     Pending,
     /// Read alone: nobody else joined, or nobody drives the batch.
     Alone,

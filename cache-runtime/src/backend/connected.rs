@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::SetOptions;
 use super::breaker::{PROBE, WithBreaker};
-use super::request::{Condition, Request, Service};
+use super::request::{Condition, Request, Service, Version, Versioned};
 use crate::common::wait::Caller;
 use crate::error::Error;
 
@@ -39,7 +39,7 @@ impl Connected {
         key: &[u8],
         deadline: Instant,
         caller: Caller,
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Option<Versioned>, Error> {
         self.service.call(Request::Get(key), deadline, caller).await?.value()
     }
 
@@ -48,11 +48,11 @@ impl Connected {
         keys: &[&[u8]],
         deadline: Instant,
         caller: Caller,
-    ) -> Result<Vec<Option<Bytes>>, Error> {
+    ) -> Result<Vec<Option<Versioned>>, Error> {
         self.service.call(Request::GetMany(keys), deadline, caller).await?.values()
     }
 
-    /// Returns whether `condition` held.
+    /// The version of the stored value; `None` if `condition` did not hold.
     pub(crate) async fn set(
         &self,
         key: &[u8],
@@ -61,10 +61,10 @@ impl Connected {
         condition: Condition<'_>,
         deadline: Instant,
         caller: Caller,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Version>, Error> {
         let options = SetOptions::new().ttl(ttl);
         let request = Request::Set { key, value, options, condition };
-        self.service.call(request, deadline, caller).await?.done()
+        self.service.call(request, deadline, caller).await?.set()
     }
 
     pub(crate) async fn delete(&self, key: &[u8], deadline: Instant, caller: Caller) -> Result<bool, Error> {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::SetOptions;
 use super::request::{
-    Answer, Condition, Reply, Request, Service, async_backend_of_service, backend_of_service,
+    Answer, Condition, Reply, Request, Service, Version, Versioned, async_backend_of_service,
+    backend_of_service, bytes_of,
 };
 use crate::common::clock::{Clock, nanos};
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
@@ -52,7 +53,9 @@ impl Memory {
             return Err(Error::new(ErrorKind::Timeout, message));
         }
         let now = self.clock.monotonic();
-        let get = |key: &[u8]| self.store.get(key, now).and_then(|slot| slot.value.copy());
+        let get = |key: &[u8]| {
+            self.store.get(key, now).and_then(|slot| slot.value.copy::<Bytes>()).map(Versioned::from)
+        };
         match request {
             Request::Get(key) => Ok(Reply::Value(get(key))),
             Request::GetMany(keys) => Ok(Reply::Values(keys.iter().map(|key| get(key)).collect())),
@@ -61,13 +64,13 @@ impl Memory {
                 match condition {
                     Condition::Always => self.store.set(key, new, now).map(|()| true),
                     Condition::Absent => self.store.add(key, new, now),
-                    Condition::Equals(old) => {
+                    Condition::Equals { bytes, .. } => {
                         let is_old =
-                            |slot: &Slot| slot.value.copy::<Bytes>().is_some_and(|value| value == old);
+                            |slot: &Slot| slot.value.copy::<Bytes>().is_some_and(|value| value == bytes);
                         self.store.replace(key, is_old, new, now)
                     }
                 }
-                .map(Reply::Done)
+                .map(|is_set| Reply::Set(is_set.then_some(Version::UNKNOWN)))
             }
             Request::Delete(key) => Ok(Reply::Done(self.store.delete(key, now))),
         }

@@ -16,14 +16,14 @@ pub(crate) mod redis;
 pub(crate) mod registry;
 mod request;
 
-pub(crate) use self::request::{Condition, Service};
+pub(crate) use self::request::{Condition, Service, Version, Versioned};
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::common::wait::BoxFuture;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// How a value is stored. Later versions may have more options, so it is made with [`SetOptions::new`].
 ///
@@ -70,8 +70,7 @@ impl SetOptions {
 /// - **The ttl bounds space; it doesn't promise freshness**: an entry is kept for its ttl, rounded up to what the server
 ///   can express, and at most two seconds longer. The runtime stores its own exact deadlines inside the value.
 /// - **`add` stores only if nothing is there**, atomically, and returns whether it stored.
-/// - **`compare_and_set` stores only if exactly the given bytes are there**, atomically, and returns whether it stored. A
-///   backend that can't do this in one step doesn't implement it.
+/// - **`compare_and_set` stores only if exactly the given bytes are there**, atomically, and returns whether it stored.
 /// - **`delete` is done when it returns**; deleting nothing is `Ok(false)`.
 /// - **`deadline` bounds the call**, including connecting and waiting for a pooled connection. A call that misses it
 ///   returns an error of kind [`Timeout`](crate::ErrorKind::Timeout).
@@ -106,6 +105,21 @@ impl SetOptions {
 ///             entries.insert(key.to_vec(), value);
 ///         }
 ///         Ok(vacant)
+///     }
+///     fn compare_and_set(
+///         &self,
+///         key: &[u8],
+///         old: &[u8],
+///         new: Bytes,
+///         _: SetOptions,
+///         _: Instant,
+///     ) -> Result<bool, Error> {
+///         let mut entries = self.0.lock().unwrap();
+///         let is_there = entries.get(key).is_some_and(|current| current == old);
+///         if is_there {
+///             entries.insert(key.to_vec(), new);
+///         }
+///         Ok(is_there)
 ///     }
 ///     fn delete(&self, key: &[u8], _: Instant) -> Result<bool, Error> {
 ///         Ok(self.0.lock().unwrap().remove(key).is_some())
@@ -145,13 +159,11 @@ pub trait Backend: Send + Sync + 'static {
     /// See the [contract](Backend#the-contract).
     fn add(&self, key: &[u8], value: Bytes, options: SetOptions, deadline: Instant) -> Result<bool, Error>;
 
-    /// Stores `new` only if exactly `old` is under `key`; returns whether it did.
-    ///
-    /// `single_flight = "cluster"` needs this. Without it, functions on this backend have one run per process.
+    /// Stores `new` only if exactly `old` is under `key`; returns whether it did. A result that has become old while the
+    /// body ran is kept out by this.
     ///
     /// # Errors
-    /// See the [contract](Backend#the-contract). The default implementation always returns an error of kind
-    /// [`Config`](crate::ErrorKind::Config).
+    /// See the [contract](Backend#the-contract).
     fn compare_and_set(
         &self,
         key: &[u8],
@@ -159,10 +171,7 @@ pub trait Backend: Send + Sync + 'static {
         new: Bytes,
         options: SetOptions,
         deadline: Instant,
-    ) -> Result<bool, Error> {
-        let _ = (key, old, new, options, deadline);
-        Err(no_compare_and_set())
-    }
+    ) -> Result<bool, Error>;
 
     /// Removes what is under `key`; returns whether anything was.
     ///
@@ -220,6 +229,23 @@ pub trait Backend: Send + Sync + 'static {
 ///             Ok(vacant)
 ///         })
 ///     }
+///     fn compare_and_set<'a>(
+///         &'a self,
+///         key: &'a [u8],
+///         old: &'a [u8],
+///         new: Bytes,
+///         _: SetOptions,
+///         _: Instant,
+///     ) -> BoxFuture<'a, Result<bool, Error>> {
+///         Box::pin(async move {
+///             let mut entries = self.0.lock().unwrap();
+///             let is_there = entries.get(key).is_some_and(|current| current == old);
+///             if is_there {
+///                 entries.insert(key.to_vec(), new);
+///             }
+///             Ok(is_there)
+///         })
+///     }
 ///     fn delete<'a>(&'a self, key: &'a [u8], _: Instant) -> BoxFuture<'a, Result<bool, Error>> {
 ///         Box::pin(async move { Ok(self.0.lock().unwrap().remove(key).is_some()) })
 ///     }
@@ -273,10 +299,7 @@ pub trait AsyncBackend: Send + Sync + 'static {
         new: Bytes,
         options: SetOptions,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Error>> {
-        let _ = (key, old, new, options, deadline);
-        Box::pin(std::future::ready(Err(no_compare_and_set())))
-    }
+    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// See [`Backend::delete`].
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>>;
@@ -296,9 +319,4 @@ pub trait AsyncBackend: Send + Sync + 'static {
         let _ = key;
         0
     }
-}
-
-fn no_compare_and_set() -> Error {
-    let message = "this backend has no `compare_and_set`, which `single_flight = \"cluster\"` needs";
-    Error::new(ErrorKind::Config, message)
 }

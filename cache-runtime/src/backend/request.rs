@@ -18,7 +18,7 @@ pub(crate) enum Request<'a> {
     Get(&'a [u8]),
     /// The values under several keys. Replied to with [`Reply::Values`].
     GetMany(&'a [&'a [u8]]),
-    /// Stores a value. Replied to with [`Reply::Done`]: whether the condition held.
+    /// Stores a value. Replied to with [`Reply::Set`].
     Set { key: &'a [u8], value: Bytes, options: SetOptions, condition: Condition<'a> },
     /// Removes a key. Replied to with [`Reply::Done`]: whether anything was there.
     Delete(&'a [u8]),
@@ -30,15 +30,48 @@ pub(crate) enum Condition<'a> {
     Always,
     /// Nothing is under the key.
     Absent,
-    /// Exactly these bytes are under the key.
-    Equals(&'a [u8]),
+    /// Exactly these bytes are under the key. With a known version, a server that has versions compares only those.
+    Equals {
+        bytes: &'a [u8],
+        version: Version,
+    },
+}
+
+/// The number that a server gives to each value that it stores under a key; 0 if it has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Version(pub(crate) u64);
+
+impl Version {
+    pub(crate) const UNKNOWN: Self = Self(0);
+}
+
+/// A value as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Versioned {
+    pub(crate) bytes: Bytes,
+    pub(crate) version: Version,
+}
+
+impl Versioned {
+    /// The condition that this value is still there.
+    pub(crate) fn is_unchanged(&self) -> Condition<'_> {
+        Condition::Equals { bytes: &self.bytes, version: self.version }
+    }
+}
+
+impl From<Bytes> for Versioned {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, version: Version::UNKNOWN }
+    }
 }
 
 /// The answer to a [`Request`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    Value(Option<Bytes>),
-    Values(Vec<Option<Bytes>>),
+    Value(Option<Versioned>),
+    Values(Vec<Option<Versioned>>),
+    /// The version of the stored value; `None` if the condition did not hold.
+    Set(Option<Version>),
     Done(bool),
 }
 
@@ -103,16 +136,23 @@ impl Request<'_> {
 }
 
 impl Reply {
-    pub(crate) fn value(self) -> Result<Option<Bytes>, Error> {
+    pub(crate) fn value(self) -> Result<Option<Versioned>, Error> {
         match self {
             Self::Value(value) => Ok(value),
             _ => Err(mismatch()),
         }
     }
 
-    pub(crate) fn values(self) -> Result<Vec<Option<Bytes>>, Error> {
+    pub(crate) fn values(self) -> Result<Vec<Option<Versioned>>, Error> {
         match self {
             Self::Values(values) => Ok(values),
+            _ => Err(mismatch()),
+        }
+    }
+
+    pub(crate) fn set(self) -> Result<Option<Version>, Error> {
+        match self {
+            Self::Set(version) => Ok(version),
             _ => Err(mismatch()),
         }
     }
@@ -142,7 +182,7 @@ pub(crate) enum OwnedRequest {
 pub(crate) enum OwnedCondition {
     Always,
     Absent,
-    Equals(Vec<u8>),
+    Equals { bytes: Vec<u8>, version: Version },
 }
 
 #[cfg(feature = "tokio")]
@@ -155,7 +195,9 @@ impl Request<'_> {
                 let condition = match condition {
                     Condition::Always => OwnedCondition::Always,
                     Condition::Absent => OwnedCondition::Absent,
-                    Condition::Equals(old) => OwnedCondition::Equals(old.to_vec()),
+                    Condition::Equals { bytes, version } => {
+                        OwnedCondition::Equals { bytes: bytes.to_vec(), version }
+                    }
                 };
                 OwnedRequest::Set { key: key.to_vec(), value, options, condition }
             }
@@ -178,7 +220,9 @@ impl OwnedRequest {
                 let condition = match condition {
                     OwnedCondition::Always => Condition::Always,
                     OwnedCondition::Absent => Condition::Absent,
-                    OwnedCondition::Equals(old) => Condition::Equals(old),
+                    OwnedCondition::Equals { bytes, version } => {
+                        Condition::Equals { bytes, version: *version }
+                    }
                 };
                 Request::Set { key, value: value.clone(), options: *options, condition }
             }
@@ -187,16 +231,24 @@ impl OwnedRequest {
     }
 }
 
+/// The bytes of a value, for callers who know no versions.
+pub(crate) fn bytes_of(value: Option<Versioned>) -> Option<Bytes> {
+    value.map(|value| value.bytes)
+}
+
 /// Implements [`Backend`](super::Backend) for a [`Service`].
 macro_rules! backend_of_service {
     ($service:ty) => {
         impl $crate::backend::Backend for $service {
             fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
-                self.call(Request::Get(key), deadline, Caller::Blocking).wait()?.value()
+                self.call(Request::Get(key), deadline, Caller::Blocking).wait()?.value().map(bytes_of)
             }
 
             fn get_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<Option<Bytes>>, Error> {
-                self.call(Request::GetMany(keys), deadline, Caller::Blocking).wait()?.values()
+                self.call(Request::GetMany(keys), deadline, Caller::Blocking)
+                    .wait()?
+                    .values()
+                    .map(|values| values.into_iter().map(bytes_of).collect())
             }
 
             fn set(
@@ -207,7 +259,7 @@ macro_rules! backend_of_service {
                 deadline: Instant,
             ) -> Result<(), Error> {
                 let request = Request::Set { key, value, options, condition: Condition::Always };
-                self.call(request, deadline, Caller::Blocking).wait()?.done().map(drop)
+                self.call(request, deadline, Caller::Blocking).wait()?.set().map(drop)
             }
 
             fn add(
@@ -218,7 +270,7 @@ macro_rules! backend_of_service {
                 deadline: Instant,
             ) -> Result<bool, Error> {
                 let request = Request::Set { key, value, options, condition: Condition::Absent };
-                self.call(request, deadline, Caller::Blocking).wait()?.done()
+                self.call(request, deadline, Caller::Blocking).wait()?.set().map(|set| set.is_some())
             }
 
             fn compare_and_set(
@@ -229,8 +281,13 @@ macro_rules! backend_of_service {
                 options: SetOptions,
                 deadline: Instant,
             ) -> Result<bool, Error> {
-                let request = Request::Set { key, value, options, condition: Condition::Equals(old) };
-                self.call(request, deadline, Caller::Blocking).wait()?.done()
+                let request = Request::Set {
+                    key,
+                    value,
+                    options,
+                    condition: Condition::Equals { bytes: old, version: Version::UNKNOWN },
+                };
+                self.call(request, deadline, Caller::Blocking).wait()?.set().map(|set| set.is_some())
             }
 
             fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
@@ -262,7 +319,7 @@ macro_rules! async_backend_of_service {
                 deadline: Instant,
             ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
                 let answer = self.call(Request::Get(key), deadline, Caller::Async);
-                Box::pin(async move { answer.await?.value() })
+                Box::pin(async move { answer.await?.value().map(bytes_of) })
             }
 
             fn get_many<'a>(
@@ -271,7 +328,9 @@ macro_rules! async_backend_of_service {
                 deadline: Instant,
             ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
                 let answer = self.call(Request::GetMany(keys), deadline, Caller::Async);
-                Box::pin(async move { answer.await?.values() })
+                Box::pin(async move {
+                    answer.await?.values().map(|values| values.into_iter().map(bytes_of).collect())
+                })
             }
 
             fn set<'a>(
@@ -283,7 +342,7 @@ macro_rules! async_backend_of_service {
             ) -> BoxFuture<'a, Result<(), Error>> {
                 let request = Request::Set { key, value, options, condition: Condition::Always };
                 let answer = self.call(request, deadline, Caller::Async);
-                Box::pin(async move { answer.await?.done().map(drop) })
+                Box::pin(async move { answer.await?.set().map(drop) })
             }
 
             fn add<'a>(
@@ -295,7 +354,7 @@ macro_rules! async_backend_of_service {
             ) -> BoxFuture<'a, Result<bool, Error>> {
                 let request = Request::Set { key, value, options, condition: Condition::Absent };
                 let answer = self.call(request, deadline, Caller::Async);
-                Box::pin(async move { answer.await?.done() })
+                Box::pin(async move { answer.await?.set().map(|set| set.is_some()) })
             }
 
             fn compare_and_set<'a>(
@@ -306,9 +365,14 @@ macro_rules! async_backend_of_service {
                 options: SetOptions,
                 deadline: Instant,
             ) -> BoxFuture<'a, Result<bool, Error>> {
-                let request = Request::Set { key, value, options, condition: Condition::Equals(old) };
+                let request = Request::Set {
+                    key,
+                    value,
+                    options,
+                    condition: Condition::Equals { bytes: old, version: Version::UNKNOWN },
+                };
                 let answer = self.call(request, deadline, Caller::Async);
-                Box::pin(async move { answer.await?.done() })
+                Box::pin(async move { answer.await?.set().map(|set| set.is_some()) })
             }
 
             fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {

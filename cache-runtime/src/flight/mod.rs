@@ -10,6 +10,7 @@
 //! - A call inside the run of its own key runs alone, and so does one that would close a circle of waiting runs, because
 //!   neither could ever be answered.
 //! - An invalidation detaches the flight: its callers get its result, which is not stored, and later calls start anew.
+//! - A `refresh` takes only the result of a run that began after it was called. It waits for an older run to end.
 
 #[cfg(all(shuttle, test))]
 mod model;
@@ -19,7 +20,7 @@ mod waits;
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener};
@@ -32,6 +33,9 @@ use crate::value::Packed;
 use self::waits::Inside;
 
 pub(crate) use self::waits::is_inside_a_run;
+
+/// How long a run takes before its claim is secured, at least; at most twice as long.
+const SLOW: Duration = Duration::from_millis(2_500);
 
 /// The runs of one function that are under way.
 #[derive(Clone, Default)]
@@ -47,11 +51,13 @@ struct Table {
     by_key: Mutex<ByKey>,
     /// The number of runs that ended, so that a call can tell whether its answer may have arrived meanwhile.
     completed: AtomicU64,
+    /// Whether slow runs are looked for.
+    is_watched: AtomicBool,
 }
 
 /// One run, from the arrival of its leader until every waiter has the result.
 struct Flight {
-    number: u64,
+    number: RunNumber,
     key: FlightKey,
     /// Changed only under the lock of `by_key`. It needs its own lock because a detached flight is in no map.
     status: Mutex<Status>,
@@ -68,11 +74,20 @@ struct Status {
     began: Option<Began>,
 }
 
-/// When a run with a lease began, and the name of that lease.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Began {
-    pub(crate) at: Instant,
-    pub(crate) lease: [u8; 16],
+/// When a run whose entry lives on a server began, and its claim on the key there.
+struct Began {
+    at: Instant,
+    claim: Arc<dyn Claim>,
+}
+
+/// What a flight needs to know of its run's claim on the key on a server.
+pub(crate) trait Claim: Send + Sync {
+    /// Whether the key has been changed by others since the run began, as a look-up shows that began at `since` and found
+    /// `under`.
+    fn is_outdated(&self, since: Instant, under: Option<&[u8]>) -> bool;
+
+    /// Makes sure that an invalidation by others is noticed however long the run takes. Blocks for one operation.
+    fn secure(&self);
 }
 
 enum Phase {
@@ -108,6 +123,8 @@ pub(crate) enum Turn {
     Shared(Packed),
     /// Look again: the result is where look-ups find it.
     InStore,
+    /// Join again: the run that has ended began too early for this call.
+    Again,
 }
 
 impl Role {
@@ -136,13 +153,13 @@ impl Flights {
         self.0.completed.load(Ordering::SeqCst)
     }
 
-    /// Joins the run of `key`, or starts it.
-    pub(crate) fn join(&self, key: &[u8]) -> Role {
+    /// Joins the run of `key`, or starts it. The call takes no result of a run that began before `since`.
+    pub(crate) fn join(&self, key: &[u8], since: RunNumber) -> Role {
         let mut by_key = lock(&self.0.by_key);
         let Some(flight) = by_key.get(key).cloned() else { return Role::Lead(self.start(&mut by_key, key)) };
         let Some(wait) = waits::register(flight.number) else { return Role::Alone };
         lock(&flight.status).waiters += 1;
-        Role::Wait(Waiter { table: self.0.clone(), flight, _wait: wait })
+        Role::Wait(Waiter { table: self.0.clone(), flight, since, _wait: wait })
     }
 
     /// Starts a run of `key` unless one is under way.
@@ -163,14 +180,12 @@ impl Flights {
         lock(&self.0.by_key).remove(key)?.invalidate()
     }
 
-    /// Detaches the run of `key` if `is_outdated` accepts when it began: another process has invalidated the key.
-    pub(crate) fn invalidate_if(&self, key: &[u8], is_outdated: impl FnOnce(Began) -> bool) {
+    /// Detaches the run of `key` if `is_outdated` accepts its claim: another process has changed the key.
+    pub(crate) fn invalidate_if(&self, key: &[u8], is_outdated: impl FnOnce(&dyn Claim) -> bool) {
         let mut by_key = lock(&self.0.by_key);
         let Some(flight) = by_key.get(key) else { return };
-        let began = lock(&flight.status).began;
-        if began.is_some_and(is_outdated)
-            && let Some(flight) = by_key.remove(key)
-        {
+        let is_outdated = lock(&flight.status).began.as_ref().is_some_and(|began| is_outdated(&*began.claim));
+        if is_outdated && let Some(flight) = by_key.remove(key) {
             drop(flight.invalidate());
         }
     }
@@ -180,11 +195,52 @@ impl Flights {
         let mut by_key = lock(&self.0.by_key);
         by_key.drain().for_each(|(_, flight)| drop(flight.invalidate()));
     }
+
+    /// Secures the claims of slow runs from now on, until no run is under way.
+    pub(crate) fn watch_for_slow_runs(&self) {
+        if self.0.is_watched.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let table = Arc::downgrade(&self.0);
+        let is_scheduled = background::schedule(SLOW, move || {
+            let table = table.upgrade()?;
+            table.slow_claims().iter().for_each(|claim| claim.secure());
+            table.is_watched.store(false, Ordering::SeqCst);
+            let is_idle = lock(&table.by_key).is_empty();
+            (!is_idle && !table.is_watched.swap(true, Ordering::SeqCst)).then_some(SLOW)
+        });
+        if !is_scheduled {
+            self.0.is_watched.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Table {
+    /// The claims of the runs that began a while ago.
+    fn slow_claims(&self) -> Vec<Arc<dyn Claim>> {
+        let by_key = lock(&self.by_key);
+        let slow = |flight: &Arc<Flight>| {
+            let status = lock(&flight.status);
+            let began = status.began.as_ref().filter(|began| began.at.elapsed() >= SLOW)?;
+            Some(began.claim.clone())
+        };
+        by_key.values().filter_map(slow).collect()
+    }
+}
+
+/// The number of the next run. Numbers rise.
+static NEXT_RUN: AtomicU64 = AtomicU64::new(0);
+
+/// The number of a run, or the least one that a call accepts.
+pub(crate) type RunNumber = u64;
+
+/// The number that only runs from now on have.
+pub(crate) fn next_run() -> RunNumber {
+    NEXT_RUN.load(Ordering::SeqCst)
 }
 
 impl Flight {
     fn new(key: &[u8]) -> Self {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let status = Status {
             phase: Phase::Running,
             waiters: 0,
@@ -193,7 +249,7 @@ impl Flight {
             began: None,
         };
         Self {
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            number: NEXT_RUN.fetch_add(1, Ordering::SeqCst),
             key: SmallVec::from_slice(key),
             status: Mutex::new(status),
             changed: Event::new(),
@@ -265,9 +321,9 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
-    /// Records that the run begins now, under `lease`.
-    pub(crate) fn begin_under(&self, lease: [u8; 16]) {
-        lock(&self.flight.status).began = Some(Began { at: Instant::now(), lease });
+    /// Records that the run begins now, with `claim` on its key.
+    pub(crate) fn begin(&self, claim: Arc<dyn Claim>) {
+        lock(&self.flight.status).began = Some(Began { at: Instant::now(), claim });
     }
 
     /// Marks this thread as inside the run until the returned guard is dropped. Calls of the same key inside the run
@@ -306,8 +362,12 @@ impl Leader {
         let mut by_key = lock(&self.table.by_key);
         self.table.completed.fetch_add(1, Ordering::SeqCst);
         remove(&mut by_key, &self.flight);
-        lock(&self.flight.status).phase = phase;
-        drop(by_key);
+        let mut status = lock(&self.flight.status);
+        status.phase = phase;
+        let began = status.began.take();
+        drop((status, by_key));
+        // Dropped without the locks: a claim may have work to do.
+        drop(began);
         self.flight.changed.notify(usize::MAX);
     }
 }
@@ -323,7 +383,9 @@ impl Drop for Leader {
         if status.waiters == 0 {
             remove(&mut by_key, &self.flight);
         }
+        let began = status.began.take();
         drop((status, by_key));
+        drop(began);
         self.flight.changed.notify(usize::MAX);
     }
 }
@@ -332,6 +394,8 @@ impl Drop for Leader {
 pub(crate) struct Waiter {
     table: Arc<Table>,
     flight: Arc<Flight>,
+    /// The first run whose result this call takes.
+    since: RunNumber,
     _wait: waits::Wait,
 }
 
@@ -340,7 +404,9 @@ impl Waiter {
     fn check(&self) -> Result<Turn, EventListener> {
         let _by_key = lock(&self.table.by_key);
         let mut status = lock(&self.flight.status);
+        let is_too_old = self.flight.number < self.since;
         match &status.phase {
+            Phase::Completed(_) | Phase::InStore if is_too_old => Ok(Turn::Again),
             Phase::Completed(Some(packed)) => Ok(Turn::Shared(packed.clone())),
             Phase::Completed(None) => Ok(Turn::Alone),
             Phase::InStore => Ok(Turn::InStore),

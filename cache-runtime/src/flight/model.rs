@@ -37,12 +37,25 @@ struct World {
     invalidations: AtomicU64,
     /// Runs that lead now.
     leading: AtomicU64,
+    /// How often the truth has changed, each time before a refresh.
+    truth: AtomicU64,
+}
+
+/// The claim of a run that is always outdated.
+struct Outdated;
+
+impl Claim for Outdated {
+    fn is_outdated(&self, _: Instant, _: Option<&[u8]>) -> bool {
+        true
+    }
+
+    fn secure(&self) {}
 }
 
 impl World {
     /// A call that missed.
     fn call(&self, end: End) {
-        let mut turn = pin!(self.flights.join(KEY).turn(None));
+        let mut turn = pin!(self.flights.join(KEY, 0).turn(None));
         let turn = match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             std::task::Poll::Ready(turn) => turn,
             std::task::Poll::Pending if end == End::Cancelled => return,
@@ -52,12 +65,31 @@ impl World {
             Turn::Lead(leader) => self.run(leader, end),
             Turn::InStore => self.call(end),
             Turn::Shared(_) | Turn::Alone => {}
+            Turn::Again => unreachable!("this call takes the result of any run"),
+        }
+    }
+
+    /// A call that takes only what a run reads from now on.
+    fn refresh(&self) {
+        let wanted = self.truth.fetch_add(1, Ordering::SeqCst) + 1;
+        let since = next_run();
+        loop {
+            match future::block_on(self.flights.join(KEY, since).turn(None)) {
+                Turn::Lead(leader) => return self.run(leader, End::Value),
+                Turn::Shared(Packed::Encoded(read)) => {
+                    let read = u64::from_le_bytes(read[..].try_into().expect("eight bytes"));
+                    return assert!(read >= wanted, "{read} was read before {wanted}");
+                }
+                Turn::Again => {}
+                Turn::Shared(_) | Turn::Alone | Turn::InStore => unreachable!("no run here ends like that"),
+            }
         }
     }
 
     fn run(&self, leader: Leader, end: End) {
         let began = self.invalidations.load(Ordering::SeqCst);
-        leader.begin_under([0; 16]);
+        leader.begin(Arc::new(Outdated));
+        let read = self.truth.load(Ordering::SeqCst);
         let leading = self.leading.fetch_add(1, Ordering::SeqCst) + 1;
         // An invalidation lets later calls start anew.
         assert!(leading <= 1 + self.invalidations.load(Ordering::SeqCst), "two runs of one key at once");
@@ -69,7 +101,7 @@ impl World {
                     thread::yield_now();
                     *lock(&self.store) = Some(began);
                 }
-                leader.complete(Some(Packed::Encoded(Bytes::new())));
+                leader.complete(Some(Packed::Encoded(Bytes::copy_from_slice(&read.to_le_bytes()))));
             }
             End::Nothing => leader.complete(None),
             End::InStore => leader.complete_in_store(),
@@ -88,7 +120,7 @@ impl World {
     /// A call that sees that another process has invalidated the key.
     fn call_after_an_invalidation_elsewhere(&self) {
         self.invalidations.fetch_add(1, Ordering::SeqCst);
-        self.flights.invalidate_if(KEY, |_| true);
+        self.flights.invalidate_if(KEY, |claim| claim.is_outdated(Instant::now(), None));
         self.call(End::Nothing);
     }
 }
@@ -169,4 +201,27 @@ fn invalidations_elsewhere() {
         assert!(lock(&world.flights.0.by_key).is_empty(), "nothing is left when nothing runs");
     };
     shuttle::check_random(scenario, 4_000);
+}
+
+#[test]
+fn refreshes_take_nothing_that_was_read_before() {
+    let scenario = || {
+        let world = Arc::new(World::default());
+        let calls: [fn(&World); 4] = [
+            |world| world.call(End::Value),
+            World::refresh,
+            |world| world.call(End::Abandoned),
+            World::refresh,
+        ];
+        let threads = calls.map(|call| {
+            let world = world.clone();
+            thread::spawn(move || call(&world))
+        });
+        for thread in threads {
+            thread.join().expect("nobody panics");
+        }
+        assert!(lock(&world.flights.0.by_key).is_empty(), "nothing is left when nothing runs");
+    };
+    shuttle::check_random(scenario, 4_000);
+    shuttle::check_pct(scenario, 1_000, 3);
 }

@@ -1,14 +1,14 @@
 use super::*;
 
 fn lead(flights: &Flights, key: &[u8]) -> Leader {
-    match flights.join(key) {
+    match flights.join(key, 0) {
         Role::Lead(leader) => leader,
         Role::Wait(_) | Role::Alone => panic!("another call leads"),
     }
 }
 
 fn wait(flights: &Flights, key: &[u8]) -> Waiter {
-    match flights.join(key) {
+    match flights.join(key, 0) {
         Role::Wait(waiter) => waiter,
         Role::Lead(_) | Role::Alone => panic!("nobody leads"),
     }
@@ -64,12 +64,26 @@ fn no_run_waits_for_itself() {
     let (outer, inner) = (lead(&flights, b"outer"), lead(&flights, b"inner"));
     {
         let _inside = outer.enter();
-        assert!(matches!(flights.join(b"outer"), Role::Alone));
+        assert!(matches!(flights.join(b"outer", 0), Role::Alone));
         // The outer run waits for the inner one, so the inner one can't wait for it.
         let _waiter = wait(&flights, b"inner");
         let _inside = inner.enter();
-        assert!(matches!(flights.join(b"outer"), Role::Alone));
+        assert!(matches!(flights.join(b"outer", 0), Role::Alone));
     }
     let _inside = inner.enter();
     drop(wait(&flights, b"outer"));
+}
+
+#[test]
+fn a_refresh_takes_only_the_result_of_a_run_that_began_later() {
+    let flights = Flights::default();
+    let old = lead(&flights, b"key");
+    let since = next_run();
+    let Role::Wait(refresh) = flights.join(b"key", since) else { panic!("a run is under way") };
+    old.complete(Some(Packed::Encoded(vec![1].into())));
+    assert!(matches!(refresh.check(), Ok(Turn::Again)));
+    let new = lead(&flights, b"key");
+    let Role::Wait(refresh) = flights.join(b"key", since) else { panic!("a run is under way") };
+    new.complete(Some(Packed::Encoded(vec![2].into())));
+    assert!(matches!(refresh.check(), Ok(Turn::Shared(_))));
 }

@@ -132,7 +132,8 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         })
     }
 
-    /// Runs `body` and stores its result, whatever the cache holds. Joins a run that is under way.
+    /// Runs `body` and stores its result, whatever the cache holds. Shares the result of a run only if that has begun since
+    /// this was called.
     #[inline]
     pub fn refresh(self, key: &Args, body: impl FnOnce() -> R) -> R {
         self.run_anew(&key.0, Box::new(body))

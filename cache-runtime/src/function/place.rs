@@ -94,11 +94,9 @@ impl Ticket {
         }
     }
 
-    /// Records when the run of `leader` begins.
-    pub(crate) fn begin(&self, leader: &Leader) {
-        if let Self::Remote(ticket) = self {
-            ticket.begin(leader);
-        }
+    /// Whether the look-up was made so long ago that it should be made again before a run.
+    pub(crate) fn is_old(&self) -> bool {
+        matches!(self, Self::Remote(ticket) if ticket.is_old())
     }
 
     /// Records that the server has been lost.
@@ -259,12 +257,10 @@ impl Place {
     pub(crate) async fn ticket(&self, query: Query<'_>) -> Result<Ticket, Error> {
         match self {
             Self::Memory(memory) => Ok(Ticket::Memory(memory.store.generation())),
-            // The key tells about leases.
-            Self::Remote(remote) if remote.facts().has_leases => {
+            Self::Remote(remote) => {
                 let lookup = remote.get(query, remote.facts().budget).await?;
                 Ok(Ticket::Remote(lookup.ticket))
             }
-            Self::Remote(remote) => remote.ticket(query.format, query.caller).await.map(Ticket::Remote),
             Self::Broken(error) => Err(error.clone()),
         }
     }
@@ -405,12 +401,21 @@ fn encoded(packed: Packed) -> Result<bytes::Bytes, Error> {
 // Runs of the whole cluster
 
 impl Place {
-    /// Detaches the run of `key` in this process if another process has invalidated the key since it began.
+    /// Detaches the run of `key` in this process if another process has changed the key since it began.
     pub(crate) fn detach_outdated(&self, flights: &Flights, key: &Key, ticket: &Ticket) {
-        if let (Self::Remote(remote), Ticket::Remote(ticket)) = (self, ticket)
-            && remote.facts().has_leases
-        {
-            flights.invalidate_if(key.bytes(), |began| remote.is_outdated(key, ticket, began));
+        if let Ticket::Remote(ticket) = ticket {
+            flights.invalidate_if(key.bytes(), |claim| ticket.outdates(claim));
+        }
+    }
+
+    /// Gives the run of `key` that is about to begin what it needs to store its result later.
+    pub(crate) fn begin(&self, flights: &Flights, leader: Option<&Leader>, key: &Key, ticket: &mut Ticket) {
+        if let (Self::Remote(remote), Ticket::Remote(ticket)) = (self, ticket) {
+            remote.claim(key, ticket);
+            if let Some((leader, claim)) = leader.zip(ticket.claim()) {
+                leader.begin(claim);
+                flights.watch_for_slow_runs();
+            }
         }
     }
 
@@ -419,13 +424,26 @@ impl Place {
         &self,
         query: Query<'_>,
         ticket: &mut Ticket,
-        replaces: bool,
         until: Option<Instant>,
     ) -> Result<Lead, Error> {
         match (self, ticket) {
-            (Self::Remote(remote), Ticket::Remote(ticket)) => {
-                remote.lead(query, ticket, replaces, until).await
+            (Self::Remote(remote), Ticket::Remote(ticket)) if remote.facts().has_leases => {
+                remote.lead(query, ticket, until).await
             }
+            _ => Ok(Lead::InProcess),
+        }
+    }
+
+    /// Takes the key for a run that replaces whatever is there: no run that began earlier can store its result any more.
+    /// May wait until `until` for a run that another process leads.
+    pub(crate) async fn take_over(
+        &self,
+        query: Query<'_>,
+        ticket: &mut Ticket,
+        until: Option<Instant>,
+    ) -> Result<Lead, Error> {
+        match (self, ticket) {
+            (Self::Remote(remote), Ticket::Remote(ticket)) => remote.take_over(query, ticket, until).await,
             _ => Ok(Lead::InProcess),
         }
     }

@@ -11,7 +11,7 @@ use super::spec::SingleFlight;
 use super::state::State;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
-use crate::flight::{Leader, Role, Turn, is_inside_a_run};
+use crate::flight::{Leader, Role, RunNumber, Turn, is_inside_a_run, next_run};
 use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::remote::{Lead, NESTED, Query};
@@ -36,7 +36,7 @@ impl State {
                 let answer = Answer { found, ticket: lookup.ticket };
                 MaybeReady::of(self.answer_or_renew(call, query, answer), call.caller)
             }
-            _ => MaybeReady::of(self.join_run(call, lookup.ticket), call.caller),
+            _ => MaybeReady::of(self.join_run(call, lookup.ticket, 0), call.caller),
         }
     }
 
@@ -44,7 +44,7 @@ impl State {
     #[inline(never)]
     #[expect(clippy::boxed_local, reason = "it is unboxed here once, and not in every caller")]
     pub(crate) fn decide_again<'s>(&'s self, call: Call<'s>, answer: Box<Answer>) -> MaybeReady<'s, Action> {
-        MaybeReady::of(self.join_run(call, answer.ticket), call.caller)
+        MaybeReady::of(self.join_run(call, answer.ticket, 0), call.caller)
     }
 
     /// How a call goes on that runs the body whatever the cache holds.
@@ -56,9 +56,10 @@ impl State {
         caller: Caller,
     ) -> MaybeReady<'s, Action> {
         let call = Call { key, format, caller, completed: None };
+        let since = next_run();
         let join = async move {
             let ticket = self.ticket(call).await;
-            self.join_run(call, ticket).await
+            self.join_run(call, ticket, since).await
         };
         MaybeReady::of(join, caller)
     }
@@ -84,56 +85,84 @@ impl State {
         }
     }
 
-    /// Joins the run of the call's key, and waits for it if another call leads.
+    /// Joins the run of the call's key, and waits for it if another call leads. The call takes no result of a run that
+    /// began before `since`.
     ///
     /// If runs have ended since the call began, a call that comes to lead looks again: the value it missed may be there.
-    async fn join_run(&self, call: Call<'_>, mut ticket: Ticket) -> Action {
+    async fn join_run(&self, call: Call<'_>, mut ticket: Ticket, since: RunNumber) -> Action {
         let Ok(query) = call.query() else { return Run::alone().into() };
         if self.is_disabled || self.place.is_broken() {
             return Run::alone().into();
         }
-        let role = (self.spec.single_flight != SingleFlight::Off).then(|| self.join(query.key, &ticket));
+        let refreshes = call.completed.is_none();
+        let role =
+            (self.spec.single_flight != SingleFlight::Off).then(|| self.join(query.key, &ticket, since));
         // Counted after the call has joined: whoever sees the miss knows that the call leads or waits.
-        if call.completed.is_some() {
+        if !refreshes {
             self.counters.misses.one();
         }
-        let Some(mut role) = role else { return self.run(None, query.key, ticket, false).into() };
         let until = self.waits_until();
-        let leader = loop {
-            match role.turn(until).await {
-                Turn::Lead(leader) => break leader,
-                Turn::Alone => return Run::alone().into(),
-                Turn::Shared(packed) => return Answer::shared(packed, ticket).into(),
-                Turn::InStore => match self.get_again(query, ticket).await {
-                    Ok(answer) => return answer.into(),
-                    Err(newer) => ticket = newer,
-                },
-            }
-            role = self.join(query.key, &ticket);
+        let leader = match role {
+            None => None,
+            Some(mut role) => loop {
+                match role.turn(until).await {
+                    Turn::Lead(leader) => break Some(leader),
+                    Turn::Alone => return Run::alone().into(),
+                    Turn::Shared(packed) => return Answer::shared(packed, ticket).into(),
+                    // What a run elsewhere has stored may be older than this call.
+                    Turn::Again => {}
+                    Turn::InStore if refreshes => {}
+                    Turn::InStore => match self.get_again(query, ticket).await {
+                        Ok(answer) => return answer.into(),
+                        Err(newer) => ticket = newer,
+                    },
+                }
+                role = self.join(query.key, &ticket, since);
+            },
         };
-        if call.completed.is_some_and(|completed| completed != self.flights.completed()) {
+        let has_news = || call.completed.is_some_and(|completed| completed != self.flights.completed());
+        if !refreshes && (ticket.is_old() || has_news()) {
             match self.get_again(query, ticket).await {
                 Ok(answer) => return answer.into(),
                 Err(newer) => ticket = newer,
             }
         }
-        let replaces = call.completed.is_none();
-        if self.place.has_leases() {
-            return self.lead_in_cluster(leader, query, ticket, replaces, until).await;
+        let lead = match refreshes {
+            true => self.place.take_over(query, &mut ticket, until).await,
+            false if leader.is_some() => self.place.lead(query, &mut ticket, until).await,
+            false => Ok(Lead::InProcess),
+        };
+        let lead = lead.unwrap_or_else(|error| {
+            // Without the server, an invalidation elsewhere can't be noticed, so nothing may be stored there.
+            self.failed(&error);
+            ticket.fail(error);
+            Lead::InProcess
+        });
+        match lead {
+            Lead::Run | Lead::InProcess => self.run(leader, query.key, ticket, refreshes).into(),
+            Lead::Answer(found) => {
+                leader.into_iter().for_each(Leader::complete_in_store);
+                Answer::stored_by_run(found, ticket).into()
+            }
+            Lead::Alone => {
+                leader.into_iter().for_each(|leader| leader.complete(None));
+                Run::alone().into()
+            }
+            Lead::Leave => Run::alone().into(),
         }
-        self.run(Some(leader), query.key, ticket, replaces).into()
     }
 
     /// A run of `key` that stores its result if `ticket` allows it.
-    fn run(&self, leader: Option<Leader>, key: &Key, ticket: Ticket, replaces: bool) -> Run {
+    fn run(&self, leader: Option<Leader>, key: &Key, mut ticket: Ticket, replaces: bool) -> Run {
+        self.place.begin(&self.flights, leader.as_ref(), key, &mut ticket);
         let target = ticket.stores().then(|| (key.clone(), ticket));
         Run { leader, target, replaces }
     }
 
-    /// Joins the run of `key`, or starts it. A run that another process has invalidated since it began is not joined.
-    fn join(&self, key: &Key, ticket: &Ticket) -> Role {
+    /// Joins the run of `key`, or starts it. A run is not joined if another process has changed the key since it began.
+    fn join(&self, key: &Key, ticket: &Ticket, since: RunNumber) -> Role {
         self.place.detach_outdated(&self.flights, key, ticket);
-        self.flights.join(key.bytes())
+        self.flights.join(key.bytes(), since)
     }
 
     /// Looks for the result of a run that has ended; gives the newer ticket if it is not there.
@@ -152,36 +181,6 @@ impl State {
         let is_nested = self.place.has_leases() && is_inside_a_run();
         let longest = option.into_iter().chain(is_nested.then_some(NESTED)).min()?;
         Instant::now().checked_add(longest)
-    }
-
-    /// How a call goes on that leads in its process. Waits for the run that another process leads.
-    async fn lead_in_cluster(
-        &self,
-        leader: Leader,
-        query: Query<'_>,
-        mut ticket: Ticket,
-        replaces: bool,
-        until: Option<Instant>,
-    ) -> Action {
-        let lead = self.place.lead(query, &mut ticket, replaces, until).await.unwrap_or_else(|error| {
-            // Without the server, an invalidation elsewhere can't be noticed, so nothing may be stored there.
-            self.failed(&error);
-            ticket.fail(error);
-            Lead::InProcess
-        });
-        ticket.begin(&leader);
-        match lead {
-            Lead::Run | Lead::InProcess => self.run(Some(leader), query.key, ticket, replaces).into(),
-            Lead::Answer(found) => {
-                leader.complete_in_store();
-                Answer::stored_by_run(found, ticket).into()
-            }
-            Lead::Alone => {
-                leader.complete(None);
-                Run::alone().into()
-            }
-            Lead::Leave => Run::alone().into(),
-        }
     }
 
     /// How a call goes on that found an entry which is due for renewal.
@@ -208,7 +207,6 @@ impl State {
         if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
             return None;
         }
-        ticket.begin(&leader);
         Some(self.run(Some(leader), key, ticket, true))
     }
 

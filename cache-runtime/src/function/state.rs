@@ -142,7 +142,7 @@ impl State {
             Ok(true) => self.counters.stores.one(),
             Ok(false) => {
                 let namespace = &self.namespace;
-                log::debug!("{namespace}: result not stored: the key was invalidated while the body ran");
+                log::debug!("{namespace}: result not stored: the key has changed since the run began");
             }
             Err(error) if error.kind() == ErrorKind::TooLarge => self.counters.too_large.one(),
             Err(error) => self.failed(error),

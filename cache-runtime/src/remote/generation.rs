@@ -1,5 +1,6 @@
 //! What this process knows of a function's generation: the token that its entries must carry.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,9 @@ use crate::common::sync::lock;
 
 /// How long a token is used before it is read again.
 pub(crate) const TOKEN_FRESH: Duration = Duration::from_millis(500);
+
+/// The most tokens of the past that are remembered.
+const MAX_PAST: usize = 64;
 
 pub(crate) struct Generation {
     clock: Clock,
@@ -35,6 +39,9 @@ struct Status {
     /// The token of a clear by this process that the server doesn't know of yet. No token from the server counts until
     /// it does.
     pending: Option<Token>,
+    /// The last tokens that are known to be void, and since when they are. A server that names one of them has lost a
+    /// clear: it was restored from a snapshot, or a replica took over that lagged behind.
+    past: VecDeque<(Token, u64)>,
 }
 
 /// A token, and how long it is used.
@@ -80,13 +87,29 @@ impl Generation {
         Asked { epoch: status.epoch, at: self.clock.monotonic() }
     }
 
-    /// Uses `token` from now on, unless it is older than what is known.
-    pub(crate) fn learn(&self, token: Token, asked: Asked) {
-        let status = lock(&self.status);
+    /// Uses `token` from now on, unless it is older than what is known. `false` if it was void before it was asked for.
+    #[must_use]
+    pub(crate) fn learn(&self, token: Token, asked: Asked) -> bool {
+        let mut status = lock(&self.status);
+        if status.past.iter().any(|(past, since)| *past == token && *since < asked.at) {
+            return false;
+        }
         let fresh_until = asked.at.saturating_add(nanos(TOKEN_FRESH));
-        let is_newer = self.latest.get().is_none_or(|latest| latest.fresh_until < fresh_until);
-        if status.epoch == asked.epoch && status.pending.is_none() && is_newer {
+        let latest = self.latest.get().unwrap_or(Current::UNKNOWN);
+        if status.epoch == asked.epoch && status.pending.is_none() && latest.fresh_until < fresh_until {
+            if latest.token != token {
+                self.forget(&mut status, latest.token);
+            }
             self.latest.set(Current { token, fresh_until });
+        }
+        true
+    }
+
+    /// Records that the server has had `token` and has another one now, or none.
+    fn forget(&self, status: &mut Status, token: Token) {
+        if token != Current::UNKNOWN.token {
+            status.past.truncate(MAX_PAST - 1);
+            status.past.push_front((token, self.clock.monotonic()));
         }
     }
 
@@ -95,7 +118,13 @@ impl Generation {
     pub(crate) fn begin_clear(&self) -> Token {
         let mut status = lock(&self.status);
         let token = random_token();
-        *status = Status { pending: Some(token), epoch: status.epoch + 1 };
+        if status.pending.is_none()
+            && let Some(latest) = self.latest.get()
+        {
+            self.forget(&mut status, latest.token);
+        }
+        status.pending = Some(token);
+        status.epoch += 1;
         self.latest.set(Current { token, fresh_until: u64::MAX });
         token
     }
@@ -105,11 +134,15 @@ impl Generation {
         lock(&self.status).pending
     }
 
-    /// The clear that began with `token` has reached the server.
-    pub(crate) fn cleared(&self, token: Token) {
+    /// The clear that began with `token` has reached the server, which had `removed` until then.
+    pub(crate) fn cleared(&self, token: Token, removed: Option<Token>) {
         let mut status = lock(&self.status);
+        if let Some(removed) = removed {
+            self.forget(&mut status, removed);
+        }
         if status.pending == Some(token) {
-            *status = Status { pending: None, epoch: status.epoch + 1 };
+            status.pending = None;
+            status.epoch += 1;
             self.latest.set(Current::UNKNOWN);
         }
     }
@@ -161,15 +194,15 @@ mod tests {
         let token = generation.begin_clear();
         let meanwhile = generation.ask();
         for asked in [before, meanwhile] {
-            generation.learn([1; 16], asked);
+            assert!(generation.learn([1; 16], asked));
         }
         assert_eq!(generation.known(), Ok(token));
-        generation.cleared(token);
+        generation.cleared(token, None);
         for asked in [before, meanwhile] {
-            generation.learn([1; 16], asked);
+            assert!(generation.learn([1; 16], asked));
         }
         let after = generation.known().unwrap_err();
-        generation.learn([2; 16], after);
+        assert!(generation.learn([2; 16], after));
         assert_eq!(generation.known(), Ok([2; 16]));
         clock.advance(TOKEN_FRESH);
         assert!(generation.known().is_err());
@@ -183,10 +216,35 @@ mod tests {
         clock.advance(TOKEN_FRESH);
         assert_eq!((generation.known(), generation.pending()), (Ok(first), Some(first)));
         let second = generation.begin_clear();
-        generation.cleared(first);
+        generation.cleared(first, None);
         assert_eq!(generation.pending(), Some(second), "a later clear is still pending");
-        generation.cleared(second);
+        generation.cleared(second, None);
         assert_eq!(generation.pending(), None);
+    }
+
+    #[test]
+    fn a_void_token_is_not_taken_back() {
+        let clock = Clock::manual();
+        let generation = Generation::new(clock.clone());
+        let ask = || {
+            clock.advance(TOKEN_FRESH);
+            generation.ask()
+        };
+        assert!(generation.learn([1; 16], ask()));
+        let late = ask();
+        assert!(generation.learn([2; 16], ask()), "another process has cleared");
+        assert!(generation.learn([1; 16], late), "an old answer is not a restored server");
+        assert!(!generation.learn([1; 16], ask()), "void since it was replaced");
+        let clear = generation.begin_clear();
+        generation.cleared(clear, Some([3; 16]));
+        for void in 1..=3 {
+            assert!(!generation.learn([void; 16], ask()), "{void}: void since the clear");
+        }
+        assert!(generation.learn([4; 16], ask()));
+        for n in 0..2 * MAX_PAST as u64 {
+            assert!(generation.learn(u128::from(n + 1000).to_le_bytes(), ask()));
+        }
+        assert_eq!(lock(&generation.status).past.len(), MAX_PAST);
     }
 
     #[test]
@@ -216,9 +274,9 @@ mod tests {
         let asked = generation.known().unwrap_err();
         // Another process clears; another call here reads the new token.
         clock.advance(Duration::from_secs(10));
-        generation.learn([2; 16], generation.ask());
+        assert!(generation.learn([2; 16], generation.ask()));
         // Only now is the first answer used.
-        generation.learn([1; 16], asked);
+        assert!(generation.learn([1; 16], asked));
         assert_eq!(generation.known(), Ok([2; 16]));
     }
 

@@ -5,8 +5,10 @@
 //! or the caller gives up, it is overdue, and is sent again until the server takes it. Too many overdue invalidations
 //! become one clear.
 //!
-//! All messages are deletions, of entries and of the generation token. They may arrive twice, late and in any order, and
-//! nothing that was void becomes valid by that.
+//! An invalidation of one entry overwrites it with a mark: a hollow entry with random bytes that stays for [`VOID_FOR`].
+//! A run that began earlier, in any process, finds other bytes than its look-up saw, and doesn't store its result. An
+//! invalidation of all entries deletes the generation token. Both may arrive twice, late and in any order, and nothing that
+//! was void becomes valid by that.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -14,14 +16,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::envelope::Token;
-use super::generation::Generation;
+use super::envelope::{self, HOLLOW, Header, Token};
+use super::form::Form;
+use super::generation::{Generation, random_token};
+use crate::backend::Condition;
 use crate::backend::connected::Connected;
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, block_on};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The pause between two attempts. While the breaker is open, an attempt costs next to nothing.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -31,6 +35,10 @@ const MAX_OVERDUE: usize = 1024;
 
 /// How long an invalidation is retried. Otherwise those of entries without a lifetime would be pending forever.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the server keeps the mark of an invalidation. A run that began before the invalidation and is still under way
+/// by then has a mark of its own, which the invalidation has overwritten.
+pub(crate) const VOID_FOR: Duration = Duration::from_secs(10);
 
 /// The invalidations of one function.
 pub(crate) struct PendingInvalidations {
@@ -46,7 +54,7 @@ pub(crate) struct PendingInvalidations {
 #[derive(Default)]
 struct Pending {
     /// The latest invalidation of each key on the server.
-    by_key: HashMap<Vec<u8>, Entry>,
+    by_key: HashMap<Arc<[u8]>, Entry>,
     /// How many of them are overdue.
     overdue: usize,
     /// How many there have been so far.
@@ -56,6 +64,7 @@ struct Pending {
 
 struct Entry {
     number: u64,
+    form: Arc<Form>,
     /// When it is given up.
     until: u64,
     is_overdue: bool,
@@ -70,8 +79,9 @@ pub(crate) struct Invalidation {
 
 enum Target {
     Entry {
-        key: Vec<u8>,
+        key: Arc<[u8]>,
         number: u64,
+        form: Arc<Form>,
     },
     /// All entries: a clear that began with this token.
     Generation(Token),
@@ -90,16 +100,17 @@ impl PendingInvalidations {
     }
 
     /// Begins the invalidation of the entry under `key`.
-    pub(crate) fn remove(self: &Arc<Self>, key: Vec<u8>) -> Invalidation {
+    pub(crate) fn remove(self: &Arc<Self>, key: Arc<[u8]>, form: Arc<Form>) -> Invalidation {
         let until = self.clock.monotonic().saturating_add(nanos(GIVE_UP_AFTER));
         let number = self.change(|pending| {
             pending.drop_if(&key, |_| true);
             pending.total += 1;
             let number = pending.total;
-            pending.by_key.insert(key.clone(), Entry { number, until, is_overdue: false });
+            let entry = Entry { number, form: form.clone(), until, is_overdue: false };
+            pending.by_key.insert(key.clone(), entry);
             number
         });
-        Invalidation { pending: self.clone(), target: Target::Entry { key, number } }
+        Invalidation { pending: self.clone(), target: Target::Entry { key, number, form } }
     }
 
     /// Begins the invalidation of all entries, which includes those that are pending.
@@ -137,23 +148,51 @@ impl PendingInvalidations {
     async fn send(&self, target: &Target, caller: Caller) -> Result<(), Error> {
         let deadline = Instant::now() + self.connected.timeout;
         match target {
-            Target::Entry { key, number } => {
-                self.connected.delete(key, deadline, caller).await?;
+            Target::Entry { key, number, form } => {
+                self.put_mark(key, form, deadline, caller).await?;
                 self.change(|pending| pending.drop_if(key, |entry| entry.number == *number));
             }
             Target::Generation(token) => {
-                self.connected.delete(self.generation_key.as_bytes(), deadline, caller).await?;
-                self.generation.cleared(*token);
+                let key = self.generation_key.as_bytes();
+                // Read first, so that it is known again if the server brings it back.
+                let removed = self.connected.get(key, deadline, caller).await?;
+                self.connected.delete(key, deadline, caller).await?;
+                let removed = removed.and_then(|removed| Token::try_from(&*removed.bytes).ok());
+                self.generation.cleared(*token, removed);
             }
         }
         Ok(())
+    }
+
+    /// Overwrites the entry under `key` with a mark that nothing had before.
+    async fn put_mark(
+        &self,
+        key: &[u8],
+        form: &Form,
+        deadline: Instant,
+        caller: Caller,
+    ) -> Result<(), Error> {
+        let header = Header {
+            flags: HOLLOW,
+            created_ms: self.clock.unix_ms(),
+            groups: [random_token()].into(),
+            ..Header::default()
+        };
+        let mark = envelope::seal(&form.binding(key), &header, 0, |_| Ok(()))?.into();
+        match self.connected.set(key, mark, Some(VOID_FOR), Condition::Always, deadline, caller).await {
+            // A server whose memory is full takes no mark, and no result that is older than it either.
+            Err(error) if error.kind() == ErrorKind::Server => {
+                self.connected.delete(key, deadline, caller).await.map(drop)
+            }
+            result => result.map(drop),
+        }
     }
 
     /// Marks `target` as overdue if it is still pending; returns whether it is.
     fn mark_overdue(self: &Arc<Self>, target: &Target) -> bool {
         let (is_overdue, are_too_many) = match target {
             Target::Generation(token) => (self.generation.pending() == Some(*token), false),
-            Target::Entry { key, number } => self.change(|pending| pending.mark_overdue(key, *number)),
+            Target::Entry { key, number, .. } => self.change(|pending| pending.mark_overdue(key, *number)),
         };
         if are_too_many {
             drop(self.clear());
@@ -222,7 +261,12 @@ impl Pending {
         self.by_key.retain(|_, entry| now < entry.until || !entry.is_overdue);
         let overdue = || self.by_key.iter().filter(|(_, entry)| entry.is_overdue);
         self.overdue = overdue().count();
-        overdue().map(|(key, entry)| Target::Entry { key: key.clone(), number: entry.number }).collect()
+        let target = |(key, entry): (&Arc<[u8]>, &Entry)| Target::Entry {
+            key: key.clone(),
+            number: entry.number,
+            form: entry.form.clone(),
+        };
+        overdue().map(target).collect()
     }
 }
 

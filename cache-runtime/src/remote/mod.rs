@@ -12,7 +12,8 @@
 //!
 //! Functions reach their remote entries through the trait [`RemoteEntries`]. Only [`open`] names what implements it, and
 //! only functions with a remote backend name [`open`], so a program whose functions are all in memory links no code for
-//! servers. The trait [`RunLease`] does the same for leases, because every call has a ticket that may hold one.
+//! servers. The trait [`RunClaim`](ticket::RunClaim) does the same for claims, because every call has a ticket that may
+//! hold one.
 
 pub(crate) mod envelope;
 mod fallback;
@@ -34,11 +35,13 @@ use self::form::{Form, Forms};
 use self::generation::Generation;
 use self::invalidations::PendingInvalidations;
 use self::lease::acquire::Leases;
+use self::lease::claim::{Claim, ClaimKey};
+use self::ticket::Right;
 use crate::backend::connected::Connected;
 use crate::common::clock::Clock;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
-use crate::flight::{Began, Leader};
+use crate::flight::Leader;
 use crate::freshness::FreshnessPolicy;
 use crate::key::Key;
 use crate::key::path::namespace_in_keys;
@@ -94,10 +97,7 @@ pub(crate) trait RemoteEntries: Send + Sync {
     /// Reads the entry within `budget`. If the server doesn't answer, looks in the fallback store.
     fn get<'a>(&'a self, query: Query<'a>, budget: Duration) -> MaybeReady<'a, Result<Lookup, Error>>;
 
-    /// The right to store the result of a run that begins now, without a look-up.
-    fn ticket(&self, format: MakeFormat, caller: Caller) -> MaybeReady<'_, Result<Ticket, Error>>;
-
-    /// Stores the result of a run. `false` if the run has lost its lease.
+    /// Stores the result of a run. `false` if the key has changed since the run began.
     fn put<'a>(&'a self, write: Write<'a>) -> MaybeReady<'a, Result<bool, Error>>;
 
     /// Stores a value that no run computed.
@@ -117,15 +117,22 @@ pub(crate) trait RemoteEntries: Send + Sync {
     /// Voids every entry.
     fn clear(&self, caller: Caller) -> MaybeReady<'_, Result<(), Error>>;
 
-    /// Whether a run that `began` had lost its lease when the look-up of `ticket` was made.
-    fn is_outdated(&self, key: &Key, ticket: &Ticket, began: Began) -> bool;
+    /// Gives the run that is about to begin a claim on its key, unless it has one or can't store its result.
+    fn claim(&self, key: &Key, ticket: &mut Ticket);
 
     /// Comes to lead the run of a key in the whole cluster, or waits for the run that another process leads.
     fn lead<'a>(
         &'a self,
         query: Query<'a>,
         ticket: &'a mut Ticket,
-        replaces: bool,
+        until: Option<Instant>,
+    ) -> MaybeReady<'a, Result<Lead, Error>>;
+
+    /// Takes the key for a run that replaces whatever is there.
+    fn take_over<'a>(
+        &'a self,
+        query: Query<'a>,
+        ticket: &'a mut Ticket,
         until: Option<Instant>,
     ) -> MaybeReady<'a, Result<Lead, Error>>;
 
@@ -206,6 +213,19 @@ impl Remote {
         &self.invalidations.generation
     }
 
+    /// The key on the server for the claim of a run.
+    fn claim_key(&self, key: &Key, ticket: &Ticket) -> Result<ClaimKey, Error> {
+        let form = self.form(ticket.format)?;
+        let text = ticket.text.clone();
+        Ok(ClaimKey {
+            connected: self.connected.clone(),
+            text: text.unwrap_or_else(|| key.text_bytes(&form.head).as_slice().into()),
+            shape: form.shape,
+            codec: form.codec,
+            clock: self.clock.clone(),
+        })
+    }
+
     /// The fallback store for the server of `text`.
     fn fallback(&self, text: &[u8]) -> &FallbackStore {
         &self.fallback[self.connected.server_of(text)]
@@ -227,10 +247,6 @@ impl RemoteEntries for Remote {
 
     fn get<'a>(&'a self, query: Query<'a>, budget: Duration) -> MaybeReady<'a, Result<Lookup, Error>> {
         MaybeReady::of(self.read(query, budget), query.caller)
-    }
-
-    fn ticket(&self, format: MakeFormat, caller: Caller) -> MaybeReady<'_, Result<Ticket, Error>> {
-        MaybeReady::of(self.make_ticket(format, caller), caller)
     }
 
     fn put<'a>(&'a self, write: Write<'a>) -> MaybeReady<'a, Result<bool, Error>> {
@@ -263,18 +279,32 @@ impl RemoteEntries for Remote {
         MaybeReady::of(invalidation.send(caller), caller)
     }
 
-    fn is_outdated(&self, key: &Key, ticket: &Ticket, began: Began) -> bool {
-        ticket.is_outdated(key, began)
+    fn claim(&self, key: &Key, ticket: &mut Ticket) {
+        if let Ok(token) = ticket.token
+            && let Some(seen) = ticket.take_seen()
+            && let Ok(key) = self.claim_key(key, ticket)
+        {
+            let stays = self.invalidations.has(&key.text);
+            ticket.right = Right::Claim(Arc::new(Claim::new(key, seen, token, stays)));
+        }
     }
 
     fn lead<'a>(
         &'a self,
         query: Query<'a>,
         ticket: &'a mut Ticket,
-        replaces: bool,
         until: Option<Instant>,
     ) -> MaybeReady<'a, Result<Lead, Error>> {
-        MaybeReady::of(self.acquire(query, ticket, replaces, until), query.caller)
+        MaybeReady::of(self.acquire(query, ticket, until), query.caller)
+    }
+
+    fn take_over<'a>(
+        &'a self,
+        query: Query<'a>,
+        ticket: &'a mut Ticket,
+        until: Option<Instant>,
+    ) -> MaybeReady<'a, Result<Lead, Error>> {
+        MaybeReady::of(Remote::take_over(self, query, ticket, until), query.caller)
     }
 
     fn lead_renewal<'a>(

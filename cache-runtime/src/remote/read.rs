@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::envelope::{self, Header, Token};
 use super::form::Form;
 use super::generation::{Asked, random_token};
-use super::ticket::{Lookup, Seen, Ticket};
+use super::lease::claim::Under;
+use super::ticket::{Lookup, Right, Seen, Ticket};
 use super::{Query, Remote};
-use crate::backend::Condition;
+use crate::backend::{Condition, Versioned};
 use crate::common::wait::Caller;
 use crate::error::{Error, ErrorKind};
 use crate::freshness::{Found, Freshness, Source};
@@ -21,7 +22,7 @@ struct Read {
     entry: Result<Option<Found>, Error>,
     /// The generation, or why the server didn't tell it.
     token: Result<Token, Error>,
-    seen: Option<Box<Seen>>,
+    seen: Option<Seen>,
 }
 
 impl Remote {
@@ -39,35 +40,37 @@ impl Remote {
             self.read_entry(form, &text, started, started + budget, query.caller).await;
         let is_fresh = matches!(&entry, Ok(Some(found)) if found.freshness == Freshness::Fresh);
         // `into_vec` would copy byte by byte.
-        let text = if is_fresh && token.is_ok() { None } else { Some(text.to_vec()) };
+        let text = if is_fresh && token.is_ok() { None } else { Some(text.as_slice().into()) };
         let left = budget.saturating_sub(started.elapsed());
-        let ticket = Ticket { text, seen, ..Ticket::new(token, clears, query.format, left) };
+        let right = seen.map_or(Right::Nothing, Right::Seen);
+        let ticket = Ticket { text, right, ..Ticket::new(token, clears, query.format, left) };
         Ok(Lookup { entry, ticket })
     }
 
     async fn read_entry(
         &self,
-        form: &std::sync::Arc<Form>,
+        form: &Form,
         text: &[u8],
         started: Instant,
         deadline: Instant,
         caller: Caller,
     ) -> Read {
-        if self.invalidations.has(text) {
-            // The server's entry must not be served, so only the token is read.
-            let token = Box::pin(self.token(caller, deadline)).await;
-            return Read { entry: Ok(self.get_while_down(text)), token, seen: None };
-        }
+        // An entry with a pending invalidation must not be served. It is delivered at any moment, so that one is looked for
+        // before the read and after it.
+        let was_pending = self.invalidations.has(text);
         let read = match self.generation().known() {
             Ok(token) => self.connected.get(text, deadline, caller).await.map(|bytes| (bytes, token)),
             // Boxed, like everything that few hits need: it would dominate the size of their futures.
             Err(asked) => Box::pin(self.read_both(text, asked, caller, deadline)).await,
         };
         match read {
-            Ok((bytes, token)) => {
-                let seen = || Box::new(Seen { at: started, form: form.clone(), bytes: bytes.clone() });
-                let seen = self.facts.has_leases.then(seen);
-                Read { entry: self.open_answer(form, text, bytes, token), token: Ok(token), seen }
+            Ok((under, token)) => {
+                let bytes = under.as_ref().map(|under| under.bytes.clone());
+                let entry = match was_pending || self.invalidations.has(text) {
+                    true => Ok(self.get_while_down(text)),
+                    false => self.open_answer(form, text, bytes, token),
+                };
+                Read { entry, token: Ok(token), seen: Some(Seen { at: started, under }) }
             }
             Err(error) => Read { entry: Ok(self.get_while_down(text)), token: Err(error), seen: None },
         }
@@ -127,13 +130,14 @@ impl Remote {
         self.fallback(text).get_while_down(text).map(Found::from)
     }
 
-    /// The right to store the result of a run that begins now.
+    /// The right to store a value now.
     pub(super) async fn make_ticket(&self, format: MakeFormat, caller: Caller) -> Result<Ticket, Error> {
         // Fails early for a type that can't be stored.
         self.form(format)?;
         let (clears, started) = (self.clears(), Instant::now());
         let token = self.token(caller, started + self.facts.budget).await;
-        Ok(Ticket::new(token, clears, format, self.facts.budget.saturating_sub(started.elapsed())))
+        let left = self.facts.budget.saturating_sub(started.elapsed());
+        Ok(Ticket { right: Right::Value, ..Ticket::new(token, clears, format, left) })
     }
 
     /// The number of clears so far, which is the same for all servers.
@@ -159,47 +163,51 @@ impl Remote {
         asked: Asked,
         caller: Caller,
         deadline: Instant,
-    ) -> Result<(Option<Bytes>, Token), Error> {
+    ) -> Result<(Under, Token), Error> {
         let keys = [text, self.generation_key.as_bytes()];
         let mut found = self.connected.get_many(&keys, deadline, caller).await?.into_iter();
-        let (entry, generation) = (found.next().flatten(), found.next().flatten());
-        Ok((entry, self.learn(generation, asked, caller, deadline).await?))
+        let (under, generation) = (found.next().flatten(), found.next().flatten());
+        Ok((under, self.learn(generation, asked, caller, deadline).await?))
     }
 
-    /// The generation token in the server's answer; a new one if there is none.
+    /// The generation token in the server's answer, or a new one if that is none or a void one.
     async fn learn(
         &self,
-        found: Option<Bytes>,
+        found: Option<Versioned>,
         asked: Asked,
         caller: Caller,
         deadline: Instant,
     ) -> Result<Token, Error> {
-        let token = match found.as_deref().map(Token::try_from) {
-            Some(Ok(token)) => token,
-            _ => self.make_token(caller, deadline).await?,
-        };
-        self.generation().learn(token, asked);
-        Ok(token)
-    }
-
-    /// Puts a new token on the server, or takes the one that another process has put there first.
-    async fn make_token(&self, caller: Caller, deadline: Instant) -> Result<Token, Error> {
+        if let Some(token) = self.learn_from(found.as_ref(), asked) {
+            return Ok(token);
+        }
         let key = self.generation_key.as_bytes();
+        let mut found = found;
         for _ in 0..3 {
+            if found.is_some() {
+                // Not a token, or a void one.
+                self.connected.delete(key, deadline, caller).await?;
+            }
             let token = random_token();
             let bytes = Bytes::copy_from_slice(&token);
-            if self.connected.set(key, bytes, None, Condition::Absent, deadline, caller).await? {
+            if self.connected.set(key, bytes, None, Condition::Absent, deadline, caller).await?.is_some() {
+                _ = self.generation().learn(token, asked);
                 return Ok(token);
             }
-            match self.connected.get(key, deadline, caller).await?.as_deref().map(Token::try_from) {
-                Some(Ok(token)) => return Ok(token),
-                // Not a token.
-                Some(Err(_)) => drop(self.connected.delete(key, deadline, caller).await?),
-                // Another process has cleared the function.
-                None => {}
+            // Another process has put one there, and may have cleared the function since.
+            let asked = self.generation().ask();
+            found = self.connected.get(key, deadline, caller).await?;
+            if let Some(token) = self.learn_from(found.as_ref(), asked) {
+                return Ok(token);
             }
         }
         let message = "the backend loses the function's generation token as soon as it is stored";
         Err(Error::new(ErrorKind::Server, message))
+    }
+
+    /// The token that was `found`, unless it is none or a void one.
+    fn learn_from(&self, found: Option<&Versioned>, asked: Asked) -> Option<Token> {
+        let token = Token::try_from(&*found?.bytes).ok()?;
+        self.generation().learn(token, asked).then_some(token)
     }
 }

@@ -1,19 +1,21 @@
 //! What a look-up gives: an entry, and the right to store the result of a run.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::envelope::{self, Binding, Header, Token};
-use super::form::Form;
-use super::lease::Mark;
+use super::lease::claim::Under;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
-use crate::flight::{Began, Leader};
+use crate::flight;
 use crate::freshness::Found;
-use crate::key::Key;
 use crate::value::MakeFormat;
+
+/// See [`Ticket::is_old`]: a small part of the time for which an invalidation shows.
+const OLD: Duration = Duration::from_secs(1);
 
 pub(crate) struct Lookup {
     /// The entry, if one may be served. An error if the bytes under the key are not an entry of this function.
@@ -22,7 +24,7 @@ pub(crate) struct Lookup {
     pub(crate) ticket: Ticket,
 }
 
-/// When a run began, and what is left of the call's time.
+/// The right to store the result of a run, and what is left of the call's time.
 #[derive(Clone)]
 pub(crate) struct Ticket {
     /// The generation, or why the server didn't tell it.
@@ -31,31 +33,37 @@ pub(crate) struct Ticket {
     pub(super) clears: u64,
     pub(super) format: MakeFormat,
     /// The text key, unless the look-up was a fresh hit: it saves computing the digest again.
-    pub(super) text: Option<Vec<u8>>,
+    pub(super) text: Option<Arc<[u8]>>,
     pub(super) left: Duration,
-    /// For leases. Boxed, because tickets are moved with every hit.
-    pub(super) seen: Option<Box<Seen>>,
-    /// The right to run the body for the whole cluster.
-    pub(super) lease: Option<Arc<dyn RunLease>>,
+    pub(super) right: Right,
 }
 
-/// What a look-up found under the key, and when it began.
+/// What may be stored.
+#[derive(Clone)]
+pub(super) enum Right {
+    /// Nothing: the server didn't answer.
+    Nothing,
+    /// The result of a run that has not begun yet.
+    Seen(Seen),
+    /// The result of a run that has begun.
+    Claim(Arc<dyn RunClaim>),
+    /// A value that replaces whatever is there.
+    Value,
+}
+
+/// What a look-up read under the key, and when it began.
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) at: Instant,
-    pub(super) form: Arc<Form>,
-    pub(super) bytes: Option<Bytes>,
+    pub(super) under: Under,
 }
 
-/// The right to run a body for the whole cluster.
-pub(crate) trait RunLease: Send + Sync {
-    /// The name of the holder. No other lease has the same.
-    fn holder(&self) -> Token;
-
+/// The claim of a run on its key.
+pub(crate) trait RunClaim: flight::Claim {
     /// Records that the run has no result to share.
     fn finish_empty(&self);
 
-    /// Replaces the mark of the lease by `entry`. `false` if the mark is gone.
+    /// Stores `entry`. `false` if the key has changed since the run's look-up.
     fn put(
         &self,
         entry: Bytes,
@@ -67,24 +75,41 @@ pub(crate) trait RunLease: Send + Sync {
 
 impl Ticket {
     pub(super) fn new(token: Result<Token, Error>, clears: u64, format: MakeFormat, left: Duration) -> Self {
-        Self { token, clears, format, text: None, left, seen: None, lease: None }
+        Self { token, clears, format, text: None, left, right: Right::Nothing }
     }
 
     pub(crate) fn format(&self) -> MakeFormat {
         self.format
     }
 
-    /// Records when the run of `leader` begins, if it has a lease.
-    pub(crate) fn begin(&self, leader: &Leader) {
-        if let Some(lease) = &self.lease {
-            leader.begin_under(lease.holder());
+    /// What the look-up saw, unless the run has begun. It is for one claim.
+    pub(super) fn take_seen(&mut self) -> Option<Seen> {
+        match mem::replace(&mut self.right, Right::Nothing) {
+            Right::Seen(seen) => Some(seen),
+            right => {
+                self.right = right;
+                None
+            }
         }
+    }
+
+    /// The claim of the run, for its flight.
+    pub(crate) fn claim(&self) -> Option<Arc<dyn flight::Claim>> {
+        match &self.right {
+            Right::Claim(claim) => Some(claim.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether the look-up was made so long ago that its run could hardly prove its right to store.
+    pub(crate) fn is_old(&self) -> bool {
+        matches!(&self.right, Right::Seen(seen) if seen.at.elapsed() > OLD)
     }
 
     /// Records that the run has no result to share.
     pub(crate) fn finish_empty(&self) {
-        if let Some(lease) = &self.lease {
-            lease.finish_empty();
+        if let Right::Claim(claim) = &self.right {
+            claim.finish_empty();
         }
     }
 
@@ -103,12 +128,10 @@ impl Ticket {
         self.left
     }
 
-    /// Whether a run that `began` had lost its lease when this look-up was made.
-    pub(super) fn is_outdated(&self, key: &Key, began: Began) -> bool {
-        let Some(seen) = &self.seen else { return false };
-        let opened = self.open(&seen.form.binding(&key.text_bytes(&seen.form.head)), seen.bytes.as_ref());
-        let mark = opened.and_then(|(header, _)| Mark::of(&header));
-        began.at < seen.at && !mark.is_some_and(|mark| mark.is_held_by(began.lease))
+    /// Whether the run with this claim began before this look-up, and lost the key by then.
+    pub(crate) fn outdates(&self, claim: &dyn flight::Claim) -> bool {
+        let Right::Seen(Seen { at, under }) = &self.right else { return false };
+        claim.is_outdated(*at, under.as_ref().map(|under| &*under.bytes))
     }
 
     /// The header and payload of `bytes`, if they belong to the ticket's generation.

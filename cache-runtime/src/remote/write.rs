@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::envelope::{self, Header};
 use super::fallback::FallbackResult;
-use super::invalidations::Invalidation;
-use super::ticket::Ticket;
+use super::invalidations::{Invalidation, VOID_FOR};
+use super::ticket::{Right, Ticket};
 use super::{Query, Remote, Write};
 use crate::backend::Condition;
 use crate::common::clock::millis;
@@ -19,32 +19,37 @@ use crate::value::MakeFormat;
 
 impl Remote {
     /// Stores a result under the generation of its ticket. A result that the server doesn't take stays in the fallback
-    /// store for a moment, and the entry that it was to replace is no longer served. `false` if the run has lost its lease.
+    /// store for a moment, and the entry that it was to replace is no longer served. `false` if the key has changed since
+    /// the run began.
     pub(super) async fn write(&self, write: Write<'_>) -> Result<bool, Error> {
         let Write { key, mut ticket, payload, life, cost, replaces, leader, caller } = write;
         let form = self.form(ticket.format)?;
-        let text = ticket.text.take().unwrap_or_else(|| key.text_bytes(&form.head).to_vec());
+        let text = ticket.text.take().unwrap_or_else(|| key.text_bytes(&form.head).as_slice().into());
         let since = self.invalidations.latest();
-        let result = match self.seal(&text, &payload, life, cost, &ticket) {
+        let sealed = self.seal(&text, &payload, life, cost, &ticket);
+        let is_sent = sealed.is_ok();
+        let result = match sealed {
             Ok(bytes) => self.store(&text, bytes, life, &ticket, caller).await,
             Err(error) => Err(error),
         };
         match &result {
             Ok(false) => {}
             _ if leader.is_some_and(Leader::store_must_be_removed) => {
-                drop(self.invalidations.remove(text));
+                drop(self.invalidations.remove(text, form.clone()));
             }
             Ok(true) => {
                 self.invalidations.replaced(&text, since);
                 self.fallback(&text).remove(&text);
             }
             Err(error) => {
-                if replaces {
-                    drop(self.invalidations.remove(text.clone()));
+                ticket.finish_empty();
+                // A server that gave no answer may still store the result, when it has become old.
+                if replaces || (is_sent && error.is_without_answer()) {
+                    drop(self.invalidations.remove(text.clone(), form.clone()));
                 }
                 let Ticket { token, clears, .. } = ticket;
                 let result = FallbackResult { payload, cost, clears, generation: token.ok() };
-                self.fallback(&text).put(text, result, life, error.kind());
+                self.fallback(&text).put(text.to_vec(), result, life, error.kind());
             }
         }
         result
@@ -58,7 +63,7 @@ impl Remote {
         life: Option<Duration>,
         cost: Duration,
         ticket: &Ticket,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Bytes, Error> {
         let (token, now) = (ticket.token.clone()?, self.clock.unix_ms());
         let header = Header {
             flags: 0,
@@ -67,33 +72,38 @@ impl Remote {
             cost_us: Header::cost(cost),
             groups: [token].into(),
         };
-        envelope::seal(&self.form(ticket.format)?.binding(text), &header, payload.len(), |out| {
-            out.extend_from_slice(payload);
-            Ok(())
-        })
-    }
-
-    async fn store(
-        &self,
-        text: &[u8],
-        bytes: Vec<u8>,
-        life: Option<Duration>,
-        ticket: &Ticket,
-        caller: Caller,
-    ) -> Result<bool, Error> {
+        let bytes =
+            envelope::seal(&self.form(ticket.format)?.binding(text), &header, payload.len(), |out| {
+                out.extend_from_slice(payload);
+                Ok(())
+            })?;
         let limit = self.connected.max_value_len();
         if bytes.len() > limit {
             let message = format!("{} bytes, but the backend takes at most {limit}", bytes.len());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
+        Ok(bytes.into())
+    }
+
+    async fn store(
+        &self,
+        text: &[u8],
+        bytes: Bytes,
+        life: Option<Duration>,
+        ticket: &Ticket,
+        caller: Caller,
+    ) -> Result<bool, Error> {
         let stale_window = Duration::from_nanos(self.policy.stale_window());
         let ttl = life.map(|life| life.saturating_add(stale_window));
         let deadline = Instant::now() + ticket.left;
-        match &ticket.lease {
-            Some(lease) => lease.put(bytes.into(), ttl, deadline, caller).await,
-            None => {
-                let connected = &self.connected;
-                connected.set(text, bytes.into(), ttl, Condition::Always, deadline, caller).await
+        match &ticket.right {
+            Right::Nothing | Right::Seen(_) => Ok(false),
+            Right::Claim(claim) => claim.put(bytes, ttl, deadline, caller).await,
+            Right::Value => {
+                // The value replaces what is there, and may replace the mark of an invalidation.
+                let ttl = ttl.map(|ttl| ttl.max(VOID_FOR));
+                self.connected.set(text, bytes, ttl, Condition::Always, deadline, caller).await?;
+                Ok(true)
             }
         }
     }
@@ -123,8 +133,9 @@ impl Remote {
     /// Begins the invalidation of an entry. Unless it is sent, or the entry replaced, before it is dropped, it is
     /// delivered in the background, and the entry is not served until it has been.
     pub(super) fn invalidation(&self, key: &Key, format: MakeFormat) -> Result<Invalidation, Error> {
-        let text = key.text_bytes(&self.form(format)?.head);
+        let form = self.form(format)?;
+        let text = key.text_bytes(&form.head);
         self.fallback(&text).remove(&text);
-        Ok(self.invalidations.remove(text.to_vec()))
+        Ok(self.invalidations.remove(text.as_slice().into(), form.clone()))
     }
 }

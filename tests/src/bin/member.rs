@@ -1,4 +1,4 @@
-//! A process of a cluster, for `tests/cluster.rs`: does what it reads, tells what happens.
+//! A process of a cluster, for `tests/stampede/cluster.rs`: it follows the orders it reads and reports what happens.
 //!
 //! `CACHE_SHARED_URL` is where its entries are; its argument says whether it is `blocking` or `async`.
 

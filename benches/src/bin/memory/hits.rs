@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use cache_benches::lineup::{self, BOUNDED, CONCURRENT, CONCURRENT_ASYNC, MEMOIZE, OURS, PLAIN};
-use cache_benches::subjects::{self, ROOM, memoized, numbers};
+use cache_benches::cases::{self, BOUNDED, CONCURRENT, CONCURRENT_ASYNC, MEMOIZE, OURS, PLAIN};
+use cache_benches::functions::{self, ROOM, memoized, numbers};
 use cache_benches::{Case, Goal, Part, Settings, machine, zipf};
 
 /// An entry's first hits are dearer, so there are so many before it is measured.
@@ -34,36 +34,36 @@ pub fn numbers(part: &mut Part) {
             131_072 => vec![Goal::time(BOUNDED, 0.7)],
             _ => vec![Goal::time(BOUNDED, 0.4), Goal::time(PLAIN, 1.1)],
         };
-        hits(part, &title, &goals, keys, lineup::numbers(|index| shuffled(index, keys)));
+        hits(part, &title, &goals, keys, cases::numbers(|index| shuffled(index, keys)));
     }
     let order: Vec<u64> = zipf(10_000, 1.0).take(1 << 16).collect();
-    let cases = lineup::numbers(|index| order[index as usize & (order.len() - 1)]);
+    let cases = cases::numbers(|index| order[index as usize & (order.len() - 1)]);
     hits(part, "hit, u64 -> u64, Zipf 1.0 of 10,000 keys", &[], order.len() as u64, cases);
 }
 
 /// Values of several kinds.
 pub fn values(part: &mut Part) {
-    let names = subjects::names(KEYS);
+    let names = functions::names(KEYS);
     let at = |index| shuffled(index, KEYS);
     let name = |index| names[at(index) as usize].as_str();
     let goals = [Goal::time(BOUNDED, 0.6)];
-    hits(part, "hit, (&str of 24 B, u32) -> String of 64 B", &goals, KEYS, lineup::strings(name));
-    hits(part, "hit, &str -> Arc<Vec<u8>> of 4 KiB", &goals, KEYS, lineup::shared(name));
-    hits(part, "hit, u64 -> struct of 20 fields", &[], KEYS, lineup::structs(at));
+    hits(part, "hit, (&str of 24 B, u32) -> String of 64 B", &goals, KEYS, cases::strings(name));
+    hits(part, "hit, &str -> Arc<Vec<u8>> of 4 KiB", &goals, KEYS, cases::shared(name));
+    hits(part, "hit, u64 -> struct of 20 fields", &[], KEYS, cases::structs(at));
 }
 
 /// Async functions, polled where they are awaited.
 pub fn asynchronous(part: &mut Part) {
-    let names = subjects::names(KEYS);
+    let names = functions::names(KEYS);
     let at = |index| shuffled(index, KEYS);
     let name = |index| names[at(index) as usize].as_str();
     let mut blocking = Case::each("cache-runtime, blocking", |index| numbers::ours(at(index)));
     blocking.warm(WARM * KEYS);
     let goals = [Goal::time(blocking.name(), 1.1), Goal::time(CONCURRENT_ASYNC, 0.3)];
-    let mut cases = lineup::numbers_async(at);
+    let mut cases = cases::numbers_async(at);
     cases.push(blocking);
     hits(part, "hit, async, u64 -> u64, 1024 keys", &goals, KEYS, cases);
-    hits(part, "hit, async, (&str of 24 B, u32) -> String of 64 B", &[], KEYS, lineup::strings_async(name));
+    hits(part, "hit, async, (&str of 24 B, u32) -> String of 64 B", &[], KEYS, cases::strings_async(name));
 }
 
 /// Two threads on the same entries.

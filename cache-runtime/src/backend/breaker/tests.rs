@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 
 use super::*;
+use crate::backend::request::{Versioned, bytes_of};
 
 type Answer = Result<Option<Bytes>, Error>;
 
@@ -40,7 +41,7 @@ impl Service for Scripted {
             let answer = (lock(&self.answer))();
             let count = if key.starts_with(PROBE.as_bytes()) { &self.probed } else { &self.asked };
             count.fetch_add(1, Ordering::SeqCst);
-            answer.map(Reply::Value)
+            answer.map(|value| Reply::Value(value.map(Versioned::from)))
         };
         MaybeReady::of(async move { answer() }, caller)
     }
@@ -76,7 +77,7 @@ fn with_breaker(servers: usize) -> (Arc<Scripted>, WithBreaker) {
 fn get(breaker: &WithBreaker, key: &str) -> Answer {
     thread_local!(static IS_ASYNC: Cell<bool> = const { Cell::new(false) });
     let caller = if IS_ASYNC.replace(!IS_ASYNC.get()) { Caller::Async } else { Caller::Blocking };
-    breaker.call(Request::Get(key.as_bytes()), Instant::now() + BUDGET, caller).wait()?.value()
+    breaker.call(Request::Get(key.as_bytes()), Instant::now() + BUDGET, caller).wait()?.value().map(bytes_of)
 }
 
 fn refused() -> Answer {

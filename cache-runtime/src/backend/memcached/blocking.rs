@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use super::Span;
 use super::command::{Command, pack};
 use super::reply::{Read, of_io, parse, unexpected, value};
 use super::url::Server;
+use super::{Span, Versioned};
 use crate::error::Error;
 use crate::net::dial::dial;
 use crate::net::options::Options;
@@ -21,7 +19,7 @@ pub(super) const CHUNK: usize = 256;
 
 pub(super) struct Connections {
     pool: Pool<Stream>,
-    reads: SharedReads,
+    reads: SharedReads<Versioned>,
 }
 
 impl Connections {
@@ -30,7 +28,7 @@ impl Connections {
     }
 
     /// Reads one value. If all connections are busy, the read shares a request with others.
-    pub(super) fn get(&self, server: &Server, key: &[u8], span: Span) -> Result<Option<Bytes>, Error> {
+    pub(super) fn get(&self, server: &Server, key: &[u8], span: Span) -> Result<Option<Versioned>, Error> {
         if let Some(permit) = self.pool.try_permit(span) {
             let mut values = ask_on(permit, server, &[Command::get(key)], value, span)?;
             return values.pop().ok_or_else(unexpected);

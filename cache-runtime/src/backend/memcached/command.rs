@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::SetOptions;
+use super::{SetOptions, Version};
 use crate::net::pool::Retry;
 
 /// The server's own limit for keys. It takes no white space in them either.
@@ -32,7 +32,7 @@ pub(super) struct Command<'k> {
     pub(super) key: Cow<'k, [u8]>,
     line: Vec<u8>,
     value: Option<Bytes>,
-    /// A conditional set that runs twice gives another answer the second time, so it is sent only once.
+    /// A set that runs twice may undo what others did between, so it is sent only once.
     pub(super) retry: Retry,
 }
 
@@ -57,17 +57,13 @@ impl<'k> Command<'k> {
         self
     }
 
+    /// Asks for the value and its version, by which the server can tell whether it is still there.
     pub(super) fn get(key: &'k [u8]) -> Self {
-        Self::new(b"mg", key, None).flag("v")
-    }
-
-    /// Asks for the version of the value too, by which the server knows whether it is still there.
-    pub(super) fn get_version(key: &'k [u8]) -> Self {
-        Self::get(key).flag("c")
+        Self::new(b"mg", key, None).flag("v").flag("c")
     }
 
     pub(super) fn set(key: &'k [u8], value: Bytes, options: SetOptions) -> Self {
-        let command = Self::new(b"ms", key, Some(value));
+        let command = Self { retry: Retry::Never, ..Self::new(b"ms", key, Some(value)).flag("c") };
         match options.ttl {
             Some(ttl) => command.flag(&format!("T{}", expiry(ttl, SystemTime::now()))),
             None => command,
@@ -76,12 +72,12 @@ impl<'k> Command<'k> {
 
     /// Stores only if nothing is there.
     pub(super) fn if_absent(self) -> Self {
-        Self { retry: Retry::Never, ..self.flag("ME") }
+        self.flag("ME")
     }
 
     /// Stores only if this version is there.
-    pub(super) fn if_version(self, version: u64) -> Self {
-        Self { retry: Retry::Never, ..self.flag(&format!("C{version}")) }
+    pub(super) fn if_version(self, Version(version): Version) -> Self {
+        self.flag(&format!("C{version}"))
     }
 
     pub(super) fn delete(key: &'k [u8]) -> Self {
@@ -173,11 +169,11 @@ mod tests {
             String::from_utf8(pack(&[command])).unwrap()
         };
         let nine = FOREVER.ttl(Duration::from_secs(9));
-        assert_eq!(wire(Command::get(b"a")), "mg a k v\r\n");
-        assert_eq!(wire(Command::set(b"a", Bytes::new(), FOREVER)), "ms a 0 k\r\n\r\n");
-        assert_eq!(wire(Command::set(b"a", "xy".into(), nine).if_absent()), "ms a 2 k T10 ME\r\nxy\r\n");
-        assert_eq!(wire(Command::get_version(b"a")), "mg a k v c\r\n");
-        assert_eq!(wire(Command::set(b"a", "xy".into(), FOREVER).if_version(7)), "ms a 2 k C7\r\nxy\r\n");
+        assert_eq!(wire(Command::get(b"a")), "mg a k v c\r\n");
+        assert_eq!(wire(Command::set(b"a", Bytes::new(), FOREVER)), "ms a 0 k c\r\n\r\n");
+        assert_eq!(wire(Command::set(b"a", "xy".into(), nine).if_absent()), "ms a 2 k c T10 ME\r\nxy\r\n");
+        let seventh = Command::set(b"a", "xy".into(), FOREVER).if_version(Version(7));
+        assert_eq!(wire(seventh), "ms a 2 k c C7\r\nxy\r\n");
         assert_eq!(wire(Command::delete(b"a")), "md a k\r\n");
         let len = "md a k\r\nmd  k\r\n".len() + 65;
         assert_eq!(pack(&[Command::delete(b"a"), Command::delete(b" ")]).len(), len);
@@ -190,10 +186,10 @@ mod tests {
             value.into_iter().fold(command, MetaCommand::value).encode().unwrap()
         };
         let nine = FOREVER.ttl(Duration::from_secs(9));
-        assert_eq!(pack(&[Command::get_version(b"a")]), theirs(MetaOp::Get, None, &["k", "v", "c"]));
+        assert_eq!(pack(&[Command::get(b"a")]), theirs(MetaOp::Get, None, &["k", "v", "c"]));
         assert_eq!(
             pack(&[Command::set(b"a", "xy".into(), nine).if_absent()]),
-            theirs(MetaOp::Set, Some("xy"), &["k", "T10", "ME"])
+            theirs(MetaOp::Set, Some("xy"), &["k", "c", "T10", "ME"])
         );
         assert_eq!(pack(&[Command::delete(b"a")]), theirs(MetaOp::Delete, None, &["k"]));
     }

@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use self::command::{Command, wire_key};
-use self::reply::{Read, done, unexpected, value, versioned};
+use self::reply::{Read, done, stored, unexpected, value};
 use self::routing::{Batch, batches, in_order, route};
 use self::url::Server;
 use super::SetOptions;
 #[cfg(feature = "tokio")]
 use super::request::async_backend_of_service;
-use super::request::{Answer, Condition, Reply, Request, Service, backend_of_service};
+use super::request::{
+    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of,
+};
 #[cfg(feature = "tokio")]
 use crate::common::wait::BoxFuture;
 use crate::common::wait::{Caller, MaybeReady};
@@ -92,37 +94,36 @@ impl Memcached {
             }
             Request::Get(key) => self.ask(Command::get(key), value, span, caller).await.map(Reply::Value),
             Request::GetMany(keys) => self.get_many(keys, span, caller).await.map(Reply::Values),
-            Request::Set { key, value, options, condition: Condition::Equals(old) } => {
-                self.compare_and_set(key, old, value, options, span, caller).await.map(Reply::Done)
-            }
             Request::Set { key, value, options, condition } => {
-                let command = Command::set(key, value, options);
-                let command =
-                    if matches!(condition, Condition::Absent) { command.if_absent() } else { command };
-                self.ask(command, done, span, caller).await.map(Reply::Done)
+                self.set(key, value, options, condition, span, caller).await.map(Reply::Set)
             }
             Request::Delete(key) => self.ask(Command::delete(key), done, span, caller).await.map(Reply::Done),
         };
         answer.map_err(|error| error.at(&self.options.place))
     }
 
-    /// Reads the value with its version, and replaces it by that.
-    async fn compare_and_set(
+    async fn set(
         &self,
         key: &[u8],
-        old: &[u8],
-        new: Bytes,
+        value: Bytes,
         options: SetOptions,
+        condition: Condition<'_>,
         span: Span,
         caller: Caller,
-    ) -> Result<bool, Error> {
-        match self.ask(Command::get_version(key), versioned, span, caller).await? {
-            Some((value, version)) if value == old => {
-                let command = Command::set(key, new, options).if_version(version);
-                self.ask(command, done, span, caller).await
+    ) -> Result<Option<Version>, Error> {
+        let command = Command::set(key, value, options);
+        let command = match condition {
+            Condition::Always => command,
+            Condition::Absent => command.if_absent(),
+            Condition::Equals { bytes, version: Version::UNKNOWN } => {
+                match self.ask(Command::get(key), reply::value, span, caller).await? {
+                    Some(found) if found.bytes == bytes => command.if_version(found.version),
+                    _ => return Ok(None),
+                }
             }
-            _ => Ok(false),
-        }
+            Condition::Equals { version, .. } => command.if_version(version),
+        };
+        self.ask(command, stored, span, caller).await
     }
 
     async fn get_many(
@@ -130,7 +131,7 @@ impl Memcached {
         keys: &[&[u8]],
         span: Span,
         caller: Caller,
-    ) -> Result<Vec<Option<Bytes>>, Error> {
+    ) -> Result<Vec<Option<Versioned>>, Error> {
         let batches = batches(&self.servers, keys.iter().map(|key| Command::get(key)));
         let answers = match caller {
             Caller::Blocking => batches.iter().map(|batch| self.ask_blocking(batch, value, span)).collect(),

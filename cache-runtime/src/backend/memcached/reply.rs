@@ -5,9 +5,9 @@
 
 use std::io;
 
-use bytes::Bytes;
 use memcache::exp::{Error as Cause, MetaCommandResult, MetaResponse, ReturnCode, parse_meta_result};
 
+use super::{Version, Versioned};
 use crate::error::{Error, ErrorKind};
 use crate::net::read_buffer::{Cursor, ParseError, number};
 
@@ -39,26 +39,31 @@ fn length(line: &[u8]) -> Result<usize, Error> {
 /// What an answer means to the caller.
 pub(super) type Read<T> = fn(MetaCommandResult) -> Result<T, Error>;
 
-pub(super) fn value(answer: MetaCommandResult) -> Result<Option<Bytes>, Error> {
-    match answer.rc {
-        ReturnCode::Va => Ok(answer.value.map(Bytes::from)),
-        ReturnCode::En => Ok(None),
+pub(super) fn value(answer: MetaCommandResult) -> Result<Option<Versioned>, Error> {
+    let version = answer.cas.map_or(Version::UNKNOWN, Version);
+    match (answer.rc, answer.value) {
+        (ReturnCode::Va, Some(bytes)) => Ok(Some(Versioned { bytes: bytes.into(), version })),
+        (ReturnCode::En, _) => Ok(None),
         _ => Err(unexpected()),
     }
 }
 
-pub(super) fn versioned(answer: MetaCommandResult) -> Result<Option<(Bytes, u64)>, Error> {
-    let version = answer.cas;
-    let Some(value) = value(answer)? else { return Ok(None) };
-    Ok(Some((value, version.ok_or_else(unexpected)?)))
+/// The version of a stored value; `None` if the condition did not hold.
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
+pub(super) fn stored(answer: MetaCommandResult) -> Result<Option<Version>, Error> {
+    match answer.rc {
+        ReturnCode::Hd => Ok(Some(answer.cas.map_or(Version::UNKNOWN, Version))),
+        // Something is there, nothing is there, or another version.
+        ReturnCode::Ns | ReturnCode::Nf | ReturnCode::Ex => Ok(None),
+        _ => Err(unexpected()),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
 pub(super) fn done(answer: MetaCommandResult) -> Result<bool, Error> {
     match answer.rc {
         ReturnCode::Hd => Ok(true),
-        // Nothing is there, or not what the command expects.
-        ReturnCode::En | ReturnCode::Nf | ReturnCode::Ns | ReturnCode::Ex => Ok(false),
+        ReturnCode::Nf => Ok(false),
         _ => Err(unexpected()),
     }
 }
@@ -114,13 +119,15 @@ mod tests {
 
     #[test]
     fn answers_are_what_the_protocol_says() {
-        assert_eq!(read(b"VA 2 ka\r\nxy\r\n", value), Ok(Some(Some("xy".into()))));
-        assert_eq!(read(b"VA 2 ka c7\r\nxy\r\n", versioned), Ok(Some(Some(("xy".into(), 7)))));
-        assert_eq!(read(b"VA 4 ka\r\nxy", value), Ok(None), "the rest is on its way");
+        let found = Versioned { bytes: "xy".into(), version: Version(7) };
+        assert_eq!(read(b"VA 2 ka c7\r\nxy\r\n", value), Ok(Some(Some(found))));
+        assert_eq!(read(b"VA 4 ka c7\r\nxy", value), Ok(None), "the rest is on its way");
         assert_eq!(read(b"EN\r\n", value), Ok(Some(None)));
+        assert_eq!(read(b"HD ka c8\r\n", stored), Ok(Some(Some(Version(8)))));
         assert_eq!(read(b"HD ka\r\n", done), Ok(Some(true)));
-        for line in [&b"EN\r\n"[..], b"EN ka\r\n", b"NF ka\r\n", b"NS ka\r\n", b"EX ka\r\n"] {
-            assert_eq!(read(line, done), Ok(Some(false)));
+        assert_eq!(read(b"NF ka\r\n", done), Ok(Some(false)));
+        for line in [&b"NF ka\r\n"[..], b"NS ka\r\n", b"EX ka\r\n"] {
+            assert_eq!(read(line, stored), Ok(Some(None)));
         }
     }
 
@@ -144,7 +151,6 @@ mod tests {
         ] {
             assert_eq!(read(line, value), Err(ErrorKind::Protocol), "{}", line.escape_ascii());
         }
-        assert_eq!(read(b"VA 0 ka\r\n\r\n", versioned).unwrap_err(), ErrorKind::Protocol);
     }
 
     #[test]

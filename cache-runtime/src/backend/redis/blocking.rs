@@ -3,12 +3,10 @@
 use std::convert::identity;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::command::Command;
 use super::reply::{Resp, check_login, judge, of_io, parse};
 use super::url::Server;
-use super::{Reply, Span};
+use super::{Reply, Span, Versioned};
 use crate::error::Error;
 use crate::net::dial::dial;
 use crate::net::pool::{self, Permit, Pool};
@@ -17,7 +15,7 @@ use crate::net::stream::Stream;
 
 pub(super) struct Connections {
     pool: Pool<Stream>,
-    reads: SharedReads,
+    reads: SharedReads<Versioned>,
 }
 
 impl Connections {
@@ -31,7 +29,7 @@ impl Connections {
         if let Some(permit) = self.pool.try_permit(span) {
             return ask_on(permit, server, &Command::get(key), span);
         }
-        let read = |permit: Permit<'_, Stream>, keys: &[&[u8]]| -> Result<Vec<Option<Bytes>>, Error> {
+        let read = |permit: Permit<'_, Stream>, keys: &[&[u8]]| -> Result<Vec<Option<Versioned>>, Error> {
             ask_on(permit, server, &Command::get_many(keys), span)?.values()
         };
         self.reads.get(&self.pool, key, span, read).map(Reply::Value)

@@ -14,7 +14,7 @@ const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub(super) struct Command {
     pub(super) packed: Vec<u8>,
     pub(super) expected: Expected,
-    /// A conditional set that runs twice gives another reply the second time, so it is sent only once.
+    /// A set that runs twice may undo what others did between, so it is sent only once.
     pub(super) retry: Retry,
 }
 
@@ -64,12 +64,12 @@ impl Command {
             Some(ttl) => &[b"PX", ttl.as_bytes()],
             None => &[],
         };
-        let (packed, retry) = match condition {
-            Condition::Always => (pack(b"SET", &[&[key, value], ttl].concat()), Retry::Once),
-            Condition::Absent => (pack(b"SET", &[&[key, value], ttl, &[b"NX"]].concat()), Retry::Never),
-            Condition::Equals(old) => (compare_and_set(key, old, value, ttl), Retry::Never),
+        let packed = match condition {
+            Condition::Always => pack(b"SET", &[&[key, value], ttl].concat()),
+            Condition::Absent => pack(b"SET", &[&[key, value], ttl, &[b"NX"]].concat()),
+            Condition::Equals { bytes, .. } => compare_and_set(key, bytes, value, ttl),
         };
-        Self { packed, expected: Expected::Stored, retry }
+        Self { packed, expected: Expected::Stored, retry: Retry::Never }
     }
 }
 
@@ -125,6 +125,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::backend::request::Version;
 
     #[test]
     fn commands_are_packed_as_redis_rs_packs_them() {
@@ -144,7 +145,12 @@ mod tests {
         let minute = forever.ttl(Duration::from_secs(60));
         let added = theirs("SET", &[key, b"v", b"PX", b"60000", b"NX"]);
         assert_eq!(set(b"v", minute, Condition::Absent), added);
-        let swapped = String::from_utf8(set(b"v", minute, Condition::Equals(b"old"))).unwrap();
+        let swapped = String::from_utf8(set(
+            b"v",
+            minute,
+            Condition::Equals { bytes: b"old", version: Version::UNKNOWN },
+        ))
+        .unwrap();
         assert!(swapped.ends_with("$3\r\nold\r\n$1\r\nv\r\n$2\r\nPX\r\n$5\r\n60000\r\n"), "{swapped}");
     }
 

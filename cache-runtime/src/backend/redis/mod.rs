@@ -21,7 +21,9 @@ use self::url::Server;
 use super::SetOptions;
 #[cfg(feature = "tokio")]
 use super::request::async_backend_of_service;
-use super::request::{Answer, Condition, Reply, Request, Service, backend_of_service};
+use super::request::{
+    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of,
+};
 #[cfg(feature = "tokio")]
 use crate::common::wait::BoxFuture;
 use crate::common::wait::{Caller, MaybeReady};

@@ -17,42 +17,42 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::MAX_BATCH;
 use super::options::Span;
 use super::pool::{Permit, Pool};
 use crate::common::sync::lock;
 use crate::error::{Error, ErrorKind};
 
-type Value = Result<Option<Bytes>, Error>;
+/// The blocking reads of values `V` that wait for a connection to one server.
+pub(crate) struct SharedReads<V>(Mutex<Queue<V>>);
 
-/// The blocking reads that wait for a connection to one server.
-#[derive(Default)]
-pub(crate) struct SharedReads(Mutex<Queue>);
-
-#[derive(Default)]
-struct Queue {
+struct Queue<V> {
     /// A read waits for a connection, or has been told to.
     has_leader: bool,
     /// The reads that wait for the leader, in the order they came. Some may have given up.
-    waiting: Vec<Waiter>,
+    waiting: Vec<Waiter<V>>,
 }
 
-struct Waiter {
+struct Waiter<V> {
     key: Vec<u8>,
     deadline: Instant,
     /// Takes one message.
-    tell: SyncSender<Message>,
+    tell: SyncSender<Message<V>>,
 }
 
-enum Message {
-    Value(Value),
+enum Message<V> {
+    Value(Result<Option<V>, Error>),
     /// Lead the next batch.
     Lead,
 }
 
-impl SharedReads {
+impl<V> Default for SharedReads<V> {
+    fn default() -> Self {
+        Self(Mutex::new(Queue { has_leader: false, waiting: Vec::new() }))
+    }
+}
+
+impl<V> SharedReads<V> {
     /// The value under `key`, read together with others. If this call leads, `read` reads the values of all keys, its own
     /// first.
     pub(crate) fn get<C>(
@@ -60,8 +60,8 @@ impl SharedReads {
         pool: &Pool<C>,
         key: &[u8],
         span: Span,
-        read: impl FnOnce(Permit<'_, C>, &[&[u8]]) -> Result<Vec<Option<Bytes>>, Error>,
-    ) -> Value {
+        read: impl FnOnce(Permit<'_, C>, &[&[u8]]) -> Result<Vec<Option<V>>, Error>,
+    ) -> Result<Option<V>, Error> {
         let leader = match self.join(key, span.end) {
             Ok(leader) => leader,
             Err(messages) => match self.wait(messages, span.end) {
@@ -78,7 +78,7 @@ impl SharedReads {
     }
 
     /// Leads if no other read does, and otherwise waits for messages.
-    fn join(&self, key: &[u8], deadline: Instant) -> Result<Leader<'_>, Receiver<Message>> {
+    fn join(&self, key: &[u8], deadline: Instant) -> Result<Leader<'_, V>, Receiver<Message<V>>> {
         let mut queue = lock(&self.0);
         if !queue.has_leader {
             queue.has_leader = true;
@@ -89,7 +89,7 @@ impl SharedReads {
         Err(messages)
     }
 
-    fn wait(&self, messages: Receiver<Message>, deadline: Instant) -> Option<Message> {
+    fn wait(&self, messages: Receiver<Message<V>>, deadline: Instant) -> Option<Message<V>> {
         match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Disconnected) => Some(Message::Value(Err(failed()))),
@@ -103,23 +103,23 @@ impl SharedReads {
 }
 
 /// The duty to lead. When it is dropped, another read takes over.
-struct Leader<'r>(&'r SharedReads);
+struct Leader<'r, V>(&'r SharedReads<V>);
 
-impl Leader<'_> {
+impl<V> Leader<'_, V> {
     /// The waiters of a batch that ends at `end`, without those that would lose over a third of their time if the batch
     /// failed. The reads that stay behind, and those that come from now on, go with the next batch.
-    fn take_batch(self, end: Instant) -> Vec<Waiter> {
+    fn take_batch(self, end: Instant) -> Vec<Waiter<V>> {
         let now = Instant::now();
         let loss = end.saturating_duration_since(now) / 2;
         let mut queue = lock(&self.0.0);
-        let fits = |waiter: &mut Waiter| {
+        let fits = |waiter: &mut Waiter<V>| {
             waiter.deadline > now && waiter.deadline.saturating_duration_since(end) <= loss
         };
         queue.waiting.extract_if(.., fits).take(MAX_BATCH - 1).collect()
     }
 }
 
-impl Drop for Leader<'_> {
+impl<V> Drop for Leader<'_, V> {
     fn drop(&mut self) {
         let mut queue = lock(&self.0.0);
         queue.has_leader = loop {
@@ -135,7 +135,7 @@ impl Drop for Leader<'_> {
 }
 
 /// Gives each waiter its value, and returns the leader's.
-fn deliver(waiters: Vec<Waiter>, values: Result<Vec<Option<Bytes>>, Error>) -> Value {
+fn deliver<V>(waiters: Vec<Waiter<V>>, values: Result<Vec<Option<V>>, Error>) -> Result<Option<V>, Error> {
     let mut values = values.and_then(|values| {
         if values.len() == 1 + waiters.len() { Ok(values.into_iter()) } else { Err(failed()) }
     });

@@ -2,8 +2,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::super::pool::Retry;
 use super::*;
+
+type Value = Result<Option<Bytes>, Error>;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -21,7 +25,7 @@ fn until(condition: impl Fn() -> bool) {
 /// A server with one connection. It gives keys back as their values, and remembers what was asked together.
 struct Server {
     pool: Pool<()>,
-    reads: SharedReads,
+    reads: SharedReads<Bytes>,
     batches: Mutex<Vec<Vec<String>>>,
 }
 

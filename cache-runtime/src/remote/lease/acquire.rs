@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::holder::{Carrier, Lease, LeaseKey};
-use super::{Lead, Mark, Step, Watch};
+use super::claim::{Carrier, Claim, ClaimKey};
+use super::{Lead, Mark, NOBODY, Pace, Step, Watch};
 use crate::common::sync::lock;
 use crate::common::wait::{self, Caller};
 use crate::error::{Error, ErrorKind};
 use crate::freshness::Found;
 use crate::remote::envelope::{Header, Token};
-use crate::remote::ticket::Ticket;
+use crate::remote::ticket::{Right, Seen, Ticket};
 use crate::remote::{Query, Remote};
 
 /// The most keys whose renewal elsewhere is watched. Beyond it, watching starts anew.
@@ -22,15 +22,17 @@ const MAX_WATCHED: usize = 1024;
 /// What one function knows of leases on its server.
 #[derive(Default)]
 pub(in crate::remote) struct Leases {
-    /// Whether the backend has what leases need, once it has been asked.
+    /// Whether the backend can replace what it holds, once it has been asked.
     are_possible: OnceLock<bool>,
     /// By key, the renewals that other processes make. Calls see them in passing.
-    renewals: Mutex<HashMap<String, Watch>>,
+    renewals: Mutex<HashMap<Vec<u8>, Watch>>,
 }
 
-/// What lies under a key.
-struct Under {
-    bytes: Option<Bytes>,
+/// What a look-up read under a key.
+struct Look {
+    seen: Seen,
+    /// An invalidation was pending: an entry is neither an answer nor a lease.
+    is_pending: bool,
     /// The entry, if it may be served, with its payload.
     entry: Option<(Header, Bytes, Found)>,
     /// The mark of a lease in this generation.
@@ -40,33 +42,30 @@ struct Under {
 impl Remote {
     /// Comes to lead the run of a key in the whole cluster, or waits until `until` for the process that does.
     ///
-    /// What was there when the call looked is no answer, because the call missed. If the run `replaces` an entry, others are
-    /// served that meanwhile. Waiting takes nothing from the call's budget: each look has a whole one.
+    /// What was there when the call looked is no answer, because the call missed. Waiting takes nothing from the call's
+    /// budget: each look has a whole one.
     pub(in crate::remote) async fn acquire(
         &self,
         query: Query<'_>,
         ticket: &mut Ticket,
-        replaces: bool,
         until: Option<Instant>,
     ) -> Result<Lead, Error> {
-        let Some(key) = self.lease_key(query, ticket).await? else { return Ok(Lead::InProcess) };
-        let caller = query.caller;
-        let seen = ticket.seen.take().and_then(|seen| seen.bytes);
-        let mut under = self.under(&key, ticket, seen);
-        let (before, mut watch) = (under.bytes.clone(), Watch::new(Instant::now(), until));
+        let Some((key, mut look)) = self.first_look(query, ticket).await? else { return Ok(Lead::InProcess) };
+        let (before, mut watch) = (look.seen.under.clone(), Watch::new(Instant::now(), until));
         loop {
-            // An entry with a pending invalidation is neither an answer nor a lease.
-            if self.invalidations.has(key.text.as_bytes()) {
+            if look.is_pending {
+                ticket.right = Right::Seen(look.seen);
                 return Ok(Lead::InProcess);
             }
-            let is_newer = under.bytes != before && !(replaces && under.mark.is_some());
-            let carried = match under.entry {
-                Some((_, _, found)) if is_newer => return Ok(Lead::Answer(found)),
-                entry => entry.filter(|_| replaces),
-            };
-            let step = match watch.step(under.mark, Instant::now()) {
+            if look.seen.under != before
+                && let Some((_, _, found)) = look.entry
+            {
+                return Ok(Lead::Answer(found));
+            }
+            let step = match watch.step(look.mark, Instant::now()) {
                 Step::Claim { ended } => {
-                    if self.claim(&key, ticket, under.bytes.as_ref(), carried, ended, caller).await? {
+                    look.entry = None;
+                    if self.claim(&key, ticket, look, ended, query.caller).await? {
                         return Ok(Lead::Run);
                     }
                     watch.claim_lost(Instant::now())
@@ -74,11 +73,50 @@ impl Remote {
                 step => step,
             };
             match step {
-                Step::Wait(pause) => wait::pause(pause, caller).await,
+                Step::Wait(pause) => wait::pause(pause, query.caller).await,
                 Step::Alone => return Ok(Lead::Alone),
                 Step::Leave | Step::Claim { .. } => return Ok(Lead::Leave),
             }
-            under = self.read_under(&key, ticket, caller).await?;
+            look = self.look_again(&key, ticket, query.caller).await?;
+        }
+    }
+
+    /// Takes the key for a run that replaces whatever is there: from now on, no run that began earlier can store its
+    /// result. An entry that is there is served to others meanwhile.
+    ///
+    /// With leases, processes that do so at the same time share a run. What another process is computing when the call
+    /// looks for the first time may be too old, and is awaited; what it begins later is an answer.
+    pub(in crate::remote) async fn take_over(
+        &self,
+        query: Query<'_>,
+        ticket: &mut Ticket,
+        until: Option<Instant>,
+    ) -> Result<Lead, Error> {
+        let Some((key, mut look)) = self.first_look(query, ticket).await? else { return Ok(Lead::InProcess) };
+        let holder = |look: &Look| look.mark.map(|mark| mark.holder).filter(|holder| *holder != NOBODY);
+        let (first, mut later) = (holder(&look), None);
+        let mut watch = Watch::new(Instant::now(), until);
+        loop {
+            let current = holder(&look);
+            if current.is_some() && current != first {
+                later = current;
+            }
+            if current.is_none()
+                && later.is_some()
+                && let Some((_, _, found)) = look.entry
+            {
+                return Ok(Lead::Answer(found));
+            }
+            let step = match watch.step(look.mark, Instant::now()) {
+                Step::Wait(pause) if self.facts.has_leases => Step::Wait(pause),
+                _ if self.claim(&key, ticket, look, NOBODY, query.caller).await? => return Ok(Lead::Run),
+                _ => watch.claim_lost(Instant::now()),
+            };
+            let Step::Wait(pause) = step else {
+                return Err(Error::new(ErrorKind::Server, "other processes change the key all the time"));
+            };
+            wait::pause(pause, query.caller).await;
+            look = self.look_again(&key, ticket, query.caller).await?;
         }
     }
 
@@ -88,91 +126,98 @@ impl Remote {
         query: Query<'_>,
         ticket: &mut Ticket,
     ) -> Result<bool, Error> {
-        let Some(key) = self.lease_key(query, ticket).await? else { return Ok(true) };
-        let seen = ticket.seen.take().and_then(|seen| seen.bytes);
-        let under = self.under(&key, ticket, seen);
+        let Some((key, look)) = self.first_look(query, ticket).await? else { return Ok(true) };
         let ended = {
             let (mut renewals, now) = (lock(&self.leases.renewals), Instant::now());
             if renewals.len() >= MAX_WATCHED {
                 renewals.clear();
             }
-            let watch = renewals.entry(key.text.clone()).or_insert_with(|| Watch::new(now, None));
-            match watch.step(under.mark, now) {
+            let watch = renewals.entry(key.text.to_vec()).or_insert_with(|| Watch::new(now, None));
+            match watch.step(look.mark, now) {
                 Step::Wait(_) | Step::Leave => return Ok(false),
                 Step::Claim { ended } => ended,
-                Step::Alone => Token::default(),
+                Step::Alone => NOBODY,
             }
         };
-        let is_claimed =
-            self.claim(&key, ticket, under.bytes.as_ref(), under.entry, ended, query.caller).await?;
-        lock(&self.leases.renewals).remove(&key.text);
+        let is_claimed = self.claim(&key, ticket, look, ended, query.caller).await?;
+        lock(&self.leases.renewals).remove(&*key.text);
         Ok(is_claimed)
     }
 
-    /// Where the lease of a key lies; `None` if the backend can't do leases, or the look-up did not read the key.
-    async fn lease_key(&self, query: Query<'_>, ticket: &Ticket) -> Result<Option<LeaseKey>, Error> {
-        let form = self.form(query.format)?;
-        let key = LeaseKey {
-            connected: self.connected.clone(),
-            text: query.key.text(&form.head),
-            shape: form.shape,
-            codec: form.codec,
-            clock: self.clock.clone(),
+    /// Puts a mark over what the look found: on the entry that is served, or on a hollow one.
+    async fn claim(
+        &self,
+        key: &ClaimKey,
+        ticket: &mut Ticket,
+        look: Look,
+        ended: Token,
+        caller: Caller,
+    ) -> Result<bool, Error> {
+        let token = ticket.token.clone()?;
+        let carrier = match look.entry {
+            Some((header, payload, _)) => {
+                Carrier::entry(header, payload, Duration::from_nanos(self.policy.stale_window()))
+            }
+            None => Carrier::hollow(token, &key.clock),
         };
+        let pace = if self.facts.has_leases { Pace::LEASE } else { Pace::UNWATCHED };
+        let started = Instant::now();
+        let stays = self.invalidations.has(&key.text);
+        let claim = Claim::new(key.clone(), look.seen, token, stays);
+        let is_marked = claim.mark(carrier, ended, pace, caller).await?;
+        ticket.left = ticket.left.saturating_sub(started.elapsed());
+        if is_marked {
+            ticket.right = Right::Claim(Arc::new(claim));
+        }
+        Ok(is_marked)
+    }
+
+    /// What the look-up of `ticket` read; `None` if it read nothing, or if the backend can't replace what it holds.
+    async fn first_look(
+        &self,
+        query: Query<'_>,
+        ticket: &mut Ticket,
+    ) -> Result<Option<(ClaimKey, Look)>, Error> {
+        let key = self.claim_key(query.key, ticket)?;
+        let Some(seen) = ticket.take_seen() else { return Ok(None) };
         let are_possible = match self.leases.are_possible.get() {
-            _ if ticket.seen.is_none() => false,
             Some(known) => *known,
-            None => match Lease::check_possible(&key, query.caller).await {
+            None => match key.check_possible(query.caller).await {
                 Ok(()) => *self.leases.are_possible.get_or_init(|| true),
-                Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Denied) => {
-                    log::warn!("{}: one run per process, not per cluster: {error:?}", self.namespace);
+                Err(error) if error.kind() == ErrorKind::Denied => {
+                    log::warn!("{}: runs are not shared between processes: {error:?}", self.namespace);
                     *self.leases.are_possible.get_or_init(|| false)
                 }
                 Err(error) => return Err(error),
             },
         };
-        Ok(are_possible.then_some(key))
+        if !are_possible {
+            ticket.right = Right::Seen(seen);
+            return Ok(None);
+        }
+        let look = self.look(&key, ticket, seen, self.invalidations.has(&key.text));
+        Ok(Some((key, look)))
     }
 
-    /// Puts a mark over what is `under` the key: on the entry that is `carried`, or on a hollow one.
-    async fn claim(
-        &self,
-        key: &LeaseKey,
-        ticket: &mut Ticket,
-        under: Option<&Bytes>,
-        carried: Option<(Header, Bytes, Found)>,
-        ended: Token,
-        caller: Caller,
-    ) -> Result<bool, Error> {
-        let carrier = match carried {
-            Some((header, payload, _)) => {
-                Carrier::entry(header, payload, Duration::from_nanos(self.policy.stale_window()))
-            }
-            None => Carrier::hollow(ticket.token.clone()?, &key.clock),
-        };
-        let started = Instant::now();
-        let lease = Lease::claim(key.clone(), under, carrier, ended, caller).await?;
-        ticket.left = ticket.left.saturating_sub(started.elapsed());
-        ticket.lease = lease.map(|lease| Arc::new(lease) as _);
-        Ok(ticket.lease.is_some())
-    }
-
-    /// What lies under the key now. Updates the generation of the ticket.
-    async fn read_under(&self, key: &LeaseKey, ticket: &mut Ticket, caller: Caller) -> Result<Under, Error> {
-        let (deadline, asked) = (Instant::now() + self.facts.budget, self.generation().ask());
-        let (bytes, token) = self.read_both(key.text.as_bytes(), asked, caller, deadline).await?;
+    /// Reads the key now, and updates the generation of the ticket.
+    async fn look_again(&self, key: &ClaimKey, ticket: &mut Ticket, caller: Caller) -> Result<Look, Error> {
+        let (at, asked) = (Instant::now(), self.generation().ask());
+        let was_pending = self.invalidations.has(&key.text);
+        let (under, token) = self.read_both(&key.text, asked, caller, at + self.facts.budget).await?;
         // A clear by this process that the server doesn't know of yet takes precedence.
         ticket.token = Ok(self.generation().pending().unwrap_or(token));
-        Ok(self.under(key, ticket, bytes))
+        let is_pending = was_pending || self.invalidations.has(&key.text);
+        Ok(self.look(key, ticket, Seen { at, under }, is_pending))
     }
 
-    fn under(&self, key: &LeaseKey, ticket: &Ticket, bytes: Option<Bytes>) -> Under {
+    fn look(&self, key: &ClaimKey, ticket: &Ticket, seen: Seen, is_pending: bool) -> Look {
         let (mut entry, mut mark) = (None, None);
-        if let Some((header, payload)) = ticket.open(&key.binding(), bytes.as_ref()) {
+        let bytes = seen.under.as_ref().map(|under| &under.bytes);
+        if !is_pending && let Some((header, payload)) = ticket.open(&key.binding(), bytes) {
             mark = Mark::of(&header);
             let found = self.found(&header, payload.clone());
             entry = found.map(|found| (header, payload, found));
         }
-        Under { bytes, entry, mark }
+        Look { seen, is_pending, entry, mark }
     }
 }

@@ -2,28 +2,30 @@
 //!
 //! # How
 //!
-//! The lease of a key lies under the key itself, where its entry will be: a hollow entry, or the old entry, with
-//! a [`Mark`] in its header. A process that finds no lease there puts one with `add` or `compare_and_set`, of which only
-//! one of many succeeds. While the body runs, the holder replaces the mark by one with a higher heartbeat every
-//! [`HEARTBEAT`], and at the end it replaces its last mark by the entry. Everything that makes its result old also fences
-//! it off: `invalidate` removes the mark, `insert` overwrites it, and `clear` voids the generation that it names. Then the
-//! last `compare_and_set` fails, and the result goes only to the waiters in the holder's process.
+//! A lease is a [`claim`] with a mark on the server before the run begins. It lies under the key itself, where the entry
+//! will be: a hollow entry, or the old entry, with a [`Mark`] in its header. A process that finds no lease there puts one
+//! with `add` or `compare_and_set`, of which only one of many succeeds. While the body runs, the holder replaces the mark
+//! by one with a higher heartbeat every [`HEARTBEAT`], and at the end it replaces its last mark by the entry. Everything
+//! that makes its result old also fences it off: `invalidate` and `insert` overwrite the mark, and `clear` voids the
+//! generation that it names. Then the last `compare_and_set` fails, and the result goes only to the waiters in the
+//! holder's process.
 //!
 //! Other processes read the key from time to time. They take over when the mark has not changed for a [`LEASE`] by their
 //! own clock, so clocks need not agree; the server drops a hollow mark after about that time too. A holder whose run had
 //! nothing to share leaves a mark without a holder for [`RELEASED`], which tells its waiters to run at the same time
 //! instead of one after another. A holder that panicked or was canceled leaves one that the first process to see it takes.
 //!
-//! [`Watch`] decides, from marks and times alone. [`holder`] is the holder's side, and [`acquire`] reads, waits and claims.
+//! [`Watch`] decides, from marks and times alone. [`claim`] is the holder's side, and [`acquire`] reads, waits and claims.
 
 pub(super) mod acquire;
-mod holder;
+pub(super) mod claim;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
 use super::envelope::{Header, Token};
+use super::invalidations::VOID_FOR;
 use crate::freshness::Found;
 
 /// How long a holder may be silent. A holder that is starved for longer loses the lease, and a body runs twice; one that was
@@ -32,6 +34,21 @@ pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
 /// The interval between heartbeats. Two in a row may be lost.
 const HEARTBEAT: Duration = Duration::from_millis(600);
+
+/// How long a mark stays on the server without another heartbeat, and how often one is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    ttl: Duration,
+    heartbeat: Duration,
+}
+
+impl Pace {
+    /// For a lease. Other processes wait for its holder, and must notice soon when it is gone.
+    pub(super) const LEASE: Self = Self { ttl: LEASE, heartbeat: HEARTBEAT };
+
+    /// For a mark that nobody waits for.
+    pub(super) const UNWATCHED: Self = Self { ttl: VOID_FOR, heartbeat: Duration::from_millis(2_500) };
+}
 
 /// How long the mark of a run without a result stays: several times the longest pause.
 const RELEASED: Duration = Duration::from_secs(1);
@@ -84,10 +101,6 @@ impl Mark {
             }
             _ => None,
         }
-    }
-
-    pub(super) fn is_held_by(&self, holder: Token) -> bool {
-        self.holder == holder
     }
 
     fn groups(&self, generation: Token) -> [Token; 4] {

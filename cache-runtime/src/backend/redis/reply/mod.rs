@@ -13,8 +13,8 @@ use std::ops::Range;
 use ::redis::{ErrorKind as Cause, RedisError, ServerErrorKind, Value, parse_redis_value};
 use bytes::Bytes;
 
-use super::Reply;
 use super::command::Expected;
+use super::{Reply, Version, Versioned};
 use crate::error::{Error, ErrorKind};
 use crate::net::read_buffer::{Cursor, ParseError, number};
 
@@ -84,17 +84,20 @@ fn length(text: &[u8]) -> Result<usize, ParseError> {
 /// fit the command shows that it has lost step. The inner error is the server's.
 pub(super) fn judge(resp: Resp, expected: Expected) -> Result<Result<Reply, Error>, Error> {
     let said = match resp {
-        Resp::Bulk(value) if expected == Expected::Value => return Ok(Ok(Reply::Value(value))),
-        Resp::Bulk(None) if expected == Expected::Stored => return Ok(Ok(Reply::Done(false))),
+        Resp::Bulk(value) if expected == Expected::Value => {
+            return Ok(Ok(Reply::Value(value.map(Versioned::from))));
+        }
+        Resp::Bulk(None) if expected == Expected::Stored => return Ok(Ok(Reply::Set(None))),
         Resp::Array(values) if expected == Expected::Values(values.len()) => {
-            return Ok(Ok(Reply::Values(values)));
+            let values = values.into_iter().map(|value| value.map(Versioned::from));
+            return Ok(Ok(Reply::Values(values.collect())));
         }
         Resp::Bulk(_) | Resp::Array(_) => return Err(unexpected()),
         Resp::Other(said) => said,
     };
     match (said.extract_error(), expected) {
         (Err(error), _) => Ok(Err(of_redis(error))),
-        (Ok(Value::Okay), Expected::Stored) => Ok(Ok(Reply::Done(true))),
+        (Ok(Value::Okay), Expected::Stored) => Ok(Ok(Reply::Set(Some(Version::UNKNOWN)))),
         (Ok(Value::Int(count)), Expected::Count) => Ok(Ok(Reply::Done(count > 0))),
         _ => Err(unexpected()),
     }

@@ -136,8 +136,8 @@ fn replies_that_do_not_fit_the_command_are_rejected() {
     let okay = || Resp::Other(Value::Okay);
     let fits = |resp, expected| judge(resp, expected).map(Result::unwrap).map_err(|error| error.kind());
     assert_eq!(fits(Resp::Bulk(None), Expected::Value), Ok(Reply::Value(None)));
-    assert_eq!(fits(Resp::Bulk(None), Expected::Stored), Ok(Reply::Done(false)));
-    assert_eq!(fits(okay(), Expected::Stored), Ok(Reply::Done(true)));
+    assert_eq!(fits(Resp::Bulk(None), Expected::Stored), Ok(Reply::Set(None)));
+    assert_eq!(fits(okay(), Expected::Stored), Ok(Reply::Set(Some(Version::UNKNOWN))));
     assert_eq!(fits(Resp::Other(Value::Int(0)), Expected::Count), Ok(Reply::Done(false)));
     for (resp, expected) in [
         (okay(), Expected::Value),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub const ROOM: usize = 200_000;
 
 /// One signature, cached by each.
-macro_rules! subjects {
+macro_rules! functions {
     ($module:ident, $about:literal, $convert:tt $key:literal,
      fn($($arg:ident: $ty:ty),*) -> $ret:ty $body:block) => {
         #[doc = $about]
@@ -46,16 +46,16 @@ macro_rules! subjects {
     };
 }
 
-subjects! { numbers, "A number for a number.", { n } "u64",
+functions! { numbers, "A number for a number.", { n } "u64",
 fn(n: u64) -> u64 { n.wrapping_mul(7) } }
 
-subjects! { strings, "A text of 64 bytes for a text of 24 and a number.", { (name.to_owned(), n) } "(String, u32)",
+functions! { strings, "A text of 64 bytes for a text of 24 and a number.", { (name.to_owned(), n) } "(String, u32)",
 fn(name: &str, n: u32) -> String { format!("{name:<32}{n:>32}") } }
 
-subjects! { shared, "4 KiB, shared, for a text.", { name.to_owned() } "String",
+functions! { shared, "4 KiB, shared, for a text.", { name.to_owned() } "String",
 fn(name: &str) -> Arc<Vec<u8>> { Arc::new(vec![name.len() as u8; 4_096]) } }
 
-subjects! { structs, "A struct of 20 fields for a number.", { n } "u64",
+functions! { structs, "A struct of 20 fields for a number.", { n } "u64",
 fn(n: u64) -> Record { Record::of(n) } }
 
 /// The same by `memoize`, which takes owned arguments only, and makes functions without documentation.

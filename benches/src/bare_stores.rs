@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use crate::Case;
-use crate::subjects::ROOM;
+use crate::functions::ROOM;
 
 /// A case for each store: it is asked for the key `ask(index)`, and given `make(key)` if it has no value for it. Keys
 /// are asked for as they are passed, borrowed or owned.

@@ -1,9 +1,6 @@
-//! What Redis and Memcached do when the server, or the way to it, doesn't do its part.
+//! What the Redis and Memcached clients do when the server or the network misbehaves.
 //!
 //! Each case is written once and runs for blocking and async calls.
-
-#![cfg(feature = "servers")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +14,7 @@ use cache_tests::is_pending;
 use cache_tests::servers::{MemcachedServer, Process, RedisServer};
 use tokio::task::JoinSet;
 
-/// A backend, called the one way and the other.
+/// One backend, called blocking and async.
 struct Kinds {
     name: &'static str,
     kinds: [Arc<dyn AsyncBackend>; 2],
@@ -156,7 +153,7 @@ async fn what_nobody_asked_for_is_nobodys_answer() {
         redis(&format!("redis://{}?pool=1", fakes::talkative(b"$4\r\nmine\r\n", b"$5\r\nother\r\n"))),
         memcached(&format!(
             "memcached://{}?pool=1",
-            fakes::talkative(b"VA 4 kkey\r\nmine\r\n", b"VA 5 kkey\r\nother\r\n")
+            fakes::talkative(b"VA 4 kkey c1\r\nmine\r\n", b"VA 5 kkey c2\r\nother\r\n")
         )),
     ] {
         for backend in kinds {
@@ -179,7 +176,7 @@ async fn nothing_is_sent_after_the_deadline() {
         SetOptions::new(),
         within(Duration::from_millis(100)),
     );
-    // It connects, and then nobody polls it.
+    // The first poll connects; nobody polls it again before the deadline.
     assert!(is_pending(late.as_mut()).await);
     tokio::time::sleep(Duration::from_millis(150)).await;
     Backend::set(&backend, b"key", "new".into(), SetOptions::new(), soon()).unwrap();
@@ -333,8 +330,8 @@ async fn a_restart_of_memcached_fails_no_call_on_many_threads() {
     survives_restarts(&mut server, backend).await;
 }
 
-/// A frozen server costs each call its time and no more; once it goes on, so do the calls, and no
-/// answer of the time before reaches another call.
+/// While the server is frozen, a call takes no longer than its deadline. After the thaw calls succeed, and none of
+/// them gets an answer to an earlier call.
 async fn survives_a_freeze(server: &Process, Kinds { name, kinds }: Kinds) {
     for backend in kinds {
         for n in 0..4 {
@@ -374,7 +371,7 @@ async fn a_frozen_memcached_costs_no_more_than_the_deadline() {
     survives_a_freeze(&server, memcached(&server.url())).await;
 }
 
-/// The URL's timeout holds where the deadline is later.
+/// The URL's timeout applies when the deadline is later.
 #[tokio::test]
 async fn the_timeout_of_the_url_ends_a_call() {
     let address = fakes::silent();
@@ -390,7 +387,7 @@ async fn the_timeout_of_the_url_ends_a_call() {
     }
 }
 
-/// A future that is dropped half-way leaves no answer to a later call.
+/// The answer to a dropped future does not reach a later call.
 async fn survives_cancellation(server: &Process, backend: Arc<dyn AsyncBackend>) {
     for n in 0..20_u64 {
         let key = format!("dropped-{n}");
@@ -450,7 +447,7 @@ fn runtimes_may_come_go_and_take_turns() {
     assert!(connected <= 60, "{connected} connections for 52 runtimes");
 }
 
-/// As the server counts, this question included.
+/// The number of connections the server has accepted, including the one that asks.
 fn connections_ever(server: &RedisServer) -> usize {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(server.addr()).unwrap();
@@ -488,7 +485,7 @@ fn tasks_share_a_few_connections_and_so_do_threads() {
         }
         assert_eq!(tasks.join_all().await.len(), 100);
     });
-    // The pool's, this one, and the one that waited for the start.
+    // The pool's, the one that asks, and the one that waited for the server to start.
     let asked = connections_ever(&server);
     assert!(asked <= 4 + 2, "{asked} connections for 100 tasks and a pool of 4");
     thread::scope(|scope| {
@@ -533,7 +530,7 @@ fn a_full_queue_of_a_unix_socket_is_a_timeout() {
     let path = std::env::temp_dir().join(format!("cache-tests-queue-{}.sock", std::process::id()));
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let backend = Redis::from_url(&format!("unix://{}", path.display())).unwrap();
-    // Each call leaves a connection in the queue that nobody takes.
+    // Each connection stays in the queue, because nobody accepts it.
     let filler: Vec<_> = std::iter::from_fn(|| {
         let socket = thread::spawn({
             let path = path.clone();
@@ -585,7 +582,7 @@ async fn keys_stay_on_their_server_when_another_is_gone() {
         }
         assert!((5..40).contains(&lost), "{lost} of 60 keys were on one of three servers");
     }
-    // Once the dead one is taken off the list, only its keys are missing.
+    // Without the dead server in the list, only its keys are missing.
     for backend in connect(&[a, c]).kinds {
         let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
         let found = backend.get_many(&keys, soon()).await.unwrap().into_iter().flatten().count();

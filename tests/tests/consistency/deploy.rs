@@ -1,10 +1,10 @@
-//! Two builds of one application share a server: neither reads the other's shape, each reads its own.
+//! Two builds of one application share a server: each reads its own entries and never those of the other.
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, cached};
 use serde::{Deserialize, Serialize};
 
-/// One build: its type, and the function that stores it under the name that all builds share.
+/// One build: its type, and the function that stores it under the name shared by all builds.
 macro_rules! build {
     ($name:ident, $codec:literal, $value:expr, $($type:tt)*) => {
         mod $name {
@@ -116,7 +116,7 @@ mod variant_inserted {
     }
 }
 
-/// Fields that may be left out: right, or not stored; never swapped.
+/// Optional fields that serde skips: such values come back unchanged or are not stored, and fields never swap.
 mod left_out {
     use super::*;
 
@@ -174,7 +174,7 @@ mod left_out {
     }
 }
 
-/// Values of which serde shows a part only: right, or not stored.
+/// Values that serde serializes only in part: they come back whole or are not stored.
 mod hidden {
     use super::*;
 
@@ -214,7 +214,7 @@ mod hidden {
                     T::from(id)
                 }
 
-                /// Equal to nothing, itself included.
+                /// Not equal to anything, not even itself.
                 #[cached(backend = "shared", codec = $codec)]
                 pub(super) fn unequal(id: u8) -> Unequal {
                     Unequal { id }
@@ -236,7 +236,7 @@ mod hidden {
                         assert_eq!(generic::<u16>(1), 1);
                         assert_eq!(unequal(1).id, 1);
                     }
-                    // What is whole is cached, and so is what is equal to nothing.
+                    // Only values that serde serializes in whole are cached; `Unequal` is one of them.
                     let all = cache_runtime::stats();
                     let counts = |name: &str| {
                         let path = format!("{}::{name}", module_path!());
@@ -317,7 +317,7 @@ mod hidden {
     }
 }
 
-/// Types that bincode can't serve are named, with the way out.
+/// For types that bincode can't handle, the error names the function and the codec to use.
 mod untraceable {
     use super::*;
 

@@ -1,7 +1,6 @@
-//! Outages: whatever becomes of the server, calls get the right value in time, the body is spared, and hits resume.
+//! Whatever happens to the server, calls get the right value in time, the body runs rarely, and hits resume afterwards.
 //!
-//! The scope's clock stands still but where a test moves it, so "once per second" means once between two such steps.
-#![cfg(feature = "servers")]
+//! The scope's clock moves only when a test advances it, so "once per second" means once between two such steps.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -24,7 +23,7 @@ const RECOVERY: Duration = Duration::from_secs(2);
 
 const KEYS: u64 = 20;
 
-/// What stands behind the cache: it has a version, and counts the runs of the body since it was asked last.
+/// The data behind the cache. It has a version, and counts runs of the body per key.
 #[derive(Default)]
 struct Source {
     version: AtomicU64,
@@ -41,13 +40,13 @@ impl Source {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The most runs for one key since the last time.
+    /// The most runs of any one key since the last call of this function.
     fn most_runs(&self) -> u32 {
         self.runs.lock().unwrap().drain().map(|(_, runs)| runs).max().unwrap_or(0)
     }
 }
 
-/// A server, a way to it, and a process's use of it.
+/// A server, a proxy in front of it, and a process that uses it.
 struct Case<S> {
     server: S,
     proxy: Proxy,
@@ -85,7 +84,7 @@ fn scope(url: &str, backend: &str) -> Scope {
     Scope::with_config(Config::new().url(backend, &url)).unwrap()
 }
 
-/// Waits for what must come about within `time`, of the machine's clock.
+/// Waits until `condition` holds; fails after `time`, measured by the machine's clock.
 macro_rules! within {
     ($time:expr, $condition:expr) => {
         let started = Instant::now();
@@ -136,7 +135,7 @@ macro_rules! suite {
                 case.source.most_runs();
             }
 
-            /// The server is of no use: calls are answered in time, and run the body once per key and second.
+            /// The server is useless: calls are answered in time, and run the body at most once per key and second.
             async fn bear(case: &Case) {
                 calls(case, 1).await;
                 let took = calls(case, 1000).await;
@@ -149,7 +148,7 @@ macro_rules! suite {
                 }
             }
 
-            /// The server is of use again: so it is used.
+            /// The server works again: hits on it resume.
             async fn recover(case: &Case) {
                 let before = hits_of_the_server();
                 within!(RECOVERY, {
@@ -228,7 +227,7 @@ macro_rules! suite {
                 });
             }
 
-            /// Nobody calls between the kill and the new start.
+            /// Nobody calls between the kill and the restart.
             #[test]
             fn restarted_on_the_same_port() {
                 run(direct(), |mut case| async move {
@@ -335,7 +334,7 @@ macro_rules! suite {
                 });
             }
 
-            // Removals
+            // Invalidations
 
             /// What another process sees.
             fn elsewhere(case: &Case) -> Scope {
@@ -457,10 +456,10 @@ macro_rules! suite {
     };
 }
 
-/// What Redis may say instead of doing it. It answers, so that it is asked on.
+/// Errors that Redis may answer with. Calls keep asking it, because it answers.
 macro_rules! redis_says {
     ([$($wait:tt)*]) => {
-        /// Calls `key` in several seconds: the body runs once in each at the most.
+        /// Calls `key` over several seconds: the body runs at most once in each.
         async fn bear_one(case: &Case, key: u64) {
             for _ in 0..3 {
                 let version = case.source.version.load(Ordering::SeqCst);
@@ -493,7 +492,7 @@ macro_rules! redis_says {
                 case.source.change();
                 value::insert(1, (1, 1))$($wait)*.unwrap_err();
                 bear_one(&case, 1).await;
-                // To remove something it needs no memory.
+                // A removal needs no memory.
                 value::clear()$($wait)*.unwrap();
                 bear_one(&case, 2).await;
                 tell(&case.server, "CONFIG SET maxmemory 0");
@@ -539,7 +538,7 @@ macro_rules! redis_says {
     };
 }
 
-/// What Memcached may say instead of doing it.
+/// Errors that Memcached may answer with.
 macro_rules! memcached_says {
     ([$($wait:tt)*]) => {
         #[test]
@@ -625,7 +624,7 @@ fn spread_hits() -> u64 {
     spread::stats().hits - spread::stats().fallback_hits - before
 }
 
-/// Each of the three in turn, so that whatever a function needs of all is on the one that is down, too.
+/// Each of the three goes down in turn, so the one that holds the function's generation does, too.
 #[tokio::test]
 async fn one_of_three_memcached_servers_takes_its_own_keys_along_and_no_others() {
     let mut servers: [MemcachedServer; 3] = std::array::from_fn(|_| MemcachedServer::start());

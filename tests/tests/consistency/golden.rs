@@ -1,5 +1,5 @@
-//! Text keys as they are on a server. A change here is a change of format: entries of older builds become
-//! unreachable, which the changelog must say.
+//! The exact text keys on a server. A change here is a change of format: it makes the entries of older builds
+//! unreachable, and the changelog must say so.
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, cached};
@@ -39,9 +39,9 @@ fn text_keys() {
         many::key(7, "ann", Some([true, false])),
         "app:golden:0:926613bef3b37ad9:#iRPBz2z-052H_xznJ-wGcAAca5sXNq52yICL1tfADj8"
     );
-    // BLAKE3 of nothing, as its specification gives it.
+    // BLAKE3 of the empty input, as in its specification.
     assert_eq!(none::key(), "app:golden:2:4ebd2af0dbba65b9:#rxNJufX5oaagQE3qNtzJSZvLJcmtwRK3zJqTyuQfMmI");
     assert_eq!(template::key(7, "a b"), "app:golden:0:d8ad194648e774f1:user:7:a%20b");
-    // In memory there is no server, and so neither prefix nor shape.
+    // Keys in memory have neither prefix nor shape.
     assert_eq!(in_memory::key(7), "golden:0:#pACZ8LblAmj1ypvYNOrAOV9_X5pAtRa8jMyfNDPa3VI");
 }

@@ -1,6 +1,6 @@
-//! One run of the body per key at a time: through failures, panics, cancellations and invalidations.
+//! One run of the body per key at a time, through failures, panics, cancellations and invalidations.
 //!
-//! Bodies meet the test at gates and barriers, so that the order of events is given and nothing is timed.
+//! Bodies meet the test at gates and barriers, so the order of events is fixed and nothing depends on timing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, SetOptions, cached};
 
-/// What bodies and the test see of each other.
+/// What bodies and the test share.
 #[derive(Default)]
 struct World {
     runs: AtomicU64,
@@ -18,7 +18,7 @@ struct World {
 }
 
 impl World {
-    /// Counts a run; its number, from 1.
+    /// Counts a run; returns its number, from 1.
     fn run(&self) -> u64 {
         self.runs.fetch_add(1, Ordering::SeqCst) + 1
     }
@@ -45,7 +45,7 @@ impl World {
     }
 }
 
-/// Waits until `count` calls of a function have missed: they lead or wait by then, or are about to.
+/// Waits until `count` calls of a function have missed: by then they lead or wait, or are about to.
 fn until_misses(stats: impl Fn() -> cache_runtime::Stats, count: u64) {
     while stats().misses < count {
         std::thread::yield_now();
@@ -62,7 +62,7 @@ macro_rules! suite {
                 (Scope::with_config(config).unwrap(), servers)
             }
 
-            /// `count` threads in `scope`, each doing `call`; what they return.
+            /// Runs `call` on `count` threads in `scope`; returns their results.
             fn threads<T: Send>(scope: &Scope, count: usize, call: impl Fn(usize) -> T + Sync) -> Vec<T> {
                 std::thread::scope(|threads| {
                     let call = &call;
@@ -121,7 +121,7 @@ macro_rules! suite {
                 fn failing(world: &World, together: &Barrier) -> Result<u64, String> {
                     match world.run() {
                         1 => world.pass(),
-                        // All who waited are in their bodies at once, or this never ends.
+                        // Never returns unless all waiters run their bodies at the same time.
                         _ => drop(together.wait()),
                     }
                     Err("down".to_owned())
@@ -133,7 +133,7 @@ macro_rules! suite {
                         world.until_runs(1);
                         if index == 9 {
                             until_misses(failing::stats, 9);
-                            // The last caller gives the others time to wait by waiting itself.
+                            // The gate opens only when the last caller has missed, too.
                             std::thread::scope(|threads| {
                                 threads.spawn(|| {
                                     let _entered = scope.enter();
@@ -204,7 +204,7 @@ macro_rules! suite {
                 let (scope, _servers) = scope();
                 let both = Barrier::new(2);
                 let results = threads(&scope, 2, |n| circle(&both, 1, n as u64));
-                // Each got the other's result, or ran the other's key for itself.
+                // Each got the result of the other, or ran the other's key itself.
                 assert!(results.iter().all(|result| [10, 11, 20, 21].contains(result)), "{results:?}");
             }
 
@@ -243,7 +243,7 @@ macro_rules! suite {
                     if index == 1 {
                         world.until_runs(1);
                         gated::invalidate(4).unwrap();
-                        // Not joined to the run that began before.
+                        // Does not join the run that began before the invalidation.
                         std::thread::scope(|threads| {
                             threads.spawn(|| {
                                 world.until_runs(2);
@@ -264,7 +264,7 @@ macro_rules! suite {
                 fn slow(world: &World) -> u64 {
                     let number = world.run();
                     if number == 1 {
-                        // Ends only after another has run for itself.
+                        // Ends only after the other caller has run the body.
                         world.pass();
                     }
                     number
@@ -330,13 +330,13 @@ mod servers {
     });
 }
 
-/// Two functions of one namespace share entries and leases but no flights, like two processes.
+/// Two functions of one namespace share entries and leases but not flights, like two processes.
 mod leases {
     use super::*;
     use std::collections::HashMap;
     use std::time::{Duration, Instant};
 
-    use cache_runtime::{Backend, Bytes, Error};
+    use cache_runtime::{Backend, Bytes, Error, ErrorKind};
 
     #[cached(backend = "shared", namespace = "leases", single_flight = "cluster", skip(world), ttl = 60)]
     fn one(world: &World, n: u64) -> u64 {
@@ -351,7 +351,7 @@ mod leases {
         n * 10
     }
 
-    /// Calls `one`, and `other` during its run and after `meanwhile`; how many runs there were.
+    /// Calls `one`; during its run calls `meanwhile` and then `other`. Returns the number of runs.
     fn both(scope: &Scope, meanwhile: impl FnOnce()) -> u64 {
         let world = World::default();
         std::thread::scope(|threads| {
@@ -382,7 +382,7 @@ mod leases {
         assert_eq!(other::peek(4).unwrap(), Some(40), "the entry lives for its own time");
     }
 
-    /// A backend of one's own, without `replace`.
+    /// A backend that refuses to replace what has been read.
     #[derive(Default)]
     struct Simple(Mutex<HashMap<Vec<u8>, Bytes>>);
 
@@ -405,13 +405,24 @@ mod leases {
             Ok(vacant)
         }
 
+        fn compare_and_set(
+            &self,
+            _: &[u8],
+            _: &[u8],
+            _: Bytes,
+            _: SetOptions,
+            _: Instant,
+        ) -> Result<bool, Error> {
+            Err(Error::new(ErrorKind::Denied, "no scripts"))
+        }
+
         fn delete(&self, key: &[u8], _: Instant) -> Result<bool, Error> {
             Ok(self.0.lock().unwrap().remove(key).is_some())
         }
     }
 
     #[test]
-    fn a_backend_without_replace_has_one_run_per_process() {
+    fn a_backend_that_replaces_nothing_has_one_run_per_process() {
         let scope = Scope::with_config(Config::new().backend("shared", Simple::default())).unwrap();
         assert_eq!(both(&scope, || ()), 2);
         let _entered = scope.enter();
@@ -419,7 +430,7 @@ mod leases {
     }
 }
 
-/// What only futures do: they are dropped.
+/// What only futures can do: be dropped.
 mod futures {
     use super::*;
     use tokio::sync::Notify;
@@ -483,19 +494,29 @@ mod futures {
     }
 
     #[test]
-    fn a_refresh_joins_the_run_under_way_and_leads_where_there_is_none() {
+    fn refreshes_share_the_run_after_the_one_under_way() {
         let (scope, world) = (Scope::new(), Arc::new(Async::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(scope.run(async {
             let mut leader = Box::pin(load(world.clone(), 4));
-            let mut refresh = Box::pin(load::refresh(world.clone(), 4));
             assert!(futures_poll(leader.as_mut()).is_pending());
-            assert!(futures_poll(refresh.as_mut()).is_pending());
+            let mut refreshes: Vec<_> = (0..3).map(|_| Box::pin(load::refresh(world.clone(), 4))).collect();
+            for refresh in &mut refreshes {
+                assert!(futures_poll(refresh.as_mut()).is_pending(), "that run may have read what is old");
+            }
             world.gate.notify_one();
-            assert_eq!((leader.await, refresh.await), (40, 40));
-            assert_eq!(world.runs.load(Ordering::SeqCst), 1);
+            assert_eq!(leader.await, 40);
+            for refresh in refreshes {
+                assert_eq!(refresh.await, 40);
+            }
+            assert!((2..=4).contains(&world.runs.load(Ordering::SeqCst)));
+            let before = world.runs.load(Ordering::SeqCst);
             assert_eq!(load::refresh(world.clone(), 4).await, 40);
-            assert_eq!(world.runs.load(Ordering::SeqCst), 2, "an entry doesn't keep it from running");
+            assert_eq!(
+                world.runs.load(Ordering::SeqCst),
+                before + 1,
+                "an entry doesn't keep it from running"
+            );
         }));
     }
 
@@ -526,7 +547,7 @@ mod futures {
             number
         }
         let (scope, world) = (Scope::new(), Arc::new(Async::default()));
-        // Without a timer of the runtime's own.
+        // A runtime without timers.
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(scope.run(async {
             let mut leader = Box::pin(slow(world.clone()));

@@ -1,5 +1,4 @@
-//! Several processes, as isolated scopes with one server: what one does, the others see.
-#![cfg(feature = "servers")]
+//! Several processes, modeled as isolated scopes on one server: each sees what the others do.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -98,7 +97,7 @@ suite!(redis_async, "redis", RedisServer, [async], [.await]);
 suite!(memcached, "memcached", MemcachedServer, [], []);
 suite!(memcached_async, "memcached", MemcachedServer, [async], [.await]);
 
-// Raw access to a server, by way of the backends themselves.
+// Raw access to a server, through the backends.
 
 fn backend(url: &str) -> Box<dyn cache_runtime::Backend> {
     match url.starts_with("redis") {
@@ -123,7 +122,7 @@ fn delete(url: &str, key: &str) -> bool {
     backend(url).delete(key.as_bytes(), soon()).unwrap()
 }
 
-/// Functions that only the blocks they stand in tell apart: what they give, and the key of a method.
+/// Functions of the same names in two blocks: their results, and the key of a method.
 fn namesakes(is_first: bool) -> ([String; 2], String) {
     if is_first {
         #[cached(backend = "redis")]

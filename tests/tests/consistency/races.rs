@@ -1,7 +1,4 @@
-//! What is cleared and invalidated stays so, however slow or late other calls, stores and clears are.
-
-#![cfg(feature = "servers")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Cleared and invalidated entries stay gone, however slow or late other calls, stores and clears are.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,10 +12,10 @@ use cache_tests::servers::RedisServer;
 use cache_tests::{is_pending, poll_all};
 use tokio::sync::Semaphore;
 
-/// The longest that anything may take that must have an end.
+/// How long to wait for something before the test counts as hung.
 const HANGS: Duration = Duration::from_secs(20);
 
-/// A moment that threads wait for.
+/// An event that threads wait for.
 #[derive(Default)]
 struct Moment {
     has_come: Mutex<bool>,
@@ -38,7 +35,7 @@ impl Moment {
     }
 }
 
-/// A backend of several processes, on which some clears take as long as a test wants.
+/// A backend that several processes share; a test decides how long its clears take.
 #[derive(Clone)]
 struct Shared(Arc<Inner>);
 
@@ -46,7 +43,7 @@ struct Inner {
     memory: Memory,
     reads_of_generation: AtomicUsize,
     changes_of_generation: AtomicUsize,
-    /// Called with the number of a change of a generation, before that is made.
+    /// Called before each change of a generation, with the number of changes so far.
     on_change: Box<dyn Fn(usize) + Send + Sync>,
 }
 
@@ -64,7 +61,7 @@ impl Shared {
         Scope::with_config(Config::new().timeout(HANGS).backend("shared", self.clone())).unwrap()
     }
 
-    /// Waits until the generation has been read so many times more.
+    /// Waits until the generation has been read `more` more times.
     fn await_reads(&self, more: usize) {
         let reads = || self.0.reads_of_generation.load(Ordering::SeqCst);
         let (before, start) = (reads(), Instant::now());
@@ -149,7 +146,7 @@ fn a_clear_holds_though_a_call_waits_for_a_run_elsewhere() {
         PRICE.load(Ordering::SeqCst)
     }
 
-    // While the clear is on its way, the call that waits reads the old generation, and runs the body because of the clear.
+    // The call that waits reads the old generation while the clear is under way, and the clear makes it run the body.
     let shared = Shared::new(|_| RUNS_HERE.wait());
     let (here, elsewhere) = (shared.process(), shared.process());
     let _in_scope = here.enter();
@@ -217,11 +214,11 @@ async fn a_clear_holds_though_an_answer_from_before_it_is_looked_at_later() {
     for id in 0..3 {
         assert_eq!(here.run(price(id)).await, id);
     }
-    // The generation is to be read again.
+    // After a second, the next call reads the generation again.
     here.advance(Duration::from_secs(1));
     let mut kept = pin!(here.run(price(0)));
     assert!(is_pending(kept.as_mut()).await);
-    // What it has asked for is answered.
+    // Wait until the server has answered it.
     while server.calls("mget") < 2 {
         thread::yield_now();
     }
@@ -264,7 +261,7 @@ struct Gated {
 }
 
 impl Gated {
-    /// A scope with this as its backend, and the permits.
+    /// A scope with such a backend, and the permits for its changes.
     fn scope(timeout: Duration) -> (Scope, Arc<Semaphore>) {
         let changes = Arc::new(Semaphore::new(0));
         let backend = Self { memory: Memory::default(), changes: changes.clone() };
@@ -301,7 +298,26 @@ impl AsyncBackend for Gated {
         options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        AsyncBackend::add(&self.memory, key, value, options, deadline)
+        Box::pin(async move {
+            if !key.ends_with(b"generation") {
+                self.pass().await;
+            }
+            Backend::add(&self.memory, key, value, options, deadline)
+        })
+    }
+
+    fn compare_and_set<'a>(
+        &'a self,
+        key: &'a [u8],
+        old: &'a [u8],
+        new: Bytes,
+        options: SetOptions,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            self.pass().await;
+            Backend::compare_and_set(&self.memory, key, old, new, options, deadline)
+        })
     }
 
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
@@ -330,7 +346,7 @@ async fn an_invalidation_has_an_end_though_nobody_polls_a_call_that_stores() {
 
     let (scope, changes) = Gated::scope(Duration::from_millis(200));
     let test = async {
-        // As one of a `buffer_unordered` whose consumer waits for the invalidation.
+        // Like a future in a `buffer_unordered` whose consumer waits for the invalidation.
         let mut call = vec![Box::pin(async { assert_eq!(user(1).await, 1) })];
         for _ in 0..10 {
             assert!(!have_ended(&mut call).await);

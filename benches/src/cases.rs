@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::others::{FIRST_LAYER, cachekit_number, cachekit_string, hitbox_number, hitbox_string};
-use crate::subjects::{Record, memoized, numbers, shared, strings, structs};
-use crate::{Case, bare, ready};
+use crate::async_peers::{FIRST_LAYER, cachekit_number, cachekit_string, hitbox_number, hitbox_string};
+use crate::functions::{Record, memoized, numbers, shared, strings, structs};
+use crate::{Case, bare_stores, ready};
 
 /// This, with a bound, a lifetime and statistics.
 pub const OURS: &str = "cache-runtime";
@@ -30,7 +30,7 @@ pub fn numbers<'a>(at: impl Fn(u64) -> u64 + Copy + 'a) -> Vec<Case<'a>> {
         Case::each(CONCURRENT, move |index| numbers::concurrent(at(index))),
         Case::each(MEMOIZE, move |index| memoized::numbers(at(index))),
     ];
-    cases.extend(bare::cases(at, |n: &u64| numbers::body(*n)));
+    cases.extend(bare_stores::cases(at, |n: &u64| numbers::body(*n)));
     cases
 }
 
@@ -44,7 +44,7 @@ pub fn strings<'a>(name: impl Fn(u64) -> &'a str + Copy + 'a) -> Vec<Case<'a>> {
         Case::each(MEMOIZE, move |index| memoized::strings(name(index).to_owned(), 7)),
     ];
     let owned = move |index| (name(index).to_owned(), 7);
-    cases.extend(bare::cases(owned, |(name, n): &(String, u32)| strings::body(name, *n)));
+    cases.extend(bare_stores::cases(owned, |(name, n): &(String, u32)| strings::body(name, *n)));
     cases
 }
 
@@ -57,7 +57,7 @@ pub fn shared<'a>(name: impl Fn(u64) -> &'a str + Copy + 'a) -> Vec<Case<'a>> {
         Case::each(CONCURRENT, move |index| shared::concurrent(name(index))),
         Case::each(MEMOIZE, move |index| memoized::shared(name(index).to_owned())),
     ];
-    cases.extend(bare::cases::<str, _, Arc<Vec<u8>>>(name, shared::body));
+    cases.extend(bare_stores::cases::<str, _, Arc<Vec<u8>>>(name, shared::body));
     cases
 }
 
@@ -70,7 +70,7 @@ pub fn structs<'a>(at: impl Fn(u64) -> u64 + Copy + 'a) -> Vec<Case<'a>> {
         Case::each(CONCURRENT, move |index| structs::concurrent(at(index))),
         Case::each(MEMOIZE, move |index| memoized::structs(at(index))),
     ];
-    cases.extend(bare::cases::<u64, _, Record>(at, |n| structs::body(*n)));
+    cases.extend(bare_stores::cases::<u64, _, Record>(at, |n| structs::body(*n)));
     cases
 }
 

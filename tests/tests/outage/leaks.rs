@@ -1,5 +1,6 @@
-//! After outages no thread, task or socket is left, and the log has told of each once. Alone in its process, because
-//! it counts what the process has.
+//! Outages leak no thread, task or socket, and the log reports each outage once.
+//!
+//! A test binary of its own: it counts the threads and open files of its process, and installs a logger.
 #![cfg(all(feature = "servers", target_os = "linux"))]
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use cache_tests::servers::{MemcachedServer, RedisServer};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use tokio::runtime::{Builder, Handle};
 
-/// How long may pass until all is gone, on a busy machine.
+/// How long a busy machine may take to release everything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 macro_rules! functions {
@@ -42,7 +43,7 @@ macro_rules! functions {
         })*
 
         async fn all_hit() -> bool {
-            // Each of them, whatever the others do.
+            // An array, so that each one is called even if another misses.
             [$($module::hits().await,)*].into_iter().all(|hits| hits)
         }
 
@@ -59,7 +60,7 @@ functions! {
     memcached_async, "memcached", [async], [.await];
 }
 
-/// What the caches told.
+/// What the caches logged.
 static TOLD: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
 struct Listener;
@@ -104,7 +105,7 @@ async fn use_caches(proxies: &[Proxy]) {
         set(Fault::None);
         eventually(all_hit).await;
     }
-    // The last outage is still on when all is given up.
+    // The last outage still lasts when the scope is dropped.
     set(Fault::Silence);
     call_all_in_vain().await;
 }
@@ -114,7 +115,7 @@ fn after_outages_nothing_is_left_behind() {
     log::set_logger(&Listener).unwrap();
     log::set_max_level(LevelFilter::Info);
     let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
-    // What starts servers stays, and what tokio has for signals.
+    // The first server and the first runtime open files that stay: count those as the baseline.
     drop((RedisServer::start(), runtime()));
     let before = held();
 

@@ -16,7 +16,7 @@ use hitbox_fn::Cache;
 use hitbox_fn::prelude::PolicyConfig;
 use hitbox_moka::MokaBackend;
 
-use crate::subjects::{self, ROOM};
+use crate::functions::{self, ROOM};
 
 const TTL: Duration = Duration::from_secs(3600);
 
@@ -48,24 +48,24 @@ pub async fn hitbox_string(name: String, n: u32) -> String {
 
 #[hitbox_fn::cached]
 async fn numbers(n: u64) -> u64 {
-    subjects::numbers::body(n)
+    functions::numbers::body(n)
 }
 
 #[hitbox_fn::cached]
 async fn strings(name: String, n: u32) -> String {
-    subjects::strings::body(&name, n)
+    functions::strings::body(&name, n)
 }
 
 /// A number for a number, by cachekit in its first layer.
 #[cachekit::cachekit(client = cache, ttl = 3600, interop = "numbers", namespace = "benches")]
 pub async fn cachekit_number(cache: &CacheKit, n: u64) -> Result<u64, CachekitError> {
-    Ok(subjects::numbers::body(n))
+    Ok(functions::numbers::body(n))
 }
 
 /// A text of 64 bytes for a text of 24 and a number, by cachekit in its first layer.
 #[cachekit::cachekit(client = cache, ttl = 3600, interop = "strings", namespace = "benches")]
 pub async fn cachekit_string(cache: &CacheKit, name: &str, n: u32) -> Result<String, CachekitError> {
-    Ok(subjects::strings::body(name, n))
+    Ok(functions::strings::body(name, n))
 }
 
 /// A server that keeps nothing.

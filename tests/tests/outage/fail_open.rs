@@ -1,5 +1,4 @@
-//! A cache that is no help must be no harm: the body runs once and its result is returned.
-#![cfg(feature = "servers")]
+//! A server that is useless from the start does no harm: the body runs once per call and its result is returned.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +18,7 @@ enum Trouble {
     Garbage,
 }
 
-/// A URL where there is this trouble; what it returns keeps the trouble going.
+/// A URL that has this trouble for as long as the returned listener lives.
 fn trouble(kind: Trouble, scheme: &str) -> (String, Option<TcpListener>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -126,7 +125,7 @@ fn a_timeout_without_end_is_no_panic() {
     assert_eq!(one(1), 1);
 }
 
-/// tokio panics where its timers or sockets are used on a runtime that was built without.
+/// tokio panics when code uses timers or sockets on a runtime that was built without them.
 #[test]
 fn a_runtime_without_timers_and_sockets_is_no_panic() {
     #[cached(backend = "redis")]

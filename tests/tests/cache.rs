@@ -1,4 +1,4 @@
-//! The plain cache, alike on every backend, blocking and async.
+//! The plain cache behaves the same on every backend, blocking and async.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ macro_rules! behaves {
             assert_eq!(cache.get::<u32>("n")$($wait)*.unwrap(), None);
             assert_eq!(cache.get::<Vec<String>>("for ever")$($wait)*.unwrap(), Some(vec!["a".to_owned()]));
 
-            // A stored `None` is not a miss; another type is one.
+            // A stored `None` is not a miss; a read as another type is.
             cache.set("none", &None::<u32>, None)$($wait)*.unwrap();
             assert_eq!(cache.get::<Option<u32>>("none")$($wait)*.unwrap(), Some(None));
             assert_eq!(cache.get::<Option<i32>>("none")$($wait)*.unwrap(), None);
@@ -46,7 +46,7 @@ macro_rules! behaves {
             assert_eq!(cache.get_or_try_set("tried", None, $($make)* { Ok::<_, &str>(3_u8) })$($wait)*, Ok(3));
             assert_eq!(cache.get_or_try_set("tried", None, $($make)* { Err::<u8, _>("no") })$($wait)*, Ok(3));
 
-            // A lifetime of zero stores nothing, and leaves nothing older.
+            // A ttl of zero stores nothing and removes the old value.
             cache.set("made", &9_u8, Duration::ZERO)$($wait)*.unwrap();
             assert_eq!(cache.get::<u8>("made")$($wait)*.unwrap(), None);
         }

@@ -1,0 +1,9 @@
+//! No call gets a wrong answer: not from another process, another build of the application, or another function, and
+//! not from before an invalidation.
+
+mod deploy;
+mod golden;
+#[cfg(feature = "servers")]
+mod processes;
+#[cfg(feature = "servers")]
+mod races;

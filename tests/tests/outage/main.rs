@@ -1,0 +1,6 @@
+//! Outages and misbehaving servers: calls still return the right value, in time and without an error.
+#![cfg(feature = "servers")]
+
+mod fail_open;
+mod protocol;
+mod servers;

@@ -1,0 +1,5 @@
+//! One run of the body per key at a time, within a process and across processes.
+
+#[cfg(all(feature = "servers", target_os = "linux"))]
+mod cluster;
+mod single_flight;
