@@ -1,4 +1,4 @@
-//! What messages are made of: several errors reported together, and the known name nearest to a misspelt one.
+//! Building blocks of messages: several errors reported together, and the known name closest to a misspelled one.
 //!
 //! Knows no option and no rule.
 
@@ -7,7 +7,7 @@ use std::fmt::Display;
 use proc_macro2::Span;
 use quote::ToTokens;
 
-/// Errors collected on the way, so that one compilation shows them all.
+/// Collects errors, so that one compilation shows them all.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
@@ -19,12 +19,12 @@ impl Errors {
         }
     }
 
-    /// An error on everything that `tokens` spans.
+    /// Adds an error that underlines `tokens`.
     pub(crate) fn on(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.add(syn::Error::new_spanned(tokens, message));
     }
 
-    /// An error at one place.
+    /// Adds an error at `span`.
     pub(crate) fn at(&mut self, span: Span, message: impl Display) {
         self.add(syn::Error::new(span, message));
     }
@@ -50,7 +50,7 @@ pub(crate) fn both<A, B>(a: syn::Result<A>, b: syn::Result<B>) -> syn::Result<(A
     }
 }
 
-/// The known name that `name` was probably meant to be: at most one slip in three letters, and two in all.
+/// The known name that was probably meant: at most one wrong letter in three, and at most two in total.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let letters = name.chars().count();
@@ -59,7 +59,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     by_distance.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate)
 }
 
-/// Edit distance: letters to insert, remove or replace.
+/// The edit distance: how many letters to insert, remove or replace.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -7,14 +7,11 @@ mod args;
 mod diagnostic;
 mod expand;
 mod func;
-mod key;
-mod nesting;
 #[cfg(test)]
 mod tests;
 mod validate;
-mod value;
 
-// Documented where it is re-exported, so that its examples run with the runtime.
+// The documentation is where it is re-exported, so that its examples run with the runtime.
 #[allow(missing_docs)]
 #[proc_macro_attribute]
 pub fn cached(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
@@ -24,7 +21,7 @@ pub fn cached(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> p
 fn cached_function(args: TokenStream, item: TokenStream) -> TokenStream {
     match plan(args, item.clone()) {
         Ok(plan) => expand::expand(&plan),
-        // The function stays, so that editors and the rest of the crate still know it.
+        // The function stays, so that editors and the rest of the crate keep finding it.
         Err(errors) => {
             let errors = errors.into_compile_error();
             quote!(#errors #item)
@@ -33,7 +30,6 @@ fn cached_function(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn plan(args: TokenStream, item: TokenStream) -> syn::Result<validate::Plan> {
-    nesting::check(&args, &item)?;
     let (args, func) = diagnostic::both(syn::parse2(args), syn::parse2(item))?;
     validate::validate(args, func)
 }

@@ -44,13 +44,13 @@ pub(crate) enum Freshness {
 
 /// The options `stale`, `early` and `jitter`, as generated code states them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct FreshnessOptions {
+pub(crate) struct FreshnessOptions {
     /// `stale`: how long after its lifetime a value is served while it is renewed.
-    pub stale: Option<fn() -> Duration>,
+    pub(crate) stale: Option<fn() -> Duration>,
     /// `early`: how eagerly a value is renewed before it expires, which is the β of XFetch; 0 is off.
-    pub early: f64,
+    pub(crate) early: f64,
     /// `jitter`: the largest fraction by which a lifetime is shortened at random; 0 is off.
-    pub jitter: f64,
+    pub(crate) jitter: f64,
 }
 
 /// The same options, ready to decide with.

@@ -1,7 +1,7 @@
-//! Which of the function's attributes stand on which generated item.
+//! Which of the function's attributes go on which generated item.
 //!
-//! An `#[expect]` stands where it comes true, once: with companions the body is in `uncached`; whether the function is
-//! called or documented at all is a matter of the function itself. Anywhere else it becomes an `#[allow]`.
+//! An `#[expect]` goes on the one item where its lint fires, and becomes an `#[allow]` on all others. With companions
+//! the body is in `uncached`; lints on whether the function is called or documented are about the function itself.
 
 use quote::format_ident;
 use syn::punctuated::Punctuated;
@@ -9,17 +9,17 @@ use syn::{Attribute, Ident, Meta, Token, parse_quote};
 
 use crate::func::Func;
 
-/// Those of the function as its callers know it.
+/// For the function as its callers know it.
 pub(super) fn of_function(func: &Func, body_is_elsewhere: bool) -> Vec<Attribute> {
     let mut attrs: Vec<Attribute> = func.attrs.iter().flat_map(|attr| split(attr, is_of_function)).collect();
     if body_is_elsewhere && func.params.iter().any(|param| param.ident.to_string().starts_with('_')) {
-        // They are passed on.
+        // These arguments are passed on, which counts as a use.
         attrs.push(parse_quote!(#[allow(clippy::used_underscore_binding)]));
     }
     attrs
 }
 
-/// Those of `uncached`, whose documentation is the function's.
+/// For `uncached`. Its documentation is the function's.
 pub(super) fn of_uncached(func: &Func) -> Vec<Attribute> {
     let mut attrs = vec![parse_quote!(#[allow(
         dead_code,
@@ -33,7 +33,7 @@ pub(super) fn of_uncached(func: &Func) -> Vec<Attribute> {
     attrs
 }
 
-/// Those of the other companions, whose signatures are made from the function's.
+/// For the other companions, whose signatures are made from the function's.
 pub(super) fn of_companions(func: &Func) -> Vec<Attribute> {
     let mut attrs = vec![parse_quote!(#[allow(dead_code, clippy::all, clippy::pedantic)])];
     let is_own = |attr: &Attribute| {
@@ -44,28 +44,28 @@ pub(super) fn of_companions(func: &Func) -> Vec<Attribute> {
     attrs
 }
 
-/// Those of an argument that is only passed on.
+/// For an argument that is only passed on.
 pub(super) fn of_argument(attrs: &[Attribute]) -> Vec<Attribute> {
     attrs.iter().flat_map(|attr| split(attr, |_| false)).collect()
 }
 
-/// Those of the struct around the companions. It must not outlive the function, nor be shown where that is not.
+/// For the struct of the companions, which exists and is documented only where the function is.
 pub(super) fn of_struct(func: &Func) -> Vec<&Attribute> {
     func.attrs.iter().filter(|attr| is_cfg(attr) || is_hidden(attr)).collect()
 }
 
-/// Those of what else is of the struct.
+/// For the impls of that struct.
 pub(super) fn of_impls(func: &Func) -> Vec<&Attribute> {
     func.attrs.iter().filter(|attr| is_cfg(attr)).collect()
 }
 
-/// An `#[expect]` as one of those lints that come true here, and an `#[allow]` of the others; any other attribute as it
-/// is.
-fn split(attr: &Attribute, comes_true: fn(&Meta) -> bool) -> impl Iterator<Item = Attribute> {
+/// Splits an `#[expect]` into one for the lints that fire here and an `#[allow]` for the others. Any other attribute
+/// stays as it is.
+fn split(attr: &Attribute, fires: fn(&Meta) -> bool) -> impl Iterator<Item = Attribute> {
     let parts = lints_expected(attr).map(|lints| {
         let (reason, lints): (Vec<Meta>, Vec<Meta>) =
             lints.into_iter().partition(|lint| matches!(lint, Meta::NameValue(_)));
-        let (expected, allowed): (Vec<Meta>, Vec<Meta>) = lints.into_iter().partition(comes_true);
+        let (expected, allowed): (Vec<Meta>, Vec<Meta>) = lints.into_iter().partition(fires);
         [level("expect", &expected, &reason), level("allow", &allowed, &reason)]
     });
     parts.unwrap_or_else(|| [Some(attr.clone()), None]).into_iter().flatten()
@@ -85,11 +85,11 @@ fn is_of_function(lint: &Meta) -> bool {
     is_one_of(lint, &["dead_code", "missing_docs"])
 }
 
-/// All others, save those that may be of the body or of the function's name or use.
+/// All other lints, except those that may be about the body or about the function's name or use.
 fn is_of_body(lint: &Meta) -> bool {
-    let of_either =
+    let about_either =
         ["unused", "non_snake_case", "new_ret_no_self", "should_implement_trait", "wrong_self_convention"];
-    !is_of_function(lint) && !is_one_of(lint, &of_either)
+    !is_of_function(lint) && !is_one_of(lint, &about_either)
 }
 
 fn is_one_of(lint: &Meta, names: &[&str]) -> bool {

@@ -1,44 +1,68 @@
-//! The function's place in the program: its constants, and the runtime's typed view of it.
+//! The function's place in the program, its options, and the runtime's typed view of it.
 
 use std::time::Duration;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
-use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
-use syn::spanned::Spanned as _;
 
-use super::{at, option, outcome, rt, spanned};
+use super::{part, rt};
+use crate::args::period::{Lifetime, Period};
+use crate::args::value::{Codec, SingleFlight};
 use crate::validate::{Companions, Plan, Target};
-use crate::value::{Codec, Lifetime, Period, SingleFlight};
 
-/// The site, as the static `__SITE`. What is as usual is not said.
+/// An expression for the function's site.
 pub(super) fn site(plan: &Plan) -> TokenStream {
-    let (rt, name) = (rt(plan), plan.func.sig.ident.unraw().to_string());
-    // What stands beside the function tells its path; where nothing does, a type within it.
-    let (marker, path) = match &plan.companions {
-        Companions::Struct(companion) => (None, quote!(#companion)),
-        Companions::Off | Companions::Siblings(_) => (
-            Some(quote!(
-                struct __Site;
-            )),
-            quote!(__Site),
-        ),
+    let (rt, name, spec) = (rt(plan), plan.func.sig.ident.unraw().to_string(), spec(plan));
+    // The companions' struct stands beside the function and has its path. Without it, the runtime declares a type here.
+    let path = match &plan.companions {
+        Companions::Struct(companion) => Some(quote!(path: #companion,)),
+        Companions::Off | Companions::Siblings(_) => None,
     };
-    let given = given(plan);
-    let spec = match given.is_empty() {
-        true => quote!(&#rt::Spec::NONE),
-        false => quote!(const { &#rt::Spec { #given ..#rt::Spec::NONE } }),
-    };
-    quote! {
-        #marker
-        static __SITE: #rt::Site = #rt::Site::new(::core::any::type_name::<#path>, #name, #spec);
-    }
+    quote!(#rt::site!(#path name: #name, spec: #spec))
 }
 
-/// A digest of tokens (FNV-1a), whatever stands between them: the same for every compiler.
+/// The options of the function as a whole, as calls on the runtime's `Spec`. Defaults are omitted.
+fn spec(plan: &Plan) -> TokenStream {
+    let start = match &plan.target {
+        Target::Memory { capacity, max_bytes } => {
+            let capacity = capacity.map(|capacity| quote!(.capacity(#capacity)));
+            let max_bytes = max_bytes.map(|max_bytes| quote!(.max_bytes(#max_bytes)));
+            quote!(IN_MEMORY #capacity #max_bytes)
+        }
+        Target::Remote { backend, .. } => quote!(remote(#backend)),
+    };
+    let namespace = plan.namespace.as_ref().map(|namespace| quote!(.namespace(#namespace)));
+    let written = (plan.namespace.is_none() && matches!(plan.target, Target::Remote { .. })).then(|| {
+        let (func, is_method) = (&plan.func, plan.is_method);
+        let sig = digest(func.sig.to_token_stream(), 0xcbf2_9ce4_8422_2325);
+        let text = digest(func.body.to_token_stream(), sig);
+        quote!(.written(::core::module_path!(), #is_method, #text))
+    });
+    let version =
+        Some(plan.version).filter(|version| *version != 0).map(|version| quote!(.version(#version)));
+    let single_flight = match plan.single_flight {
+        SingleFlight::Process => None,
+        SingleFlight::Off => Some(quote!(.without_single_flight())),
+        SingleFlight::Cluster => Some(quote!(.single_flight_in_cluster())),
+    };
+    let wait = plan.wait.as_ref().map(|wait| {
+        let wait = duration(wait);
+        quote!(.wait(|| #wait))
+    });
+    let stale = plan.freshness.stale.as_ref().map(|stale| {
+        let stale = duration(stale);
+        quote!(.stale(|| #stale))
+    });
+    let early = plan.freshness.early.map(|early| quote!(.early(#early)));
+    let jitter = plan.freshness.jitter.map(|jitter| quote!(.jitter(#jitter)));
+    quote!(#start #namespace #written #version #single_flight #wait #stale #early #jitter)
+}
+
+/// A digest of tokens (FNV-1a), the same for every compiler, whatever is between the tokens.
 fn digest(tokens: TokenStream, hash: u64) -> u64 {
     let add = |hash: u64, text: &str| {
-        // A byte that no text has ends each token.
+        // Each token ends with a byte that no text contains.
         text.bytes()
             .chain([0xff])
             .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -57,96 +81,52 @@ fn digest(tokens: TokenStream, hash: u64) -> u64 {
     })
 }
 
-/// The fields of the `Spec` that options set.
-fn given(plan: &Plan) -> TokenStream {
-    let (rt, version) = (rt(plan), plan.version);
-    let namespace = plan.namespace.as_ref().map(|namespace| quote!(namespace: #rt::Some(#namespace),));
-    let written = (plan.namespace.is_none() && matches!(plan.target, Target::Remote { .. })).then(|| {
-        let (func, is_method) = (&plan.func, plan.is_method);
-        let sig = digest(func.sig.to_token_stream(), 0xcbf2_9ce4_8422_2325);
-        let text = digest(func.body.to_token_stream(), sig);
-        quote!(written: #rt::Some(#rt::Written { module: ::core::module_path!(), is_method: #is_method, text: #text }),)
-    });
-    let version = (version != 0).then(|| quote!(version: #version,));
-    let target = match &plan.target {
-        Target::Memory { capacity: None, max_bytes: None } => None,
-        Target::Memory { capacity, max_bytes } => {
-            let (capacity, max_bytes) = (option(&rt, capacity.as_ref()), option(&rt, max_bytes.as_ref()));
-            Some(quote!(bound: #rt::Bound { capacity: #capacity, max_bytes: #max_bytes },))
-        }
-        Target::Remote { backend, .. } => Some(quote!(backend: #backend, place: #rt::MakePlace::REMOTE,)),
-    };
-    let single_flight = match plan.single_flight {
-        SingleFlight::Process => None,
-        SingleFlight::Off => Some(quote!(single_flight: #rt::SingleFlight::Off,)),
-        SingleFlight::Cluster => Some(quote!(single_flight: #rt::SingleFlight::Cluster,)),
-    };
-    let wait = plan.wait.as_ref().map(|wait| {
-        let wait = made(&rt, Some(wait));
-        quote!(wait: #wait,)
-    });
-    let freshness = &plan.freshness;
-    let freshness = (freshness.renews() || freshness.jitter.is_some()).then(|| {
-        let stale = made(&rt, freshness.stale.as_ref());
-        let (early, jitter) = (freshness.early.unwrap_or(0.0), freshness.jitter.unwrap_or(0.0));
-        quote!(freshness: #rt::Freshness { stale: #stale, early: #early, jitter: #jitter },)
-    });
-    quote!(#namespace #written #version #target #single_flight #wait #freshness)
-}
-
-/// `Function<'__v, outcome, return type>`
-pub(super) fn function_type(plan: &Plan) -> TokenStream {
-    let (rt, output, outcome) = (rt(plan), &plan.func.output, outcome::outcome(plan));
-    quote_spanned!(at(output.span())=> #rt::Function<'__v, #outcome, #output>)
-}
-
-/// An expression for the typed view; the bounds on values are reported on the return type.
-pub(super) fn function(plan: &Plan, site: &TokenStream) -> TokenStream {
-    let (rt, output, outcome) = (rt(plan), &plan.func.output, outcome::outcome(plan));
-    let (policy, checks) = (policy(plan), outcome::checks(plan));
-    let mode = spanned(output.span(), mode(plan));
-    let values = quote_spanned!(at(output.span())=> <#rt::Values<#outcome, #output>>);
-    let compared = codec(plan).map(|codec| {
-        let stored = outcome::stored(plan);
-        quote!(.packed_by({
-            #[allow(unused_imports)]
-            use #rt::Uncompared as _;
-            #rt::Compared::<#codec, #stored>::PACK
-        }))
-    });
-    quote!(#checks #rt::Function::new(#site, const { &#values::new::<#mode>(#policy)#compared }))
+/// What the runtime's `function!` takes, to make the typed view of the function at `site`.
+pub(super) fn typed_view(plan: &Plan, site: &TokenStream) -> TokenStream {
+    let (output, part, checks) = (&plan.func.output, part::part(plan), part::checks(plan));
+    let (values, options) = (values(plan), options(plan));
+    quote! {
+        site: #site,
+        output: #output,
+        part: #part,
+        values: #values,
+        options: { #options },
+        checks: { #checks }
+    }
 }
 
 /// How values are packed.
-fn mode(plan: &Plan) -> TokenStream {
-    let rt = rt(plan);
-    codec(plan).map_or_else(|| quote!(#rt::Memory), |codec| quote!(#rt::Remote<#codec>))
-}
-
-/// What writes values for a server.
-fn codec(plan: &Plan) -> Option<TokenStream> {
-    let (rt, Target::Remote { codec, .. }) = (rt(plan), &plan.target) else { return None };
-    Some(match codec {
-        Codec::Bincode => quote!(#rt::Bincode),
-        Codec::Postcard => quote!(#rt::Postcard),
-        Codec::Msgpack => quote!(#rt::MsgPack),
-        Codec::Json => quote!(#rt::Json),
-    })
-}
-
-/// What the options say of each value.
-fn policy(plan: &Plan) -> TokenStream {
-    let rt = rt(plan);
-    let same = |period: &Period, arguments: TokenStream| match period {
-        Period::Fixed(duration) => {
-            let fixed = fixed(&rt, *duration);
-            quote!(#rt::Ttl::Fixed(#fixed))
+fn values(plan: &Plan) -> TokenStream {
+    let stored = part::stored(plan);
+    let is_generic = plan.func.has_type_parameter(&stored);
+    match (&plan.target, is_generic) {
+        (Target::Memory { .. }, false) => quote!(in_memory(#stored)),
+        (Target::Memory { .. }, true) => quote!(in_memory_generic(#stored)),
+        (Target::Remote { codec, .. }, _) => {
+            let codec = match codec {
+                Codec::Bincode => quote!(Bincode),
+                Codec::Postcard => quote!(Postcard),
+                Codec::Msgpack => quote!(MsgPack),
+                Codec::Json => quote!(Json),
+            };
+            if is_generic {
+                quote!(encoded_generic(#stored, #codec))
+            } else {
+                quote!(encoded(#stored, #codec))
+            }
         }
-        Period::Expr(expr) => quote!(#rt::Ttl::By(|#arguments| #expr)),
-    };
+    }
+}
+
+/// The options that are asked for each value, as calls on the runtime's `Values`.
+fn options(plan: &Plan) -> TokenStream {
     let ttl = plan.lifetime.as_ref().map(|lifetime| match lifetime {
-        Lifetime::Same(period) => same(period, quote!(_)),
-        Lifetime::PerValue(closure) => quote!(#rt::Ttl::By(#closure)),
+        Lifetime::Same(period @ Period::Fixed(_)) => {
+            let ttl = duration(period);
+            quote!(.ttl(#ttl))
+        }
+        Lifetime::Same(Period::Expr(expr)) => quote!(.ttl_by(|_| #expr)),
+        Lifetime::PerValue(closure) => quote!(.ttl_by(#closure)),
     });
     let has_negative = plan.negative.none.is_some() || plan.negative.err.is_some();
     let negative = match (&plan.negative.lifetime, &plan.lifetime) {
@@ -154,34 +134,30 @@ fn policy(plan: &Plan) -> TokenStream {
         (None, Some(Lifetime::Same(period))) if has_negative => Some(period),
         _ => None,
     };
-    let negative = negative.map(|period| same(period, quote!()));
-    let is_weighed = matches!(&plan.target, Target::Memory { max_bytes: Some(_), .. });
-    let weigh = is_weighed.then(|| spanned(plan.func.output.span(), quote!(#rt::weigh)));
-    let field = |name: &str, value: Option<TokenStream>| {
-        let name = format_ident!("{name}");
-        value.map(|value| quote!(#name: #value,))
-    };
-    let (ttl, negative) = (field("ttl", ttl), field("negative_ttl", negative));
-    let cache_if = field("cache_if", plan.cache_if.as_ref().map(|cache_if| quote!(#rt::Some(#cache_if))));
-    let weigh = field("weigh", weigh.map(|weigh| quote!(#rt::Some(#weigh))));
-    let given = quote!(#ttl #negative #cache_if #weigh);
-    if given.is_empty() {
-        quote!(#rt::Policy::NONE)
-    } else {
-        quote!(#rt::Policy { #given ..#rt::Policy::NONE })
+    let negative = negative.map(|period| {
+        let ttl = duration(period);
+        match period {
+            Period::Fixed(_) => quote!(.negative_ttl(#ttl)),
+            Period::Expr(_) => quote!(.negative_ttl_by(|| #ttl)),
+        }
+    });
+    let cache_if = plan.cache_if.as_ref().map(|cache_if| quote!(.cache_if(#cache_if)));
+    let weighed = matches!(&plan.target, Target::Memory { max_bytes: Some(_), .. }).then(|| {
+        let stored = part::stored(plan);
+        quote!(.weighed::<#stored>())
+    });
+    quote!(#ttl #negative #cache_if #weighed)
+}
+
+/// An expression of type `Duration`.
+fn duration(period: &Period) -> TokenStream {
+    match period {
+        Period::Fixed(duration) => fixed(*duration),
+        Period::Expr(expr) => expr.to_token_stream(),
     }
 }
 
-/// A function that makes a period.
-fn made(rt: &TokenStream, period: Option<&Period>) -> TokenStream {
-    let period = period.map(|period| match period {
-        Period::Fixed(duration) => fixed(rt, *duration),
-        Period::Expr(expr) => expr.to_token_stream(),
-    });
-    option(rt, period.map(|period| quote!(|| #period)).as_ref())
-}
-
-fn fixed(rt: &TokenStream, duration: Duration) -> TokenStream {
+fn fixed(duration: Duration) -> TokenStream {
     let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
-    quote!(#rt::Duration::new(#secs, #nanos))
+    quote!(::core::time::Duration::new(#secs, #nanos))
 }

@@ -14,8 +14,8 @@ pub(super) struct Future<'t> {
     written: &'t Type,
 }
 
-/// `impl Future<Output = T>` or `Pin<Box<dyn Future<Output = T>>>`, with whatever other bounds, or the latter under the
-/// names that the crate `futures` gave it.
+/// Recognizes `impl Future<Output = T>` and `Pin<Box<dyn Future<Output = T>>>`, with any other bounds, and the names
+/// that the crate `futures` gives the latter.
 pub(super) fn written_as(written: &Type) -> Option<Future<'_>> {
     let aliased = argument_of("BoxFuture", written).or_else(|| argument_of("LocalBoxFuture", written));
     if let Some(output) = aliased {
@@ -43,8 +43,8 @@ fn output_of(bound: &TypeParamBound) -> Option<&Type> {
 }
 
 impl Future<'_> {
-    /// Whether the future can't hold all that the arguments visibly borrow: it names no lifetime (before edition 2024
-    /// `impl Future` then holds none), or a named one where references are elided.
+    /// Whether the future can't hold everything that the arguments visibly borrow: it names no lifetime (before
+    /// edition 2024 `impl Future` then holds none), or it names one while arguments have elided ones.
     pub(super) fn is_detached(&self, sig: &Signature) -> bool {
         let (mut held, mut borrowed) = (Lifetimes::default(), Lifetimes::default());
         held.visit_type(self.written);
@@ -54,7 +54,7 @@ impl Future<'_> {
     }
 }
 
-/// Whether there are lifetimes, `'static` apart, by name or left out.
+/// Which lifetimes occur, other than `'static`.
 #[derive(Default)]
 struct Lifetimes {
     named: bool,

@@ -1,4 +1,4 @@
-//! Which arguments identify a call, and whether they can.
+//! Which arguments identify a call, and whether they can be part of a key.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens as _;
@@ -7,9 +7,9 @@ use syn::{Expr, Ident, Type, TypeParamBound};
 
 use super::{KeyPlan, KeySource};
 use crate::args::Given;
+use crate::args::key::{Key, Segment};
 use crate::diagnostic::{Errors, list, nearest};
 use crate::func::{Func, Param};
-use crate::key::{Key, Segment};
 
 pub(super) fn plan(
     key: Option<&Given<Key>>,
@@ -28,8 +28,8 @@ pub(super) fn plan(
     if let (Some(receiver), true, None) = (&func.receiver, plan.reads_self, key) {
         errors.on(
             receiver,
-            "does `self` identify a call? write `skip(self)` if not, or `key = (…)` with what does, such as \
-             `key = (self.id, …)`, or `self` as a whole",
+            "does `self` identify a call? write `skip(self)` if it doesn't, or `key = (…)` with what does, such as `self.id` or \
+             all of `self`",
         );
     }
     for param in plan.reads.iter().filter_map(|index| func.params.get(*index)) {
@@ -56,7 +56,7 @@ impl<'f> Params<'f> {
     }
 }
 
-/// No `key`: every argument that `skip` leaves.
+/// Without `key`: every argument that isn't skipped.
 fn all_but(skipped: &[Ident], params: Params<'_>, errors: &mut Errors) -> KeyPlan {
     for (index, name) in skipped.iter().enumerate() {
         if skipped[..index].contains(name) {
@@ -68,27 +68,27 @@ fn all_but(skipped: &[Ident], params: Params<'_>, errors: &mut Errors) -> KeyPla
     let is_skipped = |param: &Param| param.bindings.iter().any(|name| skipped.contains(name));
     for param in params.named.iter().filter(|param| is_skipped(param)) {
         if let Some(left) = param.bindings.iter().find(|name| !skipped.contains(name)) {
-            let message = "an argument is skipped as a whole, and this one also binds";
-            errors.on(&param.pat, format!("{message} `{left}`: write {}", skip(param)));
+            let message = "`skip` takes whole arguments: this pattern also binds";
+            errors.on(&param.pat, format!("{message} `{left}`, so write {}", skip(param)));
         }
     }
     let reads_self = params.has_self && !skipped.iter().any(|name| name == "self");
     KeyPlan { source: KeySource::Args, reads: params.which(|param| !is_skipped(param)), reads_self }
 }
 
-/// `key`: every argument that it names.
+/// With `key`: every argument that it names.
 fn just(key: &Given<Key>, params: Params<'_>, errors: &mut Errors) -> KeyPlan {
     let mut named = Vec::new();
     let source = match &key.value {
         Key::Template(segments) => {
             for segment in segments {
-                if let Segment::Field(place) = segment {
-                    known(&place.root, params, errors);
-                    named.push(place.root.to_string());
+                if let Segment::Field(path) = segment {
+                    known(&path.root, params, errors);
+                    named.push(path.root.to_string());
                 }
             }
             if let (true, Some(name)) = (named.is_empty(), params.names().next()) {
-                let message = "this names no argument, so that all calls would share one entry";
+                let message = "this names no argument, so all calls would share one entry";
                 errors.at(key.span, format!("{message}: write `{{{name}}}` where the argument belongs"));
             }
             KeySource::Template(segments.clone())
@@ -123,7 +123,7 @@ fn known(name: &Ident, params: Params<'_>, errors: &mut Errors) {
     errors.on(name, message);
 }
 
-/// The name that an expression such as `a.b.len()` starts with, if it must be an argument: constants, paths and
+/// The name that an expression such as `a.b.len()` starts with, if it must be an argument. Constants, paths and
 /// called functions are left to the compiler.
 fn root(expr: &Expr) -> Option<&Ident> {
     match expr {
@@ -143,15 +143,14 @@ fn root(expr: &Expr) -> Option<&Ident> {
     }
 }
 
-/// Every name in an expression that may be an argument, those in `format!("{name}")` too. One name too
-/// many costs the companions an argument that they don't need; one too few would leave them without one
-/// that they do.
+/// Every name in an expression that may be an argument, also in `format!("{name}")`. With a name too many, companions
+/// take an argument that they don't need; with one too few, they would lack one that they do.
 fn mentioned(tokens: TokenStream, names: &mut Vec<String>) {
     let (mut before, mut last) = (' ', ' ');
     for token in tokens {
         let mut next = ' ';
         match token {
-            // `b.id` and `module::id` mention no `id`; `0..id` does.
+            // `b.id` and `module::id` don't mention `id`; `0..id` does.
             TokenTree::Ident(_) if last == '.' && before != '.' || last == ':' && before == ':' => {}
             TokenTree::Ident(name) => names.push(name.to_string()),
             TokenTree::Group(group) => mentioned(group.stream(), names),
@@ -169,20 +168,21 @@ fn mentioned(tokens: TokenStream, names: &mut Vec<String>) {
     }
 }
 
-/// Whether an argument of this type can be in the key.
+/// Checks whether an argument can be part of the key.
 fn identifies(param: &Param, source: &KeySource, errors: &mut Errors) {
     if !matches!(source, KeySource::Args) && param.hides_reference() {
         errors.on(
             &param.pat,
-            "a key can't look behind this `&`: give the argument a name, and use that in the key",
+            "a key can't look behind this `&`: give the argument a name, and use the name in the key",
         );
     }
     let mut found = Unfit::default();
     found.visit_type(&param.ty);
-    let way_out = format!("leave it out with {}, or say what identifies a call with `key = …`", skip(param));
-    // A key of the user's own making may well look inside of such an argument.
+    let way_out =
+        format!("leave it out with {}, or say what identifies the call with `key = (…)`", skip(param));
+    // With `key`, the user may use a part of such an argument.
     if let (Some(why), KeySource::Args) = (found.why, source) {
-        errors.on(&param.ty, format!("{why} can't be in the key: {way_out}"));
+        errors.on(&param.ty, format!("{why} can't be part of the cache key: {way_out}"));
     }
 }
 
@@ -195,7 +195,7 @@ fn skip(param: &Param) -> String {
     }
 }
 
-/// What a type holds that identifies no call.
+/// Finds in a type what can't identify a call.
 #[derive(Default)]
 struct Unfit {
     why: Option<&'static str>,

@@ -8,7 +8,7 @@ use syn::visit::{self, Visit};
 use crate::diagnostic::Errors;
 use crate::func::{Func, plain};
 
-/// Rules on everything before the return type.
+/// The rules on everything before the return type.
 pub(super) fn arguments(func: &Func, errors: &mut Errors) {
     let sig = &func.sig;
     for attr in &func.attrs {
@@ -18,8 +18,7 @@ pub(super) fn arguments(func: &Func, errors: &mut Errors) {
         if attr.path().is_ident("target_feature") {
             errors.on(
                 attr,
-                "the body goes to a function of its own, which would lack this: put `#[target_feature]` on a function \
-                 that this one calls",
+                "`#[target_feature]` would not apply to the generated function: put it on a function that this one calls",
             );
         }
     }
@@ -40,28 +39,28 @@ pub(super) fn arguments(func: &Func, errors: &mut Errors) {
     }
 }
 
-/// Whether the function says `Self`, as only those in an `impl` or a trait can.
+/// Whether the function mentions `Self`, as only functions in an `impl` or a trait can.
 pub(super) fn names_self(func: &Func) -> bool {
-    says_self(func.sig.to_token_stream()) || body_says_self(func.body.stream())
+    mentions_self(func.sig.to_token_stream()) || body_mentions_self(func.body.stream())
 }
 
-fn says_self(tokens: TokenStream) -> bool {
+fn mentions_self(tokens: TokenStream) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == "Self",
-        TokenTree::Group(group) => says_self(group.stream()),
+        TokenTree::Group(group) => mentions_self(group.stream()),
         TokenTree::Punct(_) | TokenTree::Literal(_) => false,
     })
 }
 
-/// The same without the items in a body, which have a `Self` of their own.
-fn body_says_self(tokens: TokenStream) -> bool {
+/// The same, except in items within the body, which have their own `Self`.
+fn body_mentions_self(tokens: TokenStream) -> bool {
     let mut in_item = false;
     tokens.into_iter().any(|token| match token {
         TokenTree::Group(group) if in_item => {
             in_item = group.delimiter() != Delimiter::Brace;
             false
         }
-        TokenTree::Group(group) => body_says_self(group.stream()),
+        TokenTree::Group(group) => body_mentions_self(group.stream()),
         TokenTree::Ident(ident) if ["impl", "trait", "struct", "enum"].iter().any(|item| ident == item) => {
             in_item = true;
             false
@@ -75,7 +74,7 @@ fn body_says_self(tokens: TokenStream) -> bool {
     })
 }
 
-/// Rules on the return type.
+/// The rules on the return type.
 pub(super) fn returned(func: &Func, errors: &mut Errors) {
     if let Type::TraitObject(ty) = plain(&func.output) {
         errors.on(ty, "a stored value needs a known size: return an `Arc<dyn … + Send + Sync>` of it");
@@ -86,7 +85,7 @@ pub(super) fn returned(func: &Func, errors: &mut Errors) {
     Returned { errors }.visit_type(&func.output);
 }
 
-/// Looks for what can't outlive the call.
+/// Finds in a return type what can't outlive the call.
 struct Returned<'e> {
     errors: &'e mut Errors,
 }
@@ -118,7 +117,7 @@ impl<'ast> Visit<'ast> for Returned<'_> {
         }
     }
 
-    // What follows has lifetimes of its own, as in `fn(&str) -> &str`, `Fn(&str)` and `for<'a> Parse<'a>`.
+    // These have their own lifetimes, as in `fn(&str) -> &str`, `Fn(&str)` and `for<'a> Parse<'a>`.
     fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
     fn visit_parenthesized_generic_arguments(&mut self, _: &'ast syn::ParenthesizedGenericArguments) {}
     fn visit_trait_bound(&mut self, bound: &'ast syn::TraitBound) {

@@ -1,98 +1,111 @@
-//! What a renewal in the background needs of its own: arguments that outlive the call, and a future that may move.
+//! What a renewal in the background needs to own: the arguments, which must outlive the call, and a future that may
+//! move between threads.
 //!
-//! Generated code asks for it without knowing the types. An inherent method is found before a trait's: where the bounds
-//! of the first hold, it gives something, else the second gives nothing, and the elected caller runs the body.
+//! Generated code asks without knowing the types. An inherent method shadows a trait's: where its bounds hold it
+//! returns something; otherwise the trait's method returns nothing, and the elected caller runs the body.
 
 use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
-use crate::function::renew::KeptFuture;
+use crate::function::renew::BackgroundFuture;
 
-/// An argument, or what it refers to.
-pub struct Held<'a, T: ?Sized>(pub &'a T);
+/// An argument of a call: a value, or what a reference points to.
+pub struct Arg<'a, T: ?Sized>(&'a T);
 
-/// A copy that the background owns.
-pub struct Owned<T: ToOwned + ?Sized>(T::Owned);
+/// A copy of an argument that the background owns.
+pub struct OwnedArg<T: ToOwned + ?Sized>(T::Owned);
 
-/// The copy of what can't be copied: there is none.
-pub struct Lost<T: ?Sized>(Infallible, PhantomData<fn(&T)>);
+/// Stands for the copy of an argument that can't be copied. It has no values.
+pub struct NotOwnable<T: ?Sized>(Infallible, PhantomData<fn(&T)>);
 
-impl<T: ToOwned<Owned: Send + 'static> + ?Sized> Held<'_, T> {
-    /// A copy.
-    pub fn keep(&self) -> Option<Owned<T>> {
-        Some(Owned(self.0.to_owned()))
+impl<'a, T: ?Sized> Arg<'a, T> {
+    /// An argument taken by value.
+    pub fn value(argument: &'a T) -> Self {
+        Self(argument)
+    }
+
+    /// An argument taken by reference.
+    pub fn reference(argument: &&'a T) -> Self {
+        Self(argument)
     }
 }
 
-/// The fallback that the inherent method shadows.
-pub trait Unowned<T: ?Sized> {
+impl<T: ToOwned<Owned: Send + 'static> + ?Sized> Arg<'_, T> {
+    /// A copy.
+    pub fn to_own(&self) -> Option<OwnedArg<T>> {
+        Some(OwnedArg(self.0.to_owned()))
+    }
+}
+
+/// Provides the method for arguments that can't be copied or sent.
+pub trait CloneFallback<T: ?Sized> {
     /// No copy.
-    fn keep(&self) -> Option<Lost<T>> {
+    fn to_own(&self) -> Option<NotOwnable<T>> {
         None
     }
 }
 
-impl<T: ?Sized> Unowned<T> for Held<'_, T> {}
+impl<T: ?Sized> CloneFallback<T> for Arg<'_, T> {}
 
-impl<T: ToOwned + ?Sized> Owned<T> {
-    /// For an argument taken by value.
-    pub fn give(self) -> T::Owned {
+impl<T: ToOwned + ?Sized> OwnedArg<T> {
+    /// For a body that takes the argument by value.
+    pub fn value(self) -> T::Owned {
         self.0
     }
 
-    /// For an argument taken by reference.
-    pub fn lend(&self) -> &T {
+    /// For a body that takes the argument by reference.
+    pub fn reference(&self) -> &T {
         self.0.borrow()
     }
 }
 
-impl<T: ?Sized> Lost<T> {
-    /// For an argument taken by value.
-    pub fn give(self) -> T
+impl<T: ?Sized> NotOwnable<T> {
+    /// For a body that takes the argument by value.
+    pub fn value(self) -> T
     where
         T: Sized,
     {
         match self.0 {}
     }
 
-    /// For an argument taken by reference.
-    pub fn lend(&self) -> &T {
+    /// For a body that takes the argument by reference.
+    pub fn reference(&self) -> &T {
         match self.0 {}
     }
 }
 
-/// The future `F` that a body makes.
-pub struct Task<F>(PhantomData<fn() -> F>);
+/// The type of the future that a body returns.
+pub struct BodyFuture<F>(PhantomData<fn() -> F>);
 
-impl<F> Task<F> {
-    /// What `_body` makes, by its type: it is not called.
+impl<F> BodyFuture<F> {
+    /// Takes the type from `_body`, which is never called.
     pub fn of(_body: impl FnOnce() -> F) -> Self {
         Self(PhantomData)
     }
 }
 
-/// Stands for an argument of a call that is not made.
-pub fn never<T>() -> T {
+/// Stands for an argument of a call that is never made.
+pub fn unreachable_arg<T>() -> T {
     unreachable!("only its type is used")
 }
 
-impl<F: Future + Send> Task<F> {
-    /// A task around such a future, because it may move between threads.
-    pub fn keep<G>(self, task: G) -> Option<KeptFuture<F::Output>>
+impl<F: Future + Send> BodyFuture<F> {
+    /// Boxes `future`, which awaits the body, for a task that may move between threads.
+    pub fn spawnable<G>(self, future: G) -> Option<BackgroundFuture<F::Output>>
     where
         G: Future<Output = F::Output> + Send + 'static,
     {
-        Some(Box::pin(task))
+        Some(Box::pin(future))
     }
 }
 
-/// The fallback that the inherent method shadows.
-pub trait Unsent<F: Future>: Sized {
+/// Provides the method for futures that aren't `Send`.
+pub trait SendFallback<F: Future>: Sized {
     /// No task.
-    fn keep<G: Future<Output = F::Output>>(self, _task: G) -> Option<KeptFuture<F::Output>> {
+    fn spawnable<G: Future<Output = F::Output>>(self, _future: G) -> Option<BackgroundFuture<F::Output>> {
         None
     }
 }
 
-impl<F: Future> Unsent<F> for Task<F> {}
+impl<F: Future> SendFallback<F> for BodyFuture<F> {}

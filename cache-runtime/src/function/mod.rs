@@ -15,6 +15,7 @@ mod site;
 mod spawn;
 pub(crate) mod spec;
 mod state;
+mod values;
 pub(crate) mod world;
 mod write;
 
@@ -29,93 +30,19 @@ use self::call::{Action, Answer, Call, Lookup, Packaged, Run};
 pub use self::site::Site;
 use self::site::StateRef;
 use self::state::State;
+pub use self::values::Values;
 use crate::common::wait::{Caller, MaybeReady, block_on};
 use crate::error::Error;
 use crate::freshness::{Found, Freshness, Source};
 use crate::key::{Args, Key};
 use crate::remote::Query;
 use crate::stats::Stats;
-use crate::value::outcome::{self, Outcome};
-use crate::value::{MakeFormat, Mode, Pack, Packed};
-
-/// The options that concern each value `V`, stored as part of an `S`.
-pub struct Policy<V, S> {
-    /// The lifetime of a success.
-    pub ttl: Ttl<fn(&V) -> Duration>,
-    /// The lifetime of a stored `None` or `Err`.
-    pub negative_ttl: Ttl<fn() -> Duration>,
-    /// Which successes are stored.
-    pub cache_if: Option<fn(&V) -> bool>,
-    /// The bytes that a value takes, for stores bounded by bytes.
-    pub weigh: Option<fn(&S) -> u64>,
-}
-
-impl<V, S> Policy<V, S> {
-    /// No options.
-    pub const NONE: Self =
-        Self { ttl: Ttl::Default, negative_ttl: Ttl::Default, cache_if: None, weigh: None };
-}
-
-impl<V, S> Copy for Policy<V, S> {}
-
-impl<V, S> Clone for Policy<V, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-/// A lifetime. Usually a constant, so that most functions need no code for it.
-#[derive(Clone, Copy)]
-pub enum Ttl<F> {
-    /// As configured.
-    Default,
-    /// Always the same.
-    Fixed(Duration),
-    /// As computed by this.
-    By(F),
-}
-
-impl<F> Ttl<F> {
-    fn ask(self, ask: impl FnOnce(F) -> Duration) -> Option<Duration> {
-        match self {
-            Self::Default => None,
-            Self::Fixed(duration) => Some(duration),
-            Self::By(f) => Some(ask(f)),
-        }
-    }
-}
+use crate::value::outcome::Outcome;
+use crate::value::{MakeFormat, Mode, Packed};
 
 /// A body to run. Boxed, so that everything a miss needs is compiled once for all functions of a return type; next to
 /// a miss an allocation is nothing.
 type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
-
-/// How values are packed, and the options that concern them: constants of the program.
-///
-/// The mode is held as function pointers, so that a value that doesn't fit it is one error where the function is made,
-/// and not one for each method that is called.
-pub struct Values<O: Outcome<R>, R> {
-    policy: Policy<O::Value, O::Stored>,
-    format: MakeFormat,
-    pack: Pack<O::Stored>,
-    hit: fn(&'static Site, &Result<Key, Error>) -> Option<R>,
-    unpack: fn(&Packed) -> Result<O::Stored, Error>,
-}
-
-impl<O: Outcome<R>, R> Values<O, R> {
-    /// Packed as `M` says.
-    pub const fn new<M: Mode<O::Stored>>(policy: Policy<O::Value, O::Stored>) -> Self {
-        Self { policy, format: M::format, pack: M::pack, hit: hit::<M, O, R>, unpack: M::unpack }
-    }
-
-    /// The same, packed by `pack` if there is one.
-    #[must_use]
-    pub const fn packed_by(mut self, pack: Option<Pack<O::Stored>>) -> Self {
-        if let Some(pack) = pack {
-            self.pack = pack;
-        }
-        self
-    }
-}
 
 /// See [`Function::hit`]. Compiled once for all functions of a return type.
 #[inline(never)]
@@ -466,10 +393,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         if !run.wants_result() {
             return None;
         }
-        if O::KINDS.1 == outcome::PLAIN && state.is_hidden_failure(type_name::<O::Value>()) {
+        if O::LOOKS_PLAIN && state.is_hidden_failure(type_name::<O::Value>()) {
             return None;
         }
-        let is_rejected = |value| self.values.policy.cache_if.is_some_and(|cache_if| !cache_if(value));
+        let is_rejected = |value| self.values.cache_if.is_some_and(|cache_if| !cache_if(value));
         if O::value(stored).is_some_and(is_rejected) {
             return None;
         }
@@ -489,15 +416,15 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     /// How long `stored` may be served: `Some(None)` is forever, `None` not at all.
     fn lifetime(self, state: &State, stored: &O::Stored) -> Option<Option<Duration>> {
         let own = match O::value(stored) {
-            Some(value) => self.values.policy.ttl.ask(|ttl| ttl(value)),
-            None => self.values.policy.negative_ttl.ask(|ttl| ttl()),
+            Some(value) => self.values.ttl.ask(|ttl| ttl(value)),
+            None => self.values.negative_ttl.ask(|ttl| ttl()),
         };
         let life = own.or(state.default_ttl());
         (!life.is_some_and(|life| life.is_zero())).then(|| life.map(|life| state.jittered(life)))
     }
 
     fn pack(self, stored: &O::Stored) -> Result<Packed, Error> {
-        (self.values.pack)(stored, self.values.policy.weigh)
+        (self.values.pack)(stored, self.values.weigh)
     }
 
     async fn peek_for(self, key: Result<Key, Error>, caller: Caller) -> Result<Option<O::Stored>, Error> {

@@ -45,17 +45,17 @@ pub(crate) enum Ticket {
 }
 
 /// A constructor of places. Each function names one, so that a program contains no code for the other.
-pub struct MakePlace(fn(&Context, &Spec, &str, FreshnessPolicy) -> Result<Place, Error>);
+pub(crate) struct MakePlace(fn(&Context, &Spec, &str, FreshnessPolicy) -> Result<Place, Error>);
 
 impl MakePlace {
     /// In this process: values are kept as they are.
-    pub const IN_MEMORY: Self = Self(|context, spec, _, policy| {
+    pub(crate) const IN_MEMORY: Self = Self(|context, spec, _, policy| {
         let store = Store::new(spec.bound, policy.stale_window());
         Ok(Place::Memory(MemoryEntries { store, clock: context.clock.clone(), policy }))
     });
 
     /// On a server: values are encoded.
-    pub const REMOTE: Self = Self(|context, spec, namespace, policy| {
+    pub(crate) const REMOTE: Self = Self(|context, spec, namespace, policy| {
         let naming = Naming {
             namespace,
             namespace_on_servers: &spec.namespace_on_servers(namespace),

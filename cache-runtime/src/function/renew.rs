@@ -1,8 +1,8 @@
 //! Renewal: the old value is served while one caller, or the background, runs the body.
 //!
-//! A part of [`Function`] for the options `stale` and `early`. The [`State`] decides which call renews. The work is done
-//! by a thread or task if the arguments can be kept for it. Otherwise the elected caller does it, and gets the new value,
-//! or the old one if the body fails.
+//! A part of [`Function`] for the options `stale` and `early`. The [`State`] decides which call renews. The work is
+//! done by a thread or task if the arguments can be kept for it. Otherwise the elected caller does it, and gets the
+//! new value, or the old one if the body fails.
 
 use std::any::Any;
 use std::ops::ControlFlow::{Break, Continue};
@@ -21,10 +21,10 @@ use crate::key::Args;
 use crate::value::outcome::Outcome;
 
 /// A body that owns its arguments, to run on another thread.
-pub type Kept<R> = Box<dyn FnOnce() -> R + Send>;
+pub(crate) type BackgroundBody<R> = Box<dyn FnOnce() -> R + Send>;
 
 /// The same for async functions.
-pub type KeptFuture<R> = BoxFuture<'static, R>;
+pub(crate) type BackgroundFuture<R> = BoxFuture<'static, R>;
 
 /// Why a renewal gave no new value.
 enum Failure<R> {
@@ -39,7 +39,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         self,
         key: &Args,
         args: A,
-        keep: impl FnOnce(&A) -> Option<Kept<R>>,
+        keep: impl FnOnce(&A) -> Option<BackgroundBody<R>>,
         body: impl FnOnce(A) -> R,
     ) -> R {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
@@ -56,7 +56,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         self,
         key: Args,
         args: A,
-        keep: impl FnOnce(&A) -> Option<KeptFuture<R>>,
+        keep: impl FnOnce(&A) -> Option<BackgroundFuture<R>>,
         body: impl FnOnce(A) -> F,
     ) -> R {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {

@@ -11,28 +11,28 @@ use crate::memory::Bound;
 /// The options of the attribute.
 pub struct Spec {
     /// `namespace = "…"`.
-    pub namespace: Option<&'static str>,
+    pub(crate) namespace: Option<&'static str>,
     /// How the function is written, if it is remote and has no `namespace`.
-    pub written: Option<Written>,
+    pub(crate) written: Option<Written>,
     /// `version = N`.
-    pub version: u32,
+    pub(crate) version: u32,
     /// `backend = "…"`.
-    pub backend: &'static str,
+    pub(crate) backend: &'static str,
     /// Makes the place where its entries live.
-    pub place: MakePlace,
+    pub(crate) place: MakePlace,
     /// The calls that share a run.
-    pub single_flight: SingleFlight,
+    pub(crate) single_flight: SingleFlight,
     /// `single_flight(wait = …)`: how long a call waits for another's run; `None` is as long as it takes.
-    pub wait: Option<fn() -> Duration>,
+    pub(crate) wait: Option<fn() -> Duration>,
     /// `stale`, `early` and `jitter`.
-    pub freshness: FreshnessOptions,
+    pub(crate) freshness: FreshnessOptions,
     /// `capacity = N` and `max_bytes = "…"`.
-    pub bound: Bound,
+    pub(crate) bound: Bound,
 }
 
 impl Spec {
-    /// No options.
-    pub const NONE: Self = Self {
+    /// No options: entries in memory.
+    pub const IN_MEMORY: Self = Self {
         namespace: None,
         written: None,
         version: 0,
@@ -43,7 +43,83 @@ impl Spec {
         freshness: FreshnessOptions { stale: None, early: 0.0, jitter: 0.0 },
         bound: Bound { capacity: None, max_bytes: None },
     };
+}
 
+/// The options as generated code states them, one call each.
+impl Spec {
+    /// `backend = "…"`, other than `"memory"`.
+    pub const fn remote(backend: &'static str) -> Self {
+        Self { backend, place: MakePlace::REMOTE, ..Self::IN_MEMORY }
+    }
+
+    /// `namespace = "…"`
+    pub const fn namespace(mut self, namespace: &'static str) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// How and where a remote function without a namespace is written: see [`Written`].
+    pub const fn written(mut self, module: &'static str, is_method: bool, text: u64) -> Self {
+        self.written = Some(Written { module, is_method, text });
+        self
+    }
+
+    /// `version = N`
+    pub const fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// `capacity = N`
+    pub const fn capacity(mut self, capacity: u64) -> Self {
+        self.bound = Bound { capacity: Some(capacity), ..self.bound };
+        self
+    }
+
+    /// `max_bytes = "…"`
+    pub const fn max_bytes(mut self, max_bytes: u64) -> Self {
+        self.bound = Bound { max_bytes: Some(max_bytes), ..self.bound };
+        self
+    }
+
+    /// `single_flight = "off"`
+    pub const fn without_single_flight(mut self) -> Self {
+        self.single_flight = SingleFlight::Off;
+        self
+    }
+
+    /// `single_flight = "cluster"`
+    pub const fn single_flight_in_cluster(mut self) -> Self {
+        self.single_flight = SingleFlight::Cluster;
+        self
+    }
+
+    /// `single_flight(wait = …)`
+    pub const fn wait(mut self, wait: fn() -> Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// `stale = …`
+    pub const fn stale(mut self, stale: fn() -> Duration) -> Self {
+        self.freshness.stale = Some(stale);
+        self
+    }
+
+    /// `early = …`
+    pub const fn early(mut self, early: f64) -> Self {
+        self.freshness.early = early;
+        self
+    }
+
+    /// `jitter = …`
+    pub const fn jitter(mut self, jitter: f64) -> Self {
+        self.freshness.jitter = jitter;
+        self
+    }
+}
+
+impl Spec {
     /// The function's namespace as servers know it.
     pub(crate) fn namespace_on_servers<'n>(&self, namespace: &'n str) -> Cow<'n, str> {
         match &self.written {
@@ -58,7 +134,7 @@ impl Spec {
 
 /// `single_flight = "…"`: the calls of one key that share a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SingleFlight {
+pub(crate) enum SingleFlight {
     /// None.
     Off,
     /// All calls of this process.

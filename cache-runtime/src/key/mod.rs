@@ -1,9 +1,9 @@
 //! Keys: from arguments to the bytes that identify a call, and to the text used on servers.
 //!
 //! The bytes are [canonical](crate::codec::canonical) and injective. The text on a server is
-//! `{prefix}{namespace}:{version}:{shape}:` followed by either `#` and the digest of the bytes in base64 (BLAKE3 with 256
-//! bits, so no collision can be forged and a key shows nothing personal), or the text of a `key = "…"` template, whose
-//! fields are escaped so that two keys can't collide.
+//! `{prefix}{namespace}:{version}:{shape}:` followed by either `#` and the digest of the bytes in base64 (BLAKE3 with
+//! 256 bits, so no collision can be forged and a key shows nothing personal), or the text of a `key = "…"` template,
+//! whose fields are escaped so that two keys can't collide.
 
 pub(crate) mod path;
 mod template;
@@ -38,8 +38,8 @@ impl Key {
         &self.bytes
     }
 
-    /// The bytes padded with zeros to whole words, which are faster to compare. They identify the call as well: no encoded
-    /// value is a prefix of another, and no field of a template contains a zero, so no two keys become equal.
+    /// The bytes padded with zeros to whole words, which are faster to compare. They identify the call as well: no
+    /// encoded value is a prefix of another, and no field of a template contains a zero, so no two keys become equal.
     #[inline]
     pub(crate) fn words(&self) -> &[u8] {
         self.bytes.padded()
@@ -80,7 +80,8 @@ impl Key {
 /// The bytes of a text key. A digest after a usual head needs no allocation.
 pub(crate) type TextBytes = SmallVec<[u8; 128]>;
 
-/// The words of a key that has at most two, with zeros for missing ones. See [`Key::words`] for why no two become equal.
+/// The words of a key that has at most two, with zeros for missing ones. See [`Key::words`] for why no two become
+/// equal.
 pub(crate) type ShortKey = [u64; 2];
 
 /// The short form of a key's [`words`](Key::words), if it has one.
@@ -94,17 +95,30 @@ pub(crate) fn short(words: &[u8]) -> Option<ShortKey> {
     }
 }
 
-/// The digest of `bytes` in URL-safe base64 ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648#section-5)). It is shorter
-/// than hex, and every backend accepts its letters.
+/// The digest of `bytes` in URL-safe base64 ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648#section-5)). It is
+/// shorter than hex, and every backend accepts its letters.
 fn digest(bytes: &[u8]) -> [u8; DIGEST] {
     let mut text = [0; DIGEST];
     BASE64URL_NOPAD.encode_mut(blake3::hash(bytes).as_bytes(), &mut text);
     text
 }
 
+/// An argument, or a part of one, that can identify a call.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be part of the cache key",
+    label = "it isn't `serde::Serialize`",
+    note = "leave it out with `skip(…)`, or say what identifies the call with `key = (…)`",
+    note = "if it does identify the call, derive `serde::Serialize` for it"
+)]
+pub trait PartOfKey: Serialize {}
+
+// Makes the compiler report the trait above, with its message.
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> PartOfKey for T {}
+
 /// Collects arguments in their order. If one doesn't serialize, there is no key, and the first such error remains.
 ///
-/// Calls take this type, which holds the finished key too, so that a key is not copied: see [`Buffer`] for what a copy
+/// Calls take this type, which holds the finished key too, so that a key is not copied: see `Buffer` for what a copy
 /// costs.
 pub struct Args(pub(crate) Result<Key, Error>);
 
@@ -118,7 +132,13 @@ impl Args {
 
     /// Adds an argument.
     #[inline]
-    pub fn arg<T: Serialize + ?Sized>(&mut self, value: &T) {
+    pub fn arg<T: PartOfKey + ?Sized>(&mut self, value: &T) {
+        self.arg_generic(value);
+    }
+
+    /// Adds one argument whose type has type parameters: the compiler says best which bound they lack.
+    #[inline]
+    pub fn arg_generic<T: Serialize + ?Sized>(&mut self, value: &T) {
         let Ok(key) = &mut self.0 else { return };
         if let Err(error) = canonical::encode(value, &mut key.bytes) {
             self.0 = Err(error);

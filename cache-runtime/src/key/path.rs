@@ -18,13 +18,13 @@ pub(crate) fn function_path(marker: &str, name: &str) -> String {
 
 /// How and where a function is written. Blocks have no names, so two functions in blocks of one function, or in two
 /// `const _`, may have the same path, and each process may call another one of them.
-pub struct Written {
+pub(crate) struct Written {
     /// `module_path!()`
-    pub module: &'static str,
+    pub(crate) module: &'static str,
     /// Whether it mentions `self` or `Self`, so that it is in an `impl` or a trait.
-    pub is_method: bool,
+    pub(crate) is_method: bool,
     /// A digest of its tokens.
-    pub text: u64,
+    pub(crate) text: u64,
 }
 
 impl Written {

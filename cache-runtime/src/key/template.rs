@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::type_identity::Identity;
-use super::{Args, Key};
+use super::{Args, Key, PartOfKey};
 use crate::codec::canonical::{self, Buffer};
 use crate::error::Error;
 
@@ -59,7 +59,12 @@ impl<'k> Template<'k> {
     ///
     /// The type decides what is plain, not the value: an untagged enum serializes `5_u8` and `5_i64` to different canonical
     /// bytes but to the same text.
-    pub fn field<T: Serialize + ?Sized>(&mut self, value: &T) {
+    pub fn field<T: PartOfKey + ?Sized>(&mut self, value: &T) {
+        self.field_generic(value);
+    }
+
+    /// Adds a field whose type has type parameters: see [`Args::arg_generic`].
+    pub fn field_generic<T: Serialize + ?Sized>(&mut self, value: &T) {
         let mut bytes = Buffer::new();
         match canonical::encode(value, &mut bytes) {
             Ok(()) => self.encoded(type_name::<T>(), &bytes),

@@ -3,7 +3,8 @@
 //! The sources of `cache-macros` are compiled in here as a library, because a proc-macro crate runs nowhere but in the
 //! compiler. A case is the attribute's tokens and the item's; [`check`] says what must hold for each.
 //!
-//! A fixed sequence of mutations of every use of the attribute in the project's tests, on stable, about a minute; `tests/run` does this:
+//! A fixed sequence of mutations of every use of the attribute in the project's tests, on stable, about a minute;
+//! `tests/run` does this:
 //!
 //! ```text
 //! cargo run --release --manifest-path tests/fuzz/Cargo.toml
@@ -29,17 +30,19 @@ mod sources {
     pub(crate) mod diagnostic;
     pub(crate) mod expand;
     pub(crate) mod func;
-    pub(crate) mod key;
-    pub(crate) mod nesting;
     pub(crate) mod validate;
-    pub(crate) mod value;
 }
 pub mod mutate;
 pub mod seeds;
+mod template;
 
 // The sources know each other by these names.
 #[allow(unused_imports)]
-use sources::{args, diagnostic, expand, func, key, nesting, validate, value};
+use sources::{args, diagnostic, expand, func, validate};
+
+/// How deep brackets nest in a case. syn reads them recursively, so that some thousand would overflow the stack of
+/// any macro, and of the compiler's other stages too. That's no panic, and no macro guards against it.
+pub(crate) const DEEPEST: usize = 200;
 
 /// Brackets inside of brackets that syn may read here, to judge what the macro made: it goes through bodies too, which
 /// the macro leaves alone.
@@ -55,12 +58,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// Reads the attribute from the first line and the item from the others; nothing if that aren't tokens, which the
-    /// compiler would not pass on either.
+    /// Reads the attribute from the first line and the item from the others. `None` if those aren't tokens, which the
+    /// compiler would not pass on, or if brackets nest deeper than [`DEEPEST`].
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         let (attribute, item) = text.split_once('\n')?;
-        Some(Self { attribute: attribute.parse().ok()?, item: item.parse().ok()? })
+        let tokens = |text: &str| text.parse().ok().filter(|tokens| is_shallow(tokens, DEEPEST));
+        Some(Self { attribute: tokens(attribute)?, item: tokens(item)? })
     }
 
     /// What [`of_text`](Self::of_text) reads.
@@ -85,8 +89,7 @@ pub enum Outcome {
 /// The macro panics, it refuses without a message, or it makes something that isn't Rust out of a function that is.
 pub fn check(case: &Case) -> Outcome {
     let Case { attribute, item } = case;
-    let parsed = nesting::check(attribute, item)
-        .and_then(|()| diagnostic::both(syn::parse2(attribute.clone()), syn::parse2(item.clone())));
+    let parsed = diagnostic::both(syn::parse2(attribute.clone()), syn::parse2(item.clone()));
     match parsed.and_then(|(args, func)| validate::validate(args, func)) {
         Err(errors) => {
             assert!(
@@ -100,13 +103,11 @@ pub fn check(case: &Case) -> Outcome {
         Ok(plan) => {
             let output = expand::expand(&plan);
             // The body is never parsed, so that a function may come in that isn't Rust itself.
-            if is_shallow(&output, DEPTH) && syn::parse2::<syn::ItemFn>(item.clone()).is_ok() {
-                let again = syn::parse2::<syn::File>(output.clone());
-                assert!(
-                    again.is_ok(),
-                    "{}: {output}",
-                    again.err().map_or_else(String::new, |e| e.to_string())
-                );
+            if is_shallow(&output, DEPTH)
+                && syn::parse2::<syn::ItemFn>(item.clone()).is_ok()
+                && let Err(error) = template::read(output.clone())
+            {
+                panic!("{error}: {output}");
             }
             Outcome::Expanded
         }

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 
-use crate::Case;
+use crate::{Case, DEEPEST};
 
 /// Steps of a fixed sequence.
 #[derive(Debug)]
@@ -116,9 +116,9 @@ fn slip(tokens: TokenStream, donors: &[TokenTree], dice: &mut Dice) -> TokenStre
     tokens.into_iter().collect()
 }
 
-/// What overflows a stack: one token in brackets within brackets, or over and over.
+/// More of one token than anybody writes: in brackets within brackets, or in a row.
 fn far_too_much(mut tokens: Vec<TokenTree>, at: usize, dice: &mut Dice) -> TokenStream {
-    let times = dice.one_of(&[20, 200, 2_000]);
+    let times = dice.one_of(&[20, DEEPEST]);
     let token = tokens.get(at).cloned().unwrap_or_else(|| odd(dice));
     if dice.roll(2) == 0 {
         let again = std::iter::repeat_n(token, times);

@@ -1,44 +1,43 @@
-//! The annotated item -> [`Func`]: what matters of it for a cached function.
+//! From the annotated item to [`Func`]: what a cached function needs to know of it.
 //!
-//! Takes apart what is written and refuses only what isn't a function with a body; whether such a
-//! function can be cached is for `validate`.
+//! Refuses only what isn't a function with a body. Whether the function can be cached is for `validate`.
 
 mod future;
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    AttrStyle, Attribute, Error, FnArg, GenericArgument, Ident, Pat, PatIdent, PatReference, PatType,
-    PathArguments, Receiver, Result, ReturnType, Signature, Token, Type, TypeImplTrait, Visibility,
+    AttrStyle, Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, Pat, PatIdent, PatReference,
+    PatType, PathArguments, Receiver, Result, ReturnType, Signature, Token, Type, TypeImplTrait, Visibility,
     parse_quote, token,
 };
 
 /// The annotated function.
 #[derive(Debug, Clone)]
 pub(crate) struct Func {
-    /// All attributes in outer form, those written inside the body included.
+    /// All attributes in outer form, including those written inside the body.
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
-    /// As written: the original patterns stand in `inputs`.
+    /// As written, with the original patterns in `inputs`.
     pub(crate) sig: Signature,
-    /// The body in its braces, tokens untouched and unparsed.
+    /// The body in its braces, not parsed.
     pub(crate) body: Group,
     /// `self` in any form.
     pub(crate) receiver: Option<Receiver>,
     /// The other arguments, in order.
     pub(crate) params: Vec<Param>,
     pub(crate) flow: Flow,
-    /// The function returns a future that can't hold what the arguments borrow.
+    /// Whether the function returns a future that can't hold what the arguments borrow.
     pub(crate) is_detached: bool,
-    /// What a call gives in the end: the written return type or `()`, of a future its output.
+    /// What a call gives in the end: the return type or `()`; of a future, its output.
     pub(crate) output: Type,
 }
 
-/// How a call comes to its end.
+/// How the result of a call arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
     Blocking,
@@ -46,13 +45,33 @@ pub(crate) enum Flow {
     Async,
     /// `-> impl Future<Output = T>`
     Future,
-    /// `-> Pin<Box<dyn Future<Output = T>>>`, also as `BoxFuture<'_, T>`, which is also what `#[async_trait]` makes of an `async fn`.
+    /// `-> Pin<Box<dyn Future<Output = T>>>`, also written `BoxFuture<'_, T>`. `#[async_trait]` turns an `async fn`
+    /// into it.
     BoxedFuture,
 }
 
 impl Func {
     pub(crate) fn is_async(&self) -> bool {
         self.flow != Flow::Blocking
+    }
+
+    /// Whether a type mentions a type or const parameter of the function, or one of the `impl` around it, as far as a
+    /// capital letter tells. It decides which message a missing bound gets, and nothing more.
+    pub(crate) fn has_type_parameter(&self, ty: &TokenStream) -> bool {
+        let is_parameter = |ident: &Ident| {
+            let own = self.sig.generics.params.iter().any(|param| match param {
+                GenericParam::Type(param) => param.ident == *ident,
+                GenericParam::Const(param) => param.ident == *ident,
+                GenericParam::Lifetime(_) => false,
+            });
+            let name = ident.to_string();
+            own || (name.len() == 1 && name.starts_with(|c: char| c.is_ascii_uppercase()))
+        };
+        ty.clone().into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => is_parameter(&ident),
+            TokenTree::Group(group) => self.has_type_parameter(&group.stream()),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        })
     }
 }
 
@@ -63,10 +82,10 @@ pub(crate) struct Param {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) pat: Pat,
     pub(crate) ty: Type,
-    /// What generated signatures call it: the name in `name: T`, `mut name: T` or `name @ …: T`, else
+    /// Its name in generated signatures: the one in `name: T`, `mut name: T` or `name @ …: T`, otherwise
     /// `__arg<index>`.
     pub(crate) ident: Ident,
-    /// The names that the pattern brings into the body, which are also those that a key may use.
+    /// The names that the pattern binds. A key may use them too.
     pub(crate) bindings: Vec<Ident>,
 }
 
@@ -113,7 +132,7 @@ pub(crate) fn argument_of<'t>(name: &str, ty: &'t Type) -> Option<&'t Type> {
     })
 }
 
-/// The type without parentheses and the invisible groups that `macro_rules!` puts round it.
+/// The type without parentheses, and without the invisible groups that `macro_rules!` puts around it.
 pub(crate) fn plain(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => plain(&group.elem),
@@ -122,7 +141,7 @@ pub(crate) fn plain(ty: &Type) -> &Type {
     }
 }
 
-/// Looks ahead for `fn`, so that another item is not told that its own keyword was unexpected.
+/// Looks ahead for `fn`, so that the message for another item isn't that its keyword is unexpected.
 fn starts_fn(input: ParseStream) -> Result<()> {
     let ahead = input.fork();
     ahead.parse::<Option<Token![const]>>()?;
@@ -135,7 +154,7 @@ fn starts_fn(input: ParseStream) -> Result<()> {
     Err(input.error("only functions can be cached: put `#[cached]` on a `fn`"))
 }
 
-/// The braces; inner attributes move to the others, because a closure's body can't have any.
+/// The body. Its inner attributes move to the others, because the body of a closure can't have any.
 fn body(input: ParseStream, attrs: &mut Vec<Attribute>) -> Result<Group> {
     let content;
     let braces = syn::braced!(content in input);
@@ -163,12 +182,12 @@ impl Param {
         }
     }
 
-    /// `name: T`, with nothing to take apart.
+    /// Whether it is `name: T`.
     fn is_name(&self) -> bool {
         matches!(&self.pat, Pat::Ident(PatIdent { by_ref: None, mutability: None, subpat: None, .. }))
     }
 
-    /// `let PAT = ident;` for the start of the body; nothing where the pattern is the name itself.
+    /// `let PAT = ident;` for the start of the body; nothing if the pattern is just the name.
     pub(crate) fn rebind(&self) -> Option<TokenStream> {
         if self.is_name() {
             return None;
@@ -176,13 +195,13 @@ impl Param {
         let Self { attrs, pat, ident, .. } = self;
         let mut found = Contents::default();
         found.visit_pat(pat);
-        // `ref mut` borrows from what it matches.
+        // `ref mut` borrows mutably from what it matches.
         let owned = found.ref_mut.then(|| quote!(let mut #ident = #ident;));
         Some(quote!(#owned #(#attrs)* let #pat = #ident;))
     }
 
-    /// `let PAT = &ident;`, which gives a key the names that it may use before the body runs; nothing where the
-    /// pattern is a name.
+    /// `let PAT = &ident;`, which gives a key the names of the pattern before the body runs; nothing if the pattern
+    /// is a name.
     pub(crate) fn view(&self) -> Option<TokenStream> {
         if matches!(&self.pat, Pat::Ident(PatIdent { subpat: None, .. })) {
             return None;
@@ -190,21 +209,21 @@ impl Param {
         let Self { ident, pat, .. } = self;
         let mut shared = pat.clone();
         if let Pat::Reference(_) = pat {
-            // Nothing moves out of a reference, so this pattern can be matched more than once as it is.
+            // Nothing moves out of a reference, so this pattern can be matched again as it is.
             return Some(quote!(#[allow(unused_variables, unused_mut)] let #pat = #ident;));
         }
         ByReference.visit_pat_mut(&mut shared);
         Some(quote!(#[allow(unused_variables)] let #shared = &#ident;))
     }
 
-    /// `impl Trait`, or a type with one inside.
-    pub(crate) fn is_generic(&self) -> bool {
+    /// Whether the type is `impl Trait`, or has one inside.
+    pub(crate) fn has_impl_trait(&self) -> bool {
         let mut found = Contents::default();
         found.visit_type(&self.ty);
         found.impl_trait
     }
 
-    /// Whether [`Param::view`] can't be written: a `&` inside of another pattern.
+    /// Whether [`Param::view`] is impossible, because of a `&` inside another pattern.
     pub(crate) fn hides_reference(&self) -> bool {
         let mut found = Contents::default();
         found.visit_pat(&self.pat);
@@ -212,7 +231,7 @@ impl Param {
     }
 }
 
-/// What a pattern or a type contains.
+/// What is found in a pattern or a type.
 #[derive(Default)]
 struct Contents {
     bindings: Vec<Ident>,
@@ -238,7 +257,7 @@ impl<'ast> Visit<'ast> for Contents {
     }
 }
 
-/// Drops `mut` and `ref`, which have no place in a pattern that is matched through a reference.
+/// Removes `mut` and `ref`, which a pattern can't have if it is matched through a reference.
 struct ByReference;
 
 impl VisitMut for ByReference {

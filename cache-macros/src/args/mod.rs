@@ -1,6 +1,10 @@
-//! Attribute tokens -> [`Args`]: which options exist, each at most once, every value with its span.
+//! From the attribute's tokens to [`Args`]: which options exist, each given at most once, every value with its span.
 //!
-//! Knows nothing of the function; whether options fit together and fit the function is for `validate`.
+//! Knows nothing of the function. Whether options fit it and each other is for `validate`.
+
+pub(crate) mod key;
+pub(crate) mod period;
+pub(crate) mod value;
 
 use proc_macro2::{Span, TokenTree};
 use syn::ext::IdentExt as _;
@@ -8,9 +12,10 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token};
 
+use self::key::Key;
+use self::period::{Lifetime, Period};
+use self::value::{Codec, SingleFlight};
 use crate::diagnostic::{Errors, list, nearest};
-use crate::key::{self, Key};
-use crate::value::{self, Codec, Lifetime, Period, SingleFlight};
 
 /// One option as written.
 #[derive(Debug, Clone)]
@@ -40,10 +45,10 @@ pub(crate) struct Args {
     pub(crate) stale: Option<Given<Period>>,
     pub(crate) early: Option<Given<f64>>,
     pub(crate) jitter: Option<Given<f64>>,
-    /// Whether calls of one key share a run.
+    /// Which calls with the same key share a run, and how long they wait for it.
     pub(crate) single_flight: Option<Given<(SingleFlight, Option<Period>)>>,
     pub(crate) codec: Option<Given<Codec>>,
-    /// `None` is `companions = false`.
+    /// `None` means `companions = false`.
     pub(crate) companions: Option<Given<Option<Ident>>>,
     pub(crate) krate: Option<Given<Path>>,
 }
@@ -93,10 +98,10 @@ impl Args {
             .call(Ident::parse_any)
             .map_err(|_| Error::new(start, "expected an option, such as `ttl = 60`"))?;
         let text = name.to_string();
-        let option = Written { name, input };
+        let option = NamedOption { name, input };
         match text.as_str() {
             "backend" => option.value(&mut self.backend, value::text),
-            "ttl" => option.value(&mut self.ttl, value::lifetime),
+            "ttl" => option.value(&mut self.ttl, period::lifetime),
             "key" => option.value(&mut self.key, key::key),
             "skip" => option.list(&mut self.skip),
             "namespace" => option.value(&mut self.namespace, value::text),
@@ -105,11 +110,11 @@ impl Args {
             "max_bytes" => option.value(&mut self.max_bytes, value::bytes),
             "cache_none" => option.value(&mut self.cache_none, value::flag),
             "cache_err" => option.value(&mut self.cache_err, value::flag),
-            "negative_ttl" => option.value(&mut self.negative_ttl, value::period),
+            "negative_ttl" => option.value(&mut self.negative_ttl, period::period),
             "cache_if" => option.value(&mut self.cache_if, value::predicate),
-            "stale" => option.value(&mut self.stale, value::window),
+            "stale" => option.value(&mut self.stale, period::window),
             "early" => option.value(&mut self.early, value::eagerness),
-            "jitter" => option.value(&mut self.jitter, value::part),
+            "jitter" => option.value(&mut self.jitter, value::fraction),
             "single_flight" if option.has_list() => option.set_once(&mut self.single_flight, |input| {
                 let content;
                 parenthesized!(content in input);
@@ -127,12 +132,12 @@ impl Args {
 }
 
 /// An option whose name has been read.
-struct Written<'a> {
+struct NamedOption<'a> {
     name: Ident,
     input: ParseStream<'a>,
 }
 
-impl Written<'_> {
+impl NamedOption<'_> {
     /// `name = value`
     fn value<T>(self, slot: &mut Option<Given<T>>, parse: fn(ParseStream) -> Result<T>) -> Result<()> {
         let Self { name, input } = &self;
@@ -141,7 +146,7 @@ impl Written<'_> {
         }
         input.parse::<Token![=]>()?;
         if ends(input) {
-            return Err(Error::new(name.span(), format!("`{name}` needs a value behind its `=`")));
+            return Err(Error::new(name.span(), format!("`{name}` needs a value after its `=`")));
         }
         self.set_once(slot, parse)
     }
@@ -156,7 +161,7 @@ impl Written<'_> {
         if !self.has_list() {
             return Err(Error::new(
                 name.span(),
-                format!("`{name}` takes names of arguments: write `{name}(a, b)`"),
+                format!("`{name}` takes the names of arguments: write `{name}(a, b)`"),
             ));
         }
         self.set_once(slot, |input| {
@@ -167,26 +172,23 @@ impl Written<'_> {
         })
     }
 
-    /// Reads the value up to the comma, and keeps it unless the option has one already.
+    /// Reads the value up to the comma, and keeps it unless the option has a value already.
     fn set_once<T>(self, slot: &mut Option<Given<T>>, parse: fn(ParseStream) -> Result<T>) -> Result<()> {
         let Self { name, input } = self;
         let span = input.span();
         let value = parse(input)?;
         if !ends(input) {
-            return Err(Error::new(
-                input.span(),
-                format!("expected a comma here, behind the value of `{name}`"),
-            ));
+            return Err(Error::new(input.span(), format!("expected a comma after the value of `{name}`")));
         }
         if slot.is_some() {
-            let message = format!("`{name}` is already given earlier in this attribute: keep one of the two");
+            let message = format!("`{name}` is given twice in this attribute: keep one of the two");
             return Err(Error::new(name.span(), message));
         }
         *slot = Some(Given { name, span, value });
         Ok(())
     }
 
-    /// Reads past the value if it can, so that a comma inside of a closure doesn't look like the next option.
+    /// Skips the value if it can, so that a comma in a closure doesn't look like the start of the next option.
     fn unknown(self) -> Error {
         let Self { name, input } = self;
         let _ = input.parse::<Token![=]>().and_then(|_| input.parse::<Expr>());
@@ -194,7 +196,7 @@ impl Written<'_> {
         let message = if let Some(meant) = nearest(&text, OPTIONS) {
             format!("there is no option `{text}`: did you mean `{meant}`?")
         } else {
-            format!("there is no option `{text}`: there are {}", list(OPTIONS))
+            format!("there is no option `{text}`: the options are {}", list(OPTIONS))
         };
         Error::new(name.span(), message)
     }

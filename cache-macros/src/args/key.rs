@@ -1,6 +1,6 @@
-//! `key = …` as written: a template taken apart, or expressions.
+//! The value of `key = …`: a template, taken apart, or expressions.
 //!
-//! Knows the spelling of a key, and which templates can't keep two calls apart; not which names exist.
+//! Knows how a key is spelled, and which templates would give two calls the same key. Doesn't know which names exist.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -8,14 +8,14 @@ use syn::ext::IdentExt as _;
 use syn::parse::{Parse as _, ParseStream};
 use syn::{Error, Expr, ExprLit, Ident, Index, Lit, LitStr, Member, Result};
 
-use crate::value;
+use super::value;
 
-/// What `key = …` says identifies a call.
+/// What identifies a call.
 #[derive(Debug, Clone)]
 pub(crate) enum Key {
     /// `"user:{id}"`
     Template(Vec<Segment>),
-    /// `(a, b.c)`, or one expression.
+    /// `(a, b.c)`, or a single expression.
     Exprs(Vec<Expr>),
 }
 
@@ -25,17 +25,17 @@ pub(crate) enum Segment {
     /// Literal text, `{{` and `}}` already unescaped; never empty.
     Text(String),
     /// `{name}` or `{name.field.0}`.
-    Field(Place),
+    Field(FieldPath),
 }
 
-/// An argument or what lies inside of one. As tokens: `root.member.0`.
+/// An argument, or a field in it. As tokens: `root.member.0`.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct FieldPath {
     pub(crate) root: Ident,
     pub(crate) members: Vec<Member>,
 }
 
-impl ToTokens for Place {
+impl ToTokens for FieldPath {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let Self { root, members } = self;
         tokens.extend(quote_spanned!(root.span()=> #root #(.#members)*));
@@ -78,7 +78,7 @@ fn template(literal: &LitStr) -> Result<Vec<Segment>> {
             if !plain.is_empty() {
                 segments.push(Segment::Text(std::mem::take(&mut plain)));
             }
-            segments.push(Segment::Field(place(field, literal.span())?));
+            segments.push(Segment::Field(field_path(field, literal.span())?));
             rest = after;
         } else {
             return fail("`}` closes nothing: write `}}` for the brace itself");
@@ -92,28 +92,29 @@ fn template(literal: &LitStr) -> Result<Vec<Segment>> {
 }
 
 /// What stands between `{` and `}`.
-fn place(field: &str, span: Span) -> Result<Place> {
+fn field_path(field: &str, span: Span) -> Result<FieldPath> {
     let fail = |message: String| Error::new(span, message);
     if field.is_empty() {
         return Err(fail("`{}` names no argument: write `{name}`".to_owned()));
     }
     if let Some((name, _)) = field.split_once(':') {
-        let message = format!("a key has no formats: write `{{{name}}}` instead of `{{{field}}}`");
+        let message = format!("a key takes no formats: write `{{{name}}}` instead of `{{{field}}}`");
         return Err(fail(message));
     }
-    let unreadable =
-        || fail(format!("`{{{field}}}` is no argument: write `{{name}}`, `{{name.field}}` or `{{name.0}}`"));
+    let unreadable = || {
+        fail(format!("`{{{field}}}` is not an argument: write `{{name}}`, `{{name.field}}` or `{{name.0}}`"))
+    };
     let mut names = field.split('.');
-    // Any identifier, for `self` is a keyword; `validate` knows which names exist.
+    // Any identifier, because `self` is a keyword. `validate` knows which names exist.
     let root = names.next().and_then(|name| ident(name, span, Ident::parse_any)).ok_or_else(unreadable)?;
     let members = names.map(|name| match name.parse() {
         Ok(index) => Some(Member::Unnamed(Index { index, span })),
         Err(_) => ident(name, span, Ident::parse).map(Member::Named),
     });
-    Ok(Place { root, members: members.collect::<Option<_>>().ok_or_else(unreadable)? })
+    Ok(FieldPath { root, members: members.collect::<Option<_>>().ok_or_else(unreadable)? })
 }
 
-/// Letters are checked first because the compiler's lexer reports what it can't read by itself.
+/// Checks the letters first, because the compiler's lexer would report an error of its own.
 fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Option<Ident> {
     let bare = name.strip_prefix("r#").unwrap_or(name);
     if bare.is_empty() || !bare.chars().all(|c| c == '_' || c.is_alphanumeric()) {
@@ -122,12 +123,11 @@ fn ident(name: &str, span: Span, parse: fn(ParseStream) -> Result<Ident>) -> Opt
     LitStr::new(name, span).parse_with(parse).ok()
 }
 
-/// The runtime writes fields in letters, digits, `_`, `-`, `.`, `~` and `%`. So a text with any other
-/// character tells where one field ends and the next begins; without one, `{a}{b}` reads the same for
-/// 1, 23 and 12, 3.
+/// Checks that the text between two fields separates them. The runtime writes fields in letters, digits, `_`, `-`,
+/// `.`, `~` and `%`, so any other character does. Without one, `{a}{b}` would be the same for 1, 23 and 12, 3.
 fn separated(segments: &[Segment], span: Span) -> Result<()> {
     let separates = |c: char| !(c.is_alphanumeric() || "_-.~%".contains(c));
-    let mut open: Option<&Place> = None;
+    let mut open: Option<&FieldPath> = None;
     for segment in segments {
         match (segment, open) {
             (Segment::Text(text), _) if text.contains(separates) => open = None,
@@ -146,6 +146,6 @@ fn separated(segments: &[Segment], span: Span) -> Result<()> {
     Ok(())
 }
 
-fn name(place: &Place) -> String {
-    place.to_token_stream().to_string().replace(' ', "")
+fn name(path: &FieldPath) -> String {
+    path.to_token_stream().to_string().replace(' ', "")
 }

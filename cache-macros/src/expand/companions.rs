@@ -1,0 +1,224 @@
+//! Everything beside the function: its companions, and the hidden functions that they share.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
+use syn::{Attribute, Safety, Signature};
+
+use super::{attrs, generic_names, key, part, rt, signature, site, turbofish};
+use crate::func::{Func, Param};
+use crate::validate::{Companions, Plan};
+
+/// How generated code names the companions: `user::peek`, or `Self::user_peek`.
+pub(super) struct Names {
+    pub(super) scope: TokenStream,
+    prefix: Option<Ident>,
+}
+
+impl Names {
+    /// Nothing if there are no companions.
+    pub(super) fn of(plan: &Plan) -> Option<Self> {
+        match &plan.companions {
+            Companions::Off => None,
+            Companions::Struct(name) => Some(Self { scope: name.to_token_stream(), prefix: None }),
+            Companions::Siblings(name) => Some(Self { scope: quote!(Self), prefix: Some(name.clone()) }),
+        }
+    }
+
+    /// The name of a companion. `format_ident!` drops the `r#` of a raw prefix.
+    pub(super) fn ident(&self, name: &str) -> Ident {
+        match &self.prefix {
+            Some(prefix) => format_ident!("{}_{}", prefix, name),
+            None => format_ident!("{}", name),
+        }
+    }
+
+    pub(super) fn hidden(&self, name: &str) -> Ident {
+        match &self.prefix {
+            Some(prefix) => format_ident!("__{}_{}", prefix, name, span = Span::call_site()),
+            None => format_ident!("__{}", name),
+        }
+    }
+
+    /// The path of `uncached`. All uses have one span, so that an error in each is shown once.
+    pub(super) fn uncached(&self) -> TokenStream {
+        let (scope, mut uncached) = (&self.scope, self.ident("uncached"));
+        uncached.set_span(Span::call_site());
+        quote!(#scope::#uncached)
+    }
+}
+
+/// Everything beside the function.
+pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
+    let (func, rt, uncached) = (&plan.func, rt(plan), uncached(plan, names));
+    let Companions::Struct(name) = &plan.companions else {
+        let (guard, companions) =
+            (trait_impl_guard(names), companions(plan, names, &attrs::of_companions(func)));
+        return quote!(#guard #uncached #companions);
+    };
+    let (shown, cfgs) = (attrs::of_struct(func), attrs::of_impls(func));
+    let returns = part::returns(plan).map(|returns| quote!(#(#cfgs)* #returns));
+    let (companions, attrs) = (companions(plan, names, &[]), attrs::of_companions(func));
+    let (vis, about) = (&func.vis, format!("Companions of the cached function {}.", link(plan)));
+    quote! {
+        // In an `impl`, the compiler's error shows the name of this macro.
+        #rt::in_an_impl_write_companions_Self! {
+            #[doc = #about]
+            #[allow(non_camel_case_types)]
+            #(#shown)*
+            #vis struct #name {}
+
+            #returns
+
+            #(#cfgs)*
+            impl #name {
+                #uncached
+            }
+
+            #(#attrs)*
+            impl #name {
+                #companions
+            }
+        }
+    }
+}
+
+/// A constant before the siblings of a method. A macro can't tell an `impl` of a trait from any other, but there the
+/// compiler rejects this constant first, and its name says what to write.
+fn trait_impl_guard(names: &Names) -> TokenStream {
+    let guard = names.hidden("in_a_trait_impl_needs__companions_false");
+    quote! {
+        #[doc(hidden)]
+        #[allow(dead_code, non_upper_case_globals)]
+        const #guard: () = ();
+    }
+}
+
+/// The function as it was written, under another name.
+fn uncached(plan: &Plan, names: &Names) -> TokenStream {
+    let func = &plan.func;
+    let (vis, body, attrs) = (&func.vis, &func.body, attrs::of_uncached(func));
+    let ident = Ident::new(&names.ident("uncached").to_string(), func.sig.ident.span());
+    let sig = Signature { ident, ..func.sig.clone() };
+    quote! {
+        /// Runs the body; the cache is neither read nor written.
+        #(#attrs)*
+        #vis #sig #body
+    }
+}
+
+/// The companions except `uncached`, and the hidden functions that they call.
+fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
+    let (rt, func) = (rt(plan), &plan.func);
+    let flow = if func.is_async() { quote!(async) } else { quote!(blocking) };
+    let all =
+        ["peek", "insert", "invalidate", "refresh", "clear", "stats", "key"].map(|name| names.ident(name));
+    let (hidden, function) = (names.hidden("cached"), function(plan, names));
+    let (link, vis, unsafety) = (link(plan), &func.vis, unsafety(func));
+    let (generics, bounds) = (&func.sig.generics.params, &func.sig.generics.where_clause);
+    let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));
+    let this = key::this(plan).map(|this| quote!(&#this,));
+    let (params, key_params, inserted) =
+        (&signature(func, true).inputs, declared(read()), free_name("value", read()));
+    let (key, body, stored) = (key::of_arguments(plan), call_uncached(plan, names), part::stored(plan));
+    let (key_fn, site_fn) = (key::function(plan, names), shared_site(plan, names));
+    let hidden_fns = [site_fn, key_fn].into_iter().flatten();
+    let hidden_fns = hidden_fns.map(|item| quote!(#[doc(hidden)] #[inline] #(#attrs)* #item));
+    let (site, entries) = match shared_site_path(plan, names) {
+        Some(shared) => (shared.clone(), shared),
+        None => (site::site(plan), function.clone()),
+    };
+    let typed = site::typed_view(plan, &site);
+    quote! {
+        #(#hidden_fns)*
+        #rt::companions! {
+            #flow,
+            names: [#hidden #(#all)*],
+            link: #link,
+            attrs: [#(#attrs)*],
+            vis: [#vis],
+            unsafety: [#unsafety],
+            generics: [#generics],
+            bounds: [#bounds],
+            params: [#params],
+            key_params: [#this #key_params],
+            inserted: #inserted,
+            key: __key { #key },
+            body: #body,
+            function: #function,
+            entries: #entries,
+            stored: #stored,
+            #typed
+        }
+    }
+}
+
+/// A call of the hidden function that returns the typed view.
+pub(super) fn function(plan: &Plan, names: &Names) -> TokenStream {
+    let path = function_path(plan, names);
+    quote!(#path())
+}
+
+pub(super) fn function_path(plan: &Plan, names: &Names) -> TokenStream {
+    let (scope, cached, types) = (&names.scope, names.hidden("cached"), turbofish(&plan.func));
+    quote!(#scope::#cached #types)
+}
+
+/// A hidden function that isn't generic, for `clear` and `stats`: they are about all instantiations of a generic
+/// function.
+fn shared_site(plan: &Plan, names: &Names) -> Option<TokenStream> {
+    let (rt, ident, site) = (rt(plan), names.hidden("site"), site::site(plan));
+    generic_names(&plan.func).next().map(|_| quote!(fn #ident() -> &'static #rt::Site { #site }))
+}
+
+fn shared_site_path(plan: &Plan, names: &Names) -> Option<TokenStream> {
+    let (scope, ident) = (&names.scope, names.hidden("site"));
+    generic_names(&plan.func).next().map(|_| quote!(#scope::#ident()))
+}
+
+/// A call of `uncached` as something to run: a closure or a future.
+pub(super) fn call_uncached(plan: &Plan, names: &Names) -> TokenStream {
+    let func = &plan.func;
+    let (uncached, types) = (names.uncached(), turbofish(func));
+    let receiver = func.receiver.iter().map(|receiver| receiver.self_token.to_token_stream());
+    let inputs = receiver.chain(func.params.iter().map(|param| param.ident.to_token_stream()));
+    let call = quote!(#uncached #types(#(#inputs),*));
+    let call = if unsafety(func).is_some() { quote!(unsafe { #call }) } else { call };
+    if func.is_async() { awaited(func, call) } else { quote!(move || #call) }
+}
+
+/// Wraps a call that returns a future. The call is made when the future is awaited, unless the future can't hold the
+/// arguments.
+pub(super) fn awaited(func: &Func, call: TokenStream) -> TokenStream {
+    if func.is_detached { call } else { quote!(async move { #call.await }) }
+}
+
+/// `unsafe`, if the function is.
+pub(super) fn unsafety(func: &Func) -> Option<TokenStream> {
+    matches!(func.sig.safety, Safety::Unsafe(_)).then(|| quote!(unsafe))
+}
+
+/// `ident: Type, …`
+fn declared<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
+    let params = params.map(|Param { attrs, ident, ty, .. }| {
+        let attrs = attrs::of_argument(attrs);
+        quote!(#(#attrs)* #ident: #ty)
+    });
+    quote!(#(#params,)*)
+}
+
+/// `name`, with underscores added while an argument has that name.
+fn free_name<'a>(name: &str, params: impl Iterator<Item = &'a Param> + Clone) -> Ident {
+    if params.clone().any(|param| param.ident == name) {
+        free_name(&format!("{name}_"), params)
+    } else {
+        Ident::new(name, Span::mixed_site())
+    }
+}
+
+/// A link to the function, for documentation.
+fn link(plan: &Plan) -> String {
+    match (&plan.companions, &plan.func.sig.ident) {
+        (Companions::Struct(_), ident) => format!("[`{ident}`](fn@{ident})"),
+        (_, ident) => format!("[`{ident}`](Self::{ident})"),
+    }
+}

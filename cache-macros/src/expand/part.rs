@@ -1,0 +1,112 @@
+//! Which part of the return value is stored, as a type.
+//!
+//! It depends on the kind of the return type (`Result`, `Option` or plain) and of the success type within it. In a
+//! free function without type parameters the compiler finds the kinds, through any alias, and the companions' struct
+//! holds the result. In a generic function or a method it can't, because constants may not mention type parameters.
+//! There the kinds are read off the spelling, and the compiler checks that no alias hides one.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{Ident, Type};
+
+use super::{generic_names, rt, spanned};
+use crate::func::argument_of;
+use crate::validate::{Companions, Plan};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Result,
+    Option,
+}
+
+impl Kind {
+    /// As the runtime's `StoredPart` takes it.
+    fn letter(self) -> char {
+        match self {
+            Self::Plain => '-',
+            Self::Result => 'R',
+            Self::Option => 'O',
+        }
+    }
+}
+
+/// The companions' struct, if the compiler finds the kinds.
+fn holder(plan: &Plan) -> Option<&Ident> {
+    match &plan.companions {
+        Companions::Struct(name) if generic_names(&plan.func).next().is_none() => Some(name),
+        _ => None,
+    }
+}
+
+/// An impl through which the companions' struct names the part.
+pub(super) fn returns(plan: &Plan) -> Option<TokenStream> {
+    let (rt, output, holder) = (rt(plan), &plan.func.output, holder(plan)?);
+    let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
+    Some(quote! {
+        impl #rt::Returns<#output> for #holder {
+            type Part = #rt::stored_part!(#output, cache_none: #none, cache_err: #err);
+        }
+    })
+}
+
+/// The type that decides what is stored.
+pub(super) fn part(plan: &Plan) -> TokenStream {
+    let (rt, output) = (rt(plan), &plan.func.output);
+    if let Some(holder) = holder(plan) {
+        return quote!(<#holder as #rt::Returns<#output>>::Part);
+    }
+    let ((outer, _), (inner, _)) = spelled(output);
+    let (outer, inner) = (outer.letter(), inner.letter());
+    let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
+    quote!(#rt::StoredPart<#outer, #inner, #none, #err>)
+}
+
+/// The type that an entry holds, spelled out where the return type shows it.
+pub(super) fn stored(plan: &Plan) -> TokenStream {
+    let output = &plan.func.output;
+    let ((outer, _), (inner, within)) = spelled(output);
+    if let (Kind::Plain, Some(holder)) = (outer, holder(plan)) {
+        let rt = rt(plan);
+        return spanned(output, quote!(#rt::StoredBy<#holder, #output>));
+    }
+    let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
+    let whole = output;
+    let inside = argument_of("Result", output).or_else(|| argument_of("Option", output)).unwrap_or(output);
+    let stored = match (outer, inner) {
+        (Kind::Plain, _) => whole,
+        (Kind::Result, _) if err => whole,
+        (Kind::Result, Kind::Option) if none => inside,
+        (Kind::Option, Kind::Result) if err && !none => inside,
+        (Kind::Option, _) if none => whole,
+        _ => within,
+    };
+    stored.to_token_stream()
+}
+
+/// Statements that stop the compilation if an option has no use, or if an alias hides a kind.
+pub(super) fn checks(plan: &Plan) -> TokenStream {
+    let (rt, output, part) = (rt(plan), &plan.func.output, part(plan));
+    let check = |option: &Ident, call: TokenStream| {
+        let call = spanned(option, call);
+        quote!(const { #call };)
+    };
+    let none = plan.negative.none.as_ref();
+    let none = none.map(|option| check(option, quote!(<#part>::assert_returns_option())));
+    let err = plan.negative.err.as_ref();
+    let err = err.map(|option| check(option, quote!(<#part>::assert_returns_result())));
+    let kinds =
+        holder(plan).is_none().then(|| spanned(output, quote!(#rt::assert_kinds! { #part, #output })));
+    quote!(#none #err #kinds)
+}
+
+/// The kinds as they are written, each with the type inside.
+fn spelled(ty: &Type) -> ((Kind, &Type), (Kind, &Type)) {
+    let one = |ty| match (argument_of("Result", ty), argument_of("Option", ty)) {
+        (Some(inner), _) => (Kind::Result, inner),
+        (_, Some(inner)) => (Kind::Option, inner),
+        _ => (Kind::Plain, ty),
+    };
+    let outer = one(ty);
+    (outer, if outer.0 == Kind::Plain { outer } else { one(outer.1) })
+}
