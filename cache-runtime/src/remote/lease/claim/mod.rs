@@ -11,6 +11,9 @@
 //! key has not been invalidated, and so does one that finds nothing: what was there has expired. Later it knows only if
 //! its own mark is there.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -407,26 +410,5 @@ impl Shared {
         if let Err(error) = self.replace_any(&marks, &released, ttl, deadline, Caller::Blocking).await {
             log::debug!("{}: a lease is left to expire: {error:?}", self.key.text_for_log());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::remote::lease::LEASE;
-
-    #[test]
-    fn an_entry_with_a_mark_stays_for_its_own_time() {
-        let clock = Clock::manual();
-        let stale_window = Duration::from_secs(60);
-        let ends = |in_ms| Header { fresh_until_ms: Some(clock.unix_ms() + in_ms), ..Header::default() };
-        let ttl = |header| Carrier::entry(header, Bytes::new(), stale_window).ttl(LEASE, &clock);
-        assert_eq!(ttl(Header::default()), None);
-        assert_eq!(ttl(ends(5_000)), Some(Duration::from_secs(65)));
-        let stale = ends(0);
-        clock.advance(Duration::from_secs(20));
-        assert_eq!(ttl(stale.clone()), Some(Duration::from_secs(40)));
-        clock.advance(Duration::from_secs(39));
-        assert_eq!(ttl(stale), Some(LEASE), "the mark must be seen");
     }
 }
