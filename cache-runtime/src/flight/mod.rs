@@ -5,8 +5,8 @@
 //! How a caller waits is up to its driver.
 //!
 //! - A leader that panics or is canceled drops its [`Leader`]. The flight becomes vacant and one waiter takes it over.
-//! - A leader whose result can't be shared (an `Err`, or a value that is not stored) releases its waiters, who all run at
-//!   the same time instead of one after another.
+//! - A leader whose result can't be shared releases its waiters, who all run at the same time instead of one after
+//!   another.
 //! - A call inside the run of its own key runs alone, and so does one that would close a circle of waiting runs, because
 //!   neither could ever be answered.
 //! - An invalidation detaches the flight: its callers get its result, which is not stored, and later calls start anew.
@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 
 use crate::common::background::{self, Alarm};
 use crate::common::sync::checked::{Mutex, lock};
-use crate::value::Packed;
+use crate::value::Shared;
 
 use self::waits::Inside;
 
@@ -98,7 +98,7 @@ enum Phase {
     /// The leader is gone and left no result.
     Vacant,
     /// The run is over. Waiters take the result if there is one.
-    Completed(Option<Packed>),
+    Completed(Option<Shared>),
     /// The run is over, and its result is where look-ups find it.
     InStore,
 }
@@ -120,7 +120,7 @@ pub(crate) enum Turn {
     /// Run the body for this call only.
     Alone,
     /// Take the shared result.
-    Shared(Packed),
+    Shared(Shared),
     /// Look again: the result is where look-ups find it.
     InStore,
     /// Join again: the run that has ended began too early for this call.
@@ -342,13 +342,18 @@ impl Leader {
         !status.is_invalidated
     }
 
+    /// Whether calls wait for the result.
+    pub(crate) fn has_waiters(&self) -> bool {
+        lock(&self.flight.status).waiters > 0
+    }
+
     /// Whether an invalidation gave up waiting for the store, so that what was stored must be removed.
     pub(crate) fn store_must_be_removed(&self) -> bool {
         lock(&self.flight.status).store_must_be_removed
     }
 
     /// Ends the run. Waiters take `shared`.
-    pub(crate) fn complete(self, shared: Option<Packed>) {
+    pub(crate) fn complete(self, shared: Option<Shared>) {
         self.end(Phase::Completed(shared));
     }
 
@@ -407,7 +412,7 @@ impl Waiter {
         let is_too_old = self.flight.number < self.since;
         match &status.phase {
             Phase::Completed(_) | Phase::InStore if is_too_old => Ok(Turn::Again),
-            Phase::Completed(Some(packed)) => Ok(Turn::Shared(packed.clone())),
+            Phase::Completed(Some(shared)) => Ok(Turn::Shared(shared.clone())),
             Phase::Completed(None) => Ok(Turn::Alone),
             Phase::InStore => Ok(Turn::InStore),
             Phase::Vacant => {

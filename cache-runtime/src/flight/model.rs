@@ -11,6 +11,7 @@ use bytes::Bytes;
 use shuttle::{future, thread};
 
 use super::*;
+use crate::value::Packed;
 
 const KEY: &[u8] = b"key";
 
@@ -76,7 +77,7 @@ impl World {
         loop {
             match future::block_on(self.flights.join(KEY, since).turn(None)) {
                 Turn::Lead(leader) => return self.run(leader, End::Value),
-                Turn::Shared(Packed::Encoded(read)) => {
+                Turn::Shared(Shared::Value(Packed::Encoded(read))) => {
                     let read = u64::from_le_bytes(read[..].try_into().expect("eight bytes"));
                     return assert!(read >= wanted, "{read} was read before {wanted}");
                 }
@@ -101,7 +102,9 @@ impl World {
                     thread::yield_now();
                     *lock(&self.store) = Some(began);
                 }
-                leader.complete(Some(Packed::Encoded(Bytes::copy_from_slice(&read.to_le_bytes()))));
+                leader.complete(Some(Shared::Value(Packed::Encoded(Bytes::copy_from_slice(
+                    &read.to_le_bytes(),
+                )))));
             }
             End::Nothing => leader.complete(None),
             End::InStore => leader.complete_in_store(),

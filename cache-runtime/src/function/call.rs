@@ -13,7 +13,7 @@ use crate::flight::Leader;
 use crate::freshness::{Found, Freshness, Source};
 use crate::key::Key;
 use crate::remote::Query;
-use crate::value::{MakeFormat, Packed};
+use crate::value::{MakeFormat, Packed, Shared};
 
 /// One call of a function.
 #[derive(Clone, Copy)]
@@ -61,7 +61,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The result of another call's run.
+    /// A value of another call's run.
     pub(crate) fn shared(packed: Packed, ticket: Ticket) -> Self {
         let found = Found { packed, cost: Duration::ZERO, freshness: Freshness::Fresh, source: Source::Run };
         Self { found, ticket }
@@ -77,6 +77,8 @@ impl Answer {
 /// a miss an allocation is nothing.
 pub(crate) enum Action {
     Return(Box<Answer>),
+    /// Return a result of another call's run that isn't stored.
+    Share(Shared),
     /// Run the body.
     Run(Box<Run>),
     /// Run the body to renew the entry, which others are served meanwhile.
@@ -120,14 +122,9 @@ impl Run {
         self.target.is_some()
     }
 
-    /// Ends the run without a result: all waiters run on their own.
-    pub(crate) fn finish_empty(self) {
-        if let Some((_, ticket)) = &self.target {
-            ticket.finish_empty();
-        }
-        if let Some(leader) = self.leader {
-            leader.complete(None);
-        }
+    /// Whether calls wait for the result.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.leader.as_ref().is_some_and(Leader::has_waiters)
     }
 
     /// Runs `body` as this run, so that calls of the same key inside it don't wait for it.
@@ -142,8 +139,15 @@ impl Run {
     }
 }
 
-/// A result that may be stored and shared, and how long it may be served; `None` is forever.
-pub(crate) type Packaged = (Packed, Option<Duration>);
+/// A result that is shared, and may be stored.
+pub(crate) struct Packaged {
+    pub(crate) packed: Packed,
+    /// How long it may be served, if it is stored at all.
+    pub(crate) life: Option<Life>,
+}
+
+/// How long a value may be served; `None` is forever.
+pub(crate) type Life = Option<Duration>;
 
 /// A result on its way into the cache.
 pub(crate) struct Write<'r> {

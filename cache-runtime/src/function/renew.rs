@@ -140,7 +140,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let started = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
         let cost = state.count_run(started);
-        match self.ended(state, run, ended) {
+        match self.ended(state, run, ended, Caller::Blocking) {
             Ok((run, stored)) => {
                 self.put(state, run, &stored, cost, Caller::Blocking).wait();
                 Ok(O::revive(stored))
@@ -159,7 +159,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let started = Instant::now();
         let ended = catch_unwind_async(run.inside_async(body)).await;
         let cost = state.count_run(started);
-        let (run, stored) = match self.ended(state, run, ended) {
+        let (run, stored) = match self.ended(state, run, ended, Caller::Async) {
             Ok(stored) => stored,
             Err(done) => return done,
         };
@@ -173,7 +173,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
         let cost = state.count_run(started);
         let package = || {
-            let (run, stored) = self.ended(state, run, ended).ok()?;
+            let (run, stored) = self.ended(state, run, ended, Caller::Async).ok()?;
             let result = self.package(state, &run, &stored);
             Some((run, result))
         };
@@ -189,14 +189,17 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         state: &State,
         run: Box<Run>,
         ended: Result<R, Box<dyn Any + Send>>,
+        caller: Caller,
     ) -> Result<(Box<Run>, O::Stored), Result<R, Failure<R>>> {
         let failure = match ended.map(O::split) {
             Ok(Ok(stored)) => return Ok((run, stored)),
-            Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.finish_unstored(state, run, ret))),
+            Ok(Err(ret)) if !O::failed(&ret) => {
+                return Err(Ok(self.finish_unstored(state, run, ret, caller)));
+            }
             Ok(Err(ret)) => Failure::Returned(ret),
             Err(panic) => Failure::Panicked(panic),
         };
-        state.renewal_failed(run);
+        state.renewal_failed(run, caller);
         Err(Err(failure))
     }
 

@@ -15,7 +15,7 @@ use crate::flight::{Leader, Role, RunNumber, Turn, is_inside_a_run, next_run};
 use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::remote::{Lead, NESTED, Query};
-use crate::value::MakeFormat;
+use crate::value::{MakeFormat, Shared};
 
 impl State {
     /// A call that begins now.
@@ -108,7 +108,8 @@ impl State {
                 match role.turn(until).await {
                     Turn::Lead(leader) => break Some(leader),
                     Turn::Alone => return Run::alone().into(),
-                    Turn::Shared(packed) => return Answer::shared(packed, ticket).into(),
+                    Turn::Shared(Shared::Value(packed)) => return Answer::shared(packed, ticket).into(),
+                    Turn::Shared(shared) => return Action::Share(shared),
                     // What a run elsewhere has stored may be older than this call.
                     Turn::Again => {}
                     Turn::InStore if refreshes => {}
@@ -211,10 +212,10 @@ impl State {
     }
 
     /// Ends a renewal that failed: the old value is served on, and the next attempt has to wait.
-    pub(crate) fn renewal_failed(&self, run: Box<Run>) {
+    pub(crate) fn renewal_failed(&self, run: Box<Run>, caller: Caller) {
         if let Some((key, _)) = &run.target {
             self.pauses.start(key.bytes(), self.clock.monotonic(), self.policy.pause());
         }
-        run.finish_empty();
+        self.finish_without_result(run, None, false, caller);
     }
 }

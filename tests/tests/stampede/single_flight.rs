@@ -154,6 +154,46 @@ macro_rules! suite {
             }
 
             #[test]
+            fn what_is_not_stored_is_shared_all_the_same() {
+                #[cached(backend = $backend, single_flight = $flight, skip(world))]
+                fn absent(world: &World) -> Result<Option<u64>, String> {
+                    world.run();
+                    world.pass();
+                    Ok(None)
+                }
+                #[cached(backend = $backend, single_flight = $flight, skip(world), cache_if = |value| *value > 7)]
+                fn refused(world: &World) -> Option<u64> {
+                    world.run();
+                    world.pass();
+                    Some(7)
+                }
+                let (scope, _servers) = scope();
+                let [one, other] = [World::default(), World::default()];
+                let results = threads(&scope, 10, |index| {
+                    if index == 0 {
+                        until_misses(absent::stats, 9);
+                        one.open();
+                        return Ok(None);
+                    }
+                    absent(&one)
+                });
+                assert!(results.iter().all(|result| *result == Ok(None)), "{results:?}");
+                let results = threads(&scope, 10, |index| {
+                    if index == 0 {
+                        until_misses(refused::stats, 9);
+                        other.open();
+                        return Some(7);
+                    }
+                    refused(&other)
+                });
+                assert_eq!(results, [Some(7); 10]);
+                let _entered = scope.enter();
+                assert_eq!((absent::stats().runs, absent::stats().waits), (1, 8));
+                assert_eq!((refused::stats().runs, refused::stats().waits), (1, 8));
+                assert_eq!((absent::peek().unwrap(), refused::peek().unwrap()), (None, None));
+            }
+
+            #[test]
             fn a_panic_is_its_callers_and_a_waiter_takes_over() {
                 #[cached(backend = $backend, single_flight = $flight, skip(world))]
                 fn panicking(world: &World) -> u64 {
