@@ -28,6 +28,8 @@ enum End {
     Abandoned,
     /// The call is dropped when it has to wait for the first time.
     Cancelled,
+    /// Somebody notices that nobody polls it, and then it goes on after all.
+    Undriven,
 }
 
 #[derive(Default)]
@@ -66,7 +68,7 @@ impl World {
             Turn::Lead(leader) => self.run(leader, end),
             Turn::InStore => self.call(end),
             Turn::Shared(_) | Turn::Alone => {}
-            Turn::Again => unreachable!("this call takes the result of any run"),
+            Turn::Again => self.call(end),
         }
     }
 
@@ -109,6 +111,14 @@ impl World {
             End::Nothing => leader.complete(None),
             End::InStore => leader.complete_in_store(),
             End::Abandoned | End::Cancelled => drop(leader),
+            End::Undriven => {
+                if let Some(flight) = lock(&self.flights.0.by_key).remove(KEY) {
+                    flight.abandon();
+                }
+                thread::yield_now();
+                assert!(!leader.may_store(), "a newer run may have stored its result");
+                leader.complete(None);
+            }
         }
     }
 
@@ -227,4 +237,9 @@ fn refreshes_take_nothing_that_was_read_before() {
     };
     shuttle::check_random(scenario, 4_000);
     shuttle::check_pct(scenario, 1_000, 3);
+}
+
+#[test]
+fn a_run_that_nobody_drives_keeps_nobody_waiting() {
+    model(&[End::Undriven, End::Value, End::Nothing, End::Value], true);
 }

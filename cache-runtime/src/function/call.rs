@@ -3,13 +3,14 @@
 //! [`State`](super::state::State) makes them and [`Function`](super::Function) acts on them. Nothing is decided here.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::place::Ticket;
 use crate::common::wait::Caller;
 use crate::error::Error;
-use crate::flight::Leader;
+use crate::flight::{Leader, LeaderPolls};
 use crate::freshness::{Found, Freshness, Source};
 use crate::key::Key;
 use crate::remote::Query;
@@ -135,7 +136,30 @@ impl Run {
 
     /// [`inside`](Self::inside) for a future.
     pub(crate) async fn inside_async<F: Future>(&self, mut body: Pin<&mut F>) -> F::Output {
-        poll_fn(|cx| self.inside(|| body.as_mut().poll(cx))).await
+        let polls = self.polls();
+        poll_fn(|context| self.inside(|| poll(polls.as_ref(), body.as_mut(), context))).await
+    }
+
+    /// For polling the futures of the run.
+    pub(crate) fn polls(&self) -> Option<LeaderPolls> {
+        self.leader.as_ref().map(Leader::polls)
+    }
+}
+
+/// Waits for `future`, which belongs to the run that `polls` is of.
+pub(crate) async fn driven<F: Future>(polls: Option<LeaderPolls>, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| poll(polls.as_ref(), future.as_mut(), context)).await
+}
+
+fn poll<F: Future>(
+    polls: Option<&LeaderPolls>,
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Poll<F::Output> {
+    match polls {
+        Some(polls) => polls.poll(future, context),
+        None => future.poll(context),
     }
 }
 

@@ -26,7 +26,7 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use self::call::{Action, Answer, Call, Life, Lookup, Packaged, Run};
+use self::call::{Action, Answer, Call, Life, Lookup, Packaged, Run, driven};
 pub use self::site::Site;
 use self::site::StateRef;
 use self::state::State;
@@ -306,13 +306,13 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                 Next::Join(answer) => action = state.decide_again(call, answer),
             }
         };
-        let started = Instant::now();
+        let (started, polls) = (Instant::now(), run.polls());
         let ret = run.inside_async(body).await;
         let (stored, done) = match self.finish(state, run, ret, started, Caller::Async) {
             Ok(stored) => stored,
             Err(ret) => return ret,
         };
-        done.await;
+        driven(polls, done).await;
         O::revive(stored)
     }
 

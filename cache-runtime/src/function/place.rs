@@ -411,7 +411,7 @@ impl Place {
             remote.claim(key, ticket);
             if let Some((leader, claim)) = leader.zip(ticket.claim()) {
                 leader.begin(claim);
-                flights.watch_for_slow_runs();
+                flights.watch();
             }
         }
     }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use super::call::{Action, Run};
+use super::call::{Action, Run, driven};
 use super::state::State;
 use super::{Function, spawn};
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
+use crate::flight::LeaderPolls;
 use crate::freshness::Found;
 use crate::key::Args;
 use crate::value::outcome::Outcome;
@@ -61,6 +62,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
     ) -> R {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
             let Some((runtime, kept)) = spawn::runtime().zip(keep(args)) else { return Some(run) };
+            run.polls().iter().for_each(LeaderPolls::spawned);
             let state = state.clone();
             spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
             None
@@ -156,20 +158,20 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         run: Box<Run>,
         body: Pin<&mut impl Future<Output = R>>,
     ) -> Result<R, Failure<R>> {
-        let started = Instant::now();
+        let (started, polls) = (Instant::now(), run.polls());
         let ended = catch_unwind_async(run.inside_async(body)).await;
         let cost = state.count_run(started);
         let (run, stored) = match self.ended(state, run, ended, Caller::Async) {
             Ok(stored) => stored,
             Err(done) => return done,
         };
-        self.put(state, run, &stored, cost, Caller::Async).await;
+        driven(polls, self.put(state, run, &stored, cost, Caller::Async)).await;
         Ok(O::revive(stored))
     }
 
     /// [`renew_async`](Self::renew_async) when nobody waits for the value, which need not be `Send`.
     async fn renew_behind_async(self, state: &State, run: Box<Run>, body: impl Future<Output = R>) {
-        let started = Instant::now();
+        let (started, polls) = (Instant::now(), run.polls());
         let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
         let cost = state.count_run(started);
         let package = || {
@@ -178,7 +180,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Some((run, result))
         };
         if let Some((run, result)) = package() {
-            state.finish(run, result, cost, Caller::Async).await;
+            driven(polls, state.finish(run, result, cost, Caller::Async)).await;
         }
     }
 

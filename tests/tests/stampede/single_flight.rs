@@ -560,6 +560,23 @@ mod futures {
         }));
     }
 
+    /// As a `buffer_unordered` does whose consumer asks for the same key.
+    #[test]
+    fn a_leader_that_nobody_polls_keeps_nobody_waiting() {
+        let (scope, world) = (Scope::new(), Arc::new(Async::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(scope.run(async {
+            let mut leader = Box::pin(load(world.clone(), 4));
+            assert!(futures_poll(leader.as_mut()).is_pending());
+            world.gate.notify_one();
+            // Nobody polls the leader, which could go on now.
+            assert_eq!(load(world.clone(), 4).await, 40);
+            assert_eq!(world.runs.load(Ordering::SeqCst), 2);
+            assert_eq!(leader.await, 40);
+            assert_eq!(load::stats().stores, 1, "its result is older");
+        }));
+    }
+
     #[test]
     fn a_cancelled_waiter_and_leader_leave_nothing_behind() {
         let (scope, world) = (Scope::new(), Arc::new(Async::default()));
