@@ -61,8 +61,11 @@ pub(super) struct Seen {
 
 /// The claim of a run on its key.
 pub(crate) trait RunClaim: flight::Claim {
-    /// Leaves the key to other runs, because this one has no result to share. If the returned future is dropped, that
-    /// happens when the claim is.
+    /// Ends the claim of a run that has no result to share. [`release`](Self::release) leaves the key to other runs; without
+    /// it, that happens when the claim is dropped.
+    fn finish(&self);
+
+    /// Leaves the key to other runs, and tells those who waited that there was no result to share.
     fn release(&self, caller: Caller) -> MaybeReady<'_, ()>;
 
     /// Ends the claim for an invalidation, whose mark must say what is returned.

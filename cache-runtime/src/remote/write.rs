@@ -70,6 +70,8 @@ impl Remote {
         caller: Caller,
     ) -> impl Future<Output = ()> + Send + use<> {
         let claim = if let Right::Claim(claim) = right { Some(claim.clone()) } else { None };
+        // Now, because the future may be dropped.
+        claim.iter().for_each(|claim| claim.finish());
         let invalidation = removes.then(|| {
             self.fallback(&text).remove(&text);
             let ended = claim.as_ref().and_then(|claim| claim.give_up());

@@ -233,8 +233,11 @@ impl Claim {
 }
 
 impl RunClaim for Claim {
-    fn release(&self, caller: Caller) -> MaybeReady<'_, ()> {
+    fn finish(&self) {
         self.0.finish(End::Empty);
+    }
+
+    fn release(&self, caller: Caller) -> MaybeReady<'_, ()> {
         MaybeReady::of(self.0.release(End::Empty, caller), caller)
     }
 
