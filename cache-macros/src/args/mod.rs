@@ -106,7 +106,7 @@ impl Args {
             "skip" => option.list(&mut self.skip),
             "namespace" => option.value(&mut self.namespace, value::text),
             "version" => option.value(&mut self.version, value::version),
-            "capacity" => option.value(&mut self.capacity, value::count),
+            "capacity" => option.value(&mut self.capacity, value::capacity),
             "max_bytes" => option.value(&mut self.max_bytes, value::bytes),
             "cache_none" => option.value(&mut self.cache_none, value::flag),
             "cache_err" => option.value(&mut self.cache_err, value::flag),

@@ -130,11 +130,17 @@ fn bytes_in(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// `capacity`
-pub(super) fn count(input: ParseStream) -> Result<u64> {
-    let (number, span) = whole(input);
-    number.filter(|count| *count > 0).ok_or_else(|| {
-        Error::new(span, "not a capacity: write a positive whole number of entries, such as `10_000`")
+/// `capacity`; `u64::MAX` is `"unbounded"`.
+pub(super) fn capacity(input: ParseStream) -> Result<u64> {
+    let (count, span) = if input.peek(LitStr) {
+        let text: LitStr = input.parse()?;
+        ((text.value() == "unbounded").then_some(u64::MAX), text.span())
+    } else {
+        whole(input)
+    };
+    count.filter(|count| *count > 0).ok_or_else(|| {
+        let forms = "write a positive whole number of entries, such as `10_000`, or \"unbounded\"";
+        Error::new(span, format!("not a capacity: {forms}"))
     })
 }
 

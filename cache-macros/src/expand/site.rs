@@ -26,7 +26,10 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
 fn spec(plan: &Plan) -> TokenStream {
     let start = match &plan.target {
         Target::Memory { capacity, max_bytes } => {
-            let capacity = capacity.map(|capacity| quote!(.capacity(#capacity)));
+            let capacity = capacity.map(|capacity| match capacity {
+                u64::MAX => quote!(.unbounded()),
+                capacity => quote!(.capacity(#capacity)),
+            });
             let max_bytes = max_bytes.map(|max_bytes| quote!(.max_bytes(#max_bytes)));
             quote!(IN_MEMORY #capacity #max_bytes)
         }

@@ -1,9 +1,15 @@
-//! Memory as a backend of bytes, over a [`Store`].
+//! Memory as a backend of bytes, in moka.
+//!
+//! Deadlines are ours, because moka's per-entry `Expiry` had memory bugs. moka evicts when it gets to it; how late that is
+//! has a bound here.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
+use moka::ops::compute::{CompResult, Op};
 
 use super::SetOptions;
 use super::request::{
@@ -13,9 +19,16 @@ use super::request::{
 use crate::common::clock::{Clock, nanos};
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
-use crate::memory::{Bound, New, Slot, Store};
+use crate::memory::{Bound, DEFAULT_CAPACITY};
 use crate::net::url::Url;
-use crate::value::Value;
+
+/// What an entry costs beside its key and value, for `max_bytes`.
+const ENTRY_OVERHEAD: u64 = 192;
+/// moka catches up when what it was not asked to do yet is this part of its limit, or this many stores.
+const LAG_SHARE: u64 = 16;
+const LAG_STORES: u64 = 64;
+/// At least this many stores lie between two searches for expired entries.
+const MIN_SWEEP: u64 = 1_024;
 
 /// Memory as a backend of bytes: for aliases at `memory://` and for `CACHE_BACKEND=memory`.
 ///
@@ -29,15 +42,46 @@ use crate::value::Value;
 /// # Ok::<(), cache_runtime::Error>(())
 /// ```
 pub struct Memory {
-    store: Store,
+    entries: moka::sync::Cache<Vec<u8>, Entry, RandomState>,
     bound: Bound,
+    /// The least weight of an entry, if weights are bytes: so one weight keeps both bounds.
+    least: Option<u64>,
+    /// Stores, and their weight, since moka last evicted all that it had to.
+    late: AtomicU64,
+    late_weight: AtomicU64,
+    /// Stores since expired entries were last removed.
+    unswept: AtomicU64,
     clock: Clock,
+}
+
+#[derive(Clone)]
+struct Entry {
+    value: Bytes,
+    /// `u64::MAX` is never.
+    deadline: u64,
+    weight: u32,
 }
 
 impl Memory {
     /// An empty store within `bound`.
     pub fn new(bound: Bound) -> Self {
-        Self { store: Store::new(bound, 0), bound, clock: Clock::system() }
+        let least = bound.max_bytes.map(|max| bound.capacity.map_or(0, |capacity| max / capacity.max(1)));
+        let limit = bound.max_bytes.or(bound.capacity).unwrap_or(DEFAULT_CAPACITY);
+        let entries = moka::sync::Cache::builder().max_capacity(limit);
+        // With weights moka remembers less of what was used: 4 points of hit ratio on Zipf 0.9.
+        let entries = match least {
+            Some(_) => entries.weigher(|_, entry: &Entry| entry.weight),
+            None => entries,
+        };
+        Self {
+            entries: entries.build_with_hasher(RandomState::default()),
+            bound,
+            least,
+            late: AtomicU64::new(0),
+            late_weight: AtomicU64::new(0),
+            unswept: AtomicU64::new(0),
+            clock: Clock::system(),
+        }
     }
 
     pub(crate) fn open(mut url: Url) -> Result<Self, Error> {
@@ -52,35 +96,91 @@ impl Memory {
             let message = "the call's time was used up before it reached the backend";
             return Err(Error::new(ErrorKind::Timeout, message));
         }
-        let now = self.clock.monotonic();
-        let get = |key: &[u8]| {
-            self.store.get(key, now).and_then(|slot| slot.value.copy::<Bytes>()).map(Versioned::from)
-        };
         match request {
-            Request::Get(key) => Ok(Reply::Value(get(key))),
-            Request::GetMany(keys) => Ok(Reply::Values(keys.iter().map(|key| get(key)).collect())),
+            Request::Get(key) => Ok(Reply::Value(self.get(key))),
+            Request::GetMany(keys) => Ok(Reply::Values(keys.iter().map(|key| self.get(key)).collect())),
             Request::Set { key, value, options, condition } => {
-                let new = self.entry(value, options, now);
-                match condition {
-                    Condition::Always => self.store.set(key, new, now).map(|()| true),
-                    Condition::Absent => self.store.add(key, new, now),
-                    Condition::Equals { bytes, .. } => {
-                        let is_old =
-                            |slot: &Slot| slot.value.copy::<Bytes>().is_some_and(|value| value == bytes);
-                        self.store.replace(key, is_old, new, now)
-                    }
-                }
-                .map(|is_set| Reply::Set(is_set.then_some(Version::UNKNOWN)))
+                let is_set = self.set(key, value, options, condition)?;
+                Ok(Reply::Set(is_set.then_some(Version::UNKNOWN)))
             }
-            Request::Delete(key) => Ok(Reply::Done(self.store.delete(key, now))),
+            Request::Delete(key) => {
+                let deleted = self.entries.remove(key);
+                Ok(Reply::Done(deleted.is_some_and(|entry| entry.is_live(self.clock.monotonic()))))
+            }
         }
     }
 
-    fn entry(&self, value: Bytes, options: SetOptions, now: u64) -> New {
+    fn get(&self, key: &[u8]) -> Option<Versioned> {
+        let entry = self.entries.get(key)?;
+        entry.is_live(self.clock.monotonic()).then(|| Versioned::from(entry.value))
+    }
+
+    /// Stores `value` if `condition` holds for what lives under `key`; returns whether it does.
+    fn set(
+        &self,
+        key: &[u8],
+        value: Bytes,
+        options: SetOptions,
+        condition: Condition<'_>,
+    ) -> Result<bool, Error> {
+        let now = self.clock.monotonic();
+        let weight = self.weight(key, &value)?;
         let deadline = options.ttl.map_or(u64::MAX, |ttl| now.saturating_add(nanos(ttl)));
-        let size = value.len() as u64;
-        let slot = Slot { value: Value::new(&value), deadline, cost: 0 };
-        New { slot, generation: self.store.generation(), size }
+        let result = self.entries.entry_by_ref(key).and_compute_with(|held| {
+            let held = held.map(moka::Entry::into_value).filter(|entry| entry.is_live(now));
+            let holds = match condition {
+                Condition::Always => true,
+                Condition::Absent => held.is_none(),
+                Condition::Equals { bytes, .. } => held.is_some_and(|entry| entry.value == bytes),
+            };
+            let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+            if holds { Op::Put(Entry { value, deadline, weight }) } else { Op::Nop }
+        });
+        self.catch_up(weight);
+        self.sweep_if_due(now);
+        Ok(matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_)))
+    }
+
+    fn weight(&self, key: &[u8], value: &Bytes) -> Result<u64, Error> {
+        let (Some(max), Some(least)) = (self.bound.max_bytes, self.least) else { return Ok(1) };
+        let size = (key.len() + value.len()) as u64 + ENTRY_OVERHEAD;
+        if size > max {
+            let message = format!("{size} bytes do not fit a memory store of {max} bytes");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(size.max(least))
+    }
+
+    /// Has moka evict what is too much by now, if that may be much.
+    fn catch_up(&self, weight: u64) {
+        let late = self.late.fetch_add(1, Relaxed) + 1;
+        let late_weight = self.late_weight.fetch_add(weight, Relaxed) + weight;
+        let limit = self.entries.policy().max_capacity().unwrap_or(DEFAULT_CAPACITY);
+        if late >= LAG_STORES || late_weight > limit / LAG_SHARE {
+            self.late.store(0, Relaxed);
+            self.late_weight.store(0, Relaxed);
+            self.entries.run_pending_tasks();
+        }
+    }
+
+    /// Removes expired entries that nobody reads. After as many stores as there are entries: constant time per store.
+    fn sweep_if_due(&self, now: u64) {
+        let unswept = self.unswept.fetch_add(1, Relaxed) + 1;
+        if unswept >= MIN_SWEEP.max(self.entries.entry_count()) {
+            self.unswept.store(0, Relaxed);
+            for (key, _) in self.entries.iter().filter(|(_, entry)| !entry.is_live(now)) {
+                self.entries.entry_by_ref(&key[..]).and_compute_with(|held| match held {
+                    Some(held) if !held.value().is_live(now) => Op::Remove,
+                    _ => Op::Nop,
+                });
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn is_live(&self, now: u64) -> bool {
+        now < self.deadline
     }
 }
 

@@ -7,7 +7,7 @@
 //! thread-local variables any more.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Stripes that belong to one thread each.
 const OWN: usize = u64::BITS as usize;
@@ -21,8 +21,6 @@ const ENDING: usize = usize::MAX - 1;
 
 thread_local! {
     static STRIPE: Cell<usize> = const { Cell::new(NOT_ASKED) };
-    /// The state of a linear congruential generator.
-    static DICE: Cell<u32> = const { Cell::new(1) };
     static RELEASE: Release = const { Release };
 }
 
@@ -59,28 +57,10 @@ pub(crate) fn current() -> Option<Stripe> {
     }
 }
 
-/// True once in `number` calls on average; `number` is a power of two.
-#[inline]
-pub(crate) fn one_in(number: u32) -> bool {
-    // `LocalKey::set` would be a function call.
-    let next = DICE.with(|dice| {
-        dice.set(dice.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-        dice.get()
-    });
-    // In this generator only the high bits are random.
-    next.leading_zeros() >= number.trailing_zeros()
-}
-
 #[cold]
 fn claim() -> Stripe {
     static SHARING: AtomicUsize = AtomicUsize::new(0);
-    // Thread-local destructors run in reverse order of first use. The index of a store keeps a thread-local variable;
-    // using it here first makes it outlive ours, and after ours nothing uses an index through it.
-    drop(papaya::HashSet::<u8>::new().pin());
     RELEASE.with(|_| {});
-    // With one seed all threads would draw the same numbers, and short-lived threads would never draw a rare one.
-    static SEED: AtomicU32 = AtomicU32::new(1);
-    DICE.set(SEED.fetch_add(0x9e37_79b9, Ordering::Relaxed));
     let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
     // Acquire: the next owner sees what the last one counted.
     let stripe = match TAKEN.fetch_update(Ordering::AcqRel, Ordering::Acquire, free) {
@@ -134,16 +114,6 @@ mod tests {
             assert_eq!(own.len(), owners, "two threads in one stripe");
             assert!(owners > 0 && stripes.iter().all(|stripe| stripe.index() < STRIPES));
         }
-    }
-
-    #[test]
-    fn threads_draw_different_numbers() {
-        let draw = || {
-            current().unwrap();
-            (0..32).filter(|_| one_in(64)).count()
-        };
-        let drawn: usize = (0..200).map(|_| std::thread::spawn(draw).join().unwrap()).sum();
-        assert!((40..200).contains(&drawn), "{drawn} of 6,400 draws; about 100 expected");
     }
 
     thread_local! {

@@ -18,9 +18,9 @@ impl State {
         let (Ok(key), false) = (key, self.decides_hits) else { return None };
         let stripe = stripe::current()?;
         self.place.number(key, |clock, life| {
-            let is_hit = clock.is_before(life.deadline());
+            let is_hit = clock.is_before(life.deadline);
             if is_hit {
-                self.counters.hits.one(life.cost(), stripe);
+                self.counters.hits.one(life.cost, stripe);
             }
             is_hit
         })
@@ -46,9 +46,9 @@ impl State {
     ) -> Option<T> {
         let (Ok(key), false) = (key, self.decides_hits) else { return None };
         let stripe = stripe::current()?;
-        self.place.hit(key, move |clock, slot| {
-            let served = clock.is_before(slot.deadline).then(|| serve(&slot.value))??;
-            self.counters.hits.one(slot.cost, stripe);
+        self.place.hit(key, move |clock, entry| {
+            let served = clock.is_before(entry.deadline).then(|| serve(&entry.value))??;
+            self.counters.hits.one(entry.cost, stripe);
             Some(served)
         })
     }

@@ -14,11 +14,10 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Leader};
 use crate::freshness::{Found, Freshness, FreshnessPolicy, Source};
 use crate::key::Key;
-use crate::memory::{Life, New, Slot, Store};
+use crate::memory::{Entry, Life, New, Store};
 use crate::remote::{self, Lead, Naming, Query, RemoteEntries};
 use crate::value::{MakeFormat, Packed};
 
-#[expect(clippy::large_enum_variant, reason = "one per function, and a box would cost each hit a pointer")]
 pub(crate) enum Place {
     /// In this process, as typed values.
     Memory(MemoryEntries),
@@ -50,8 +49,9 @@ pub(crate) struct MakePlace(fn(&Context, &Spec, &str, FreshnessPolicy) -> Result
 impl MakePlace {
     /// In this process: values are kept as they are.
     pub(crate) const IN_MEMORY: Self = Self(|context, spec, _, policy| {
-        let store = Store::new(spec.bound, policy.stale_window());
-        Ok(Place::Memory(MemoryEntries { store, clock: context.clock.clone(), policy }))
+        let clock = context.clock.clone();
+        let store = Store::new(spec.bound, policy.stale_window(), clock.clone());
+        Ok(Place::Memory(MemoryEntries { store, clock, policy }))
     });
 
     /// On a server: values are encoded.
@@ -145,6 +145,19 @@ impl Place {
         matches!(self, Self::Remote(remote) if remote.facts().has_leases)
     }
 
+    /// How many entries are in this process, and how many their bound has evicted.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        match self {
+            Self::Memory(memory) => memory.store.counts(),
+            Self::Remote(_) | Self::Broken(_) => (0, 0),
+        }
+    }
+
+    /// Whether the bound of the entries has begun to evict what is asked for again. True once.
+    pub(crate) fn begins_to_miss_evicted(&self) -> bool {
+        matches!(self, Self::Memory(memory) if memory.store.begins_to_miss_evicted())
+    }
+
     /// Whether both places are the same one on a server.
     pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
         match (self, other) {
@@ -220,9 +233,9 @@ impl Place {
 
     /// What `serve` makes of the entry under `key`, if it is in this process.
     #[inline]
-    pub(crate) fn hit<T>(&self, key: &Key, serve: impl FnOnce(&Clock, &Slot) -> Option<T>) -> Option<T> {
+    pub(crate) fn hit<T>(&self, key: &Key, serve: impl FnOnce(&Clock, &Entry) -> Option<T>) -> Option<T> {
         let Self::Memory(MemoryEntries { store, clock, .. }) = self else { return None };
-        store.read(key.words(), move |slot| serve(clock, slot))
+        serve(clock, &store.get(key.words())?)
     }
 
     /// Looks up the entry of `query`. `left` is what is left of the call's time; `None` is all of it.
@@ -264,7 +277,7 @@ impl MemoryEntries {
     fn get(&self, key: &Key) -> Lookup {
         let mut lookup = Lookup::miss(Ticket::Memory(self.store.generation()));
         let now = self.clock.monotonic();
-        let Some(Slot { value, deadline, cost }) = self.store.get(key.words(), now) else { return lookup };
+        let Some(Entry { value, deadline, cost }) = self.store.get(key.words()) else { return lookup };
         let cost = Duration::from_nanos(cost);
         let freshness = self.policy.freshness(now, deadline, cost, fastrand::f64);
         if freshness != Freshness::Expired {
@@ -368,12 +381,12 @@ impl MemoryEntries {
         };
         let now = self.clock.monotonic();
         let deadline = life.map_or(u64::MAX, |life| now.saturating_add(nanos(life)));
-        let slot = Slot { value, deadline, cost: nanos(cost) };
-        self.store.set(key.words(), New { slot, generation: *generation, size }, now)
+        let entry = Entry { value, deadline, cost: nanos(cost) };
+        self.store.set(key.words(), New { entry, generation: *generation, size }, now)
     }
 
     fn remove(&self, key: &Key) {
-        self.store.delete(key.words(), self.clock.monotonic());
+        self.store.delete(key.words());
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Spec {
     pub(crate) wait: Option<fn() -> Duration>,
     /// `stale`, `early` and `jitter`.
     pub(crate) freshness: FreshnessOptions,
-    /// `capacity = N` and `max_bytes = "…"`.
+    /// `capacity` and `max_bytes = "…"`.
     pub(crate) bound: Bound,
 }
 
@@ -74,6 +74,11 @@ impl Spec {
     pub const fn capacity(mut self, capacity: u64) -> Self {
         self.bound = Bound { capacity: Some(capacity), ..self.bound };
         self
+    }
+
+    /// `capacity = "unbounded"`
+    pub const fn unbounded(self) -> Self {
+        self.capacity(u64::MAX)
     }
 
     /// `max_bytes = "…"`

@@ -100,7 +100,7 @@ impl State {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.snapshot(&self.namespace, self.spec.backend)
+        self.counters.snapshot(&self.namespace, self.spec.backend, self.place.counts())
     }
 }
 
@@ -144,7 +144,15 @@ impl State {
 
     pub(super) fn count_store(&self, result: &Result<bool, Error>) {
         match result {
-            Ok(true) => self.counters.stores.one(),
+            Ok(true) => {
+                self.counters.stores.one();
+                if self.place.begins_to_miss_evicted() {
+                    let namespace = &self.namespace;
+                    log::info!(
+                        "{namespace}: entries are evicted and asked for again: a larger `capacity` or `max_bytes` would save runs"
+                    );
+                }
+            }
             Ok(false) => {
                 let namespace = &self.namespace;
                 log::debug!("{namespace}: result not stored: the key has changed since the run began");

@@ -27,7 +27,12 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn snapshot(&self, function: &str, backend: &'static str) -> Stats {
+    pub(crate) fn snapshot(
+        &self,
+        function: &str,
+        backend: &'static str,
+        (entries, evictions): (u64, u64),
+    ) -> Stats {
         let (hits, saved_by_hits) = self.hits.sum();
         Stats {
             function: function.to_owned(),
@@ -42,6 +47,8 @@ impl Counters {
             errors: self.errors.get(),
             decode_failures: self.decode_failures.get(),
             too_large: self.too_large.get(),
+            entries,
+            evictions,
             body_time: Duration::from_nanos(self.body_nanos.get()),
             saved_time: Duration::from_nanos(self.saved_nanos.get().wrapping_add(saved_by_hits)),
         }

@@ -50,6 +50,10 @@ pub struct Stats {
     pub decode_failures: u64,
     /// Results that were not stored because the backend takes no values of that size.
     pub too_large: u64,
+    /// Entries in memory now, those that have expired and are not removed yet included; 0 for functions on servers.
+    pub entries: u64,
+    /// Entries that a bound of the memory store has evicted.
+    pub evictions: u64,
     /// Time spent in bodies. A run inside another one counts in both.
     pub body_time: Duration,
     /// Time that hits saved: for each, the time of the run behind its entry (in whole microseconds on a server; to five
@@ -119,7 +123,7 @@ impl fmt::Display for AllStats {
     }
 }
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 17] = [
     "function",
     "backend",
     "hits",
@@ -133,13 +137,15 @@ const COLUMNS: [&str; 15] = [
     "errors",
     "undecodable",
     "too large",
+    "entries",
+    "evictions",
     "in bodies",
     "saved",
 ];
 
 /// Names are aligned to the left and numbers to the right. Every column is as wide as its widest cell.
 fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
-    let rows: Vec<[String; 15]> = all.iter().map(cells).collect();
+    let rows: Vec<[String; 17]> = all.iter().map(cells).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([COLUMNS[column].len()]).max().unwrap_or(0)
@@ -159,7 +165,7 @@ fn write_table(f: &mut fmt::Formatter<'_>, all: &[Stats]) -> fmt::Result {
     Ok(())
 }
 
-fn cells(stats: &Stats) -> [String; 15] {
+fn cells(stats: &Stats) -> [String; 17] {
     [
         stats.function.clone(),
         stats.backend.to_owned(),
@@ -174,6 +180,8 @@ fn cells(stats: &Stats) -> [String; 15] {
         stats.errors.to_string(),
         stats.decode_failures.to_string(),
         stats.too_large.to_string(),
+        stats.entries.to_string(),
+        stats.evictions.to_string(),
         format!("{:.1?}", stats.body_time),
         format!("{:.1?}", stats.saved_time),
     ]
@@ -189,8 +197,8 @@ mod tests {
         let counters = Counters::default();
         counters.hits.one(1_500_000_000, Stripe::ANY);
         let all = AllStats::new(vec![
-            counters.snapshot("app::user", "redis"),
-            Counters::default().snapshot("app::a_much_longer_name", "memcached"),
+            counters.snapshot("app::user", "redis", (0, 0)),
+            Counters::default().snapshot("app::a_much_longer_name", "memcached", (0, 0)),
         ]);
         let table = all.to_string();
         let lines: Vec<_> = table.lines().collect();

@@ -1,90 +1,67 @@
-//! A bounded map from key bytes to typed values, read without a lock.
+//! A bounded map from key bytes to typed values, in [shards](Shard) by the hash of the key.
 //!
-//! The index answers; it is a lock-free hash table, so hits of many threads don't meet. moka decides what stays, by how
-//! often entries are used (TinyLFU). A hit through moka records itself in a channel, which takes ten times as long as the
-//! rest of a hit; so moka holds hashes only, and is told of an entry's first hits and of some of the later ones, and of
-//! none while there is room for all.
+//! The bounds belong to the whole store: a shard that gets an entry evicts one of its own while the store is full, and
+//! only a shard that has none left takes the room from another. So the shards' sizes follow what they are asked for.
 //!
-//! The index must hold nothing that moka doesn't. So each entry has a stamp of its own and is in the index before moka
-//! learns of it; whenever moka lets go of a stamp, from whatever thread, that entry is taken out of the index, if it is
-//! still that one. Changes by callers are made one at a time. What moka is late with is bounded: see [`Changes`].
-//!
-//! In front of the index is a table of copies, for numbers only: see `front.rs`. An entry leaves that before the index, so
-//! that nobody finds it there who could have seen its successor.
-//!
-//! Entries are found by a 64-bit hash of their key, seeded at random against chosen keys; the key is compared in full,
-//! so two keys of one hash cost each other's place and never a wrong answer. One type serves every function, because
-//! a table of one's own for each costs a second of compile time.
-//!
-//! Knows no functions, no formats and no clock: who asks says what time it is, and judges what it gets.
+//! One type serves every function, because a table of its own for each would cost a second of compile time. Hashes are
+//! seeded at random against chosen keys. Expired entries are removed by [`sweep`](super::sweep) if nobody reads them.
 
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use foldhash::quality::RandomState;
-use papaya::{Guard, LocalGuard};
-use smallvec::SmallVec;
 
-use super::Bound;
-use super::number_table::{self as front, Copied, Front, Gone, Life};
-use crate::common::stripe;
-use crate::common::sync::lock;
+use super::shard::{Place, Removed, Shard};
+use super::sweep::Sweep;
+use super::{Bound, DEFAULT_CAPACITY};
+use crate::common::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::key::{ShortKey, short};
 use crate::value::Value;
 
-/// Entries a store holds unless told otherwise.
-const DEFAULT_CAPACITY: u64 = 10_000;
 /// What an entry costs beside its key and value, for `max_bytes`.
-const ENTRY_OVERHEAD: u64 = 192;
-/// At least so many stores lie between two sweeps for expired entries.
-const MIN_SWEEP: u64 = 1_024;
-/// moka catches up when what it was not asked to do yet is this part of its limit, or so many stores.
-const LAG_SHARE: u64 = 16;
-const LAG_STORES: u64 = 64;
-/// So many hits of an entry are told to moka, of the later ones one in [`TOLD_LATER`]. On Zipf 0.9 with room for 1 % of
-/// the keys that keeps 43.2 % hits, with 60 it would be 42.9 %, with 15 42.0 %; all told are 43.2 %.
-const TOLD_FIRST: u8 = 120;
-const TOLD_LATER: u32 = 64;
-/// A store with this part of its limit left is not crowded.
-const ROOM_SHARE: u64 = 8;
-/// Removed entries are freed some dozens at a time, because it takes a barrier over all threads; one that weighs more
-/// than this part of the store is freed at once.
-const LIGHT_SHARE: u64 = 1_024;
-
-/// Words of a key that is not long.
+const ENTRY_OVERHEAD: u64 = 128;
+/// A shard has room for so many entries at least, because it can't evict well among few.
+const MIN_SHARD: u64 = 512;
+/// Words of a key that is hashed word by word.
 const FEW: usize = 8;
-/// Copies of numbers take this part of the bytes that bound a store, beside them.
-const FRONT_SHARE: u64 = 8;
-
-type Index = papaya::HashMap<u64, Entry, Identity>;
-/// By the hash of its key, what stays.
-type Stays = moka::sync::Cache<u64, Held, Identity>;
 
 /// The map.
 pub(crate) struct Store {
-    index: Arc<Index>,
-    /// Of what is in the index, the numbers that were asked for last.
-    front: Arc<Front>,
-    stays: Stays,
     hasher: RandomState,
-    changes: Mutex<Changes>,
+    /// By the highest bits of a hash.
+    shift: u32,
+    shared: Arc<SharedStore>,
+}
+
+/// What the background uses too.
+pub(super) struct SharedStore {
+    pub(super) shards: Box<[Shard]>,
     bound: Bound,
-    /// The most that entries may weigh together.
-    limit: u64,
-    /// The least that an entry weighs, if weights are bytes; else each weighs one.
-    share: Option<u64>,
+    totals: Totals,
     /// For how many nanoseconds after its deadline an entry is still there: whoever reads it judges it.
     grace: u64,
     generation: AtomicU64,
-    /// Whether something may soon have to go, so that moka has to know what is used.
-    is_crowded: AtomicBool,
+    pub(super) clock: Clock,
+    sweep: Sweep,
+    has_reported: AtomicBool,
+}
+
+/// What all shards hold together.
+#[derive(Default)]
+pub(super) struct Totals {
+    len: AtomicU64,
+    weight: AtomicU64,
+    pub(super) evictions: AtomicU64,
+    /// Entries that were stored again soon after they had been evicted.
+    pub(super) comebacks: AtomicU64,
 }
 
 /// What is stored under a key.
 #[derive(Clone)]
-pub(crate) struct Slot {
+pub(crate) struct Entry {
     pub(crate) value: Value,
     /// When it expires, in the clock's monotonic nanoseconds; `u64::MAX` is never.
     pub(crate) deadline: u64,
@@ -94,378 +71,234 @@ pub(crate) struct Slot {
 
 /// What is to be stored.
 pub(crate) struct New {
-    pub(crate) slot: Slot,
+    pub(crate) entry: Entry,
     /// The store's generation when its value began to be computed.
     pub(crate) generation: u64,
     /// Bytes of the value, if the store is bounded by bytes.
     pub(crate) size: u64,
 }
 
-/// In one allocation, save for a long key and a value that is not a number.
-struct Entry {
-    key: SmallVec<[u8; 32]>,
-    slot: Slot,
-    stamp: Stamp,
-    told: AtomicU8,
-    is_gone: Gone,
-}
-
-/// Tells an entry from those before it under its key. Half a word, so that an entry is not a word longer; begins anew
-/// after four billion stores, and two entries of one key are not that far apart while anybody knows of both.
-type Stamp = u32;
-
-/// What moka holds of an entry.
+/// When a number expires and what it cost: see [`Entry`].
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    stamp: Stamp,
-    weight: u32,
+pub(crate) struct Life {
+    pub(crate) deadline: u64,
+    pub(crate) cost: u64,
 }
 
-/// Held while the store is changed.
-#[derive(Debug, Default)]
-struct Changes {
-    /// The last entry's stamp.
-    stamp: Stamp,
-    /// Stores since the last sweep.
-    unswept: u64,
-    /// Stores, and their weight, since moka has last done all that it had to do.
-    late: u64,
-    late_weight: u64,
+/// What a store has room for, and the time.
+pub(super) struct Room<'s> {
+    pub(super) totals: &'s Totals,
+    bound: Bound,
+    grace: u64,
+    now: u64,
 }
 
 impl Store {
-    pub(crate) fn new(bound: Bound, grace: u64) -> Self {
-        // An entry weighs at least its share of the bytes, so one weight keeps both bounds.
-        let (limit, share) = match (bound.capacity, bound.max_bytes) {
-            (capacity, None) => (capacity.unwrap_or(DEFAULT_CAPACITY), None),
-            (None, Some(bytes)) => (bytes, Some(1)),
-            (Some(capacity), Some(bytes)) => (bytes, Some(bytes / capacity.max(1))),
+    pub(crate) fn new(bound: Bound, grace: u64, clock: Clock) -> Self {
+        let capacity = match bound {
+            Bound { capacity: None, max_bytes: None } => Some(DEFAULT_CAPACITY),
+            bound => bound.capacity,
         };
-        let index = Arc::new(Index::with_hasher(Identity::default()));
-        let front = Arc::new(Front::default());
-        let (answers, copies) = (index.clone(), front.clone());
-        let stays = moka::sync::Cache::builder().max_capacity(limit).eviction_listener(
-            move |hash: Arc<u64>, held: Held, _| {
-                let _ = answers.pin().remove_if(&*hash, |hash, entry| {
-                    let is_it = entry.stamp == held.stamp;
-                    if is_it {
-                        entry.leave(*hash, &copies);
-                    }
-                    is_it
-                });
-            },
-        );
-        // With weights moka remembers less of what was used: 4 points of hit ratio on Zipf 0.9.
-        let stays = match share {
-            Some(_) => stays.weigher(|_, held: &Held| held.weight),
-            None => stays,
-        };
-        let stays = stays.build_with_hasher(Identity::default());
-        Self {
-            index,
-            front,
-            stays,
-            hasher: RandomState::default(),
-            changes: Mutex::default(),
-            bound,
-            limit,
-            share,
+        let by_bytes = bound.max_bytes.map_or(u64::MAX, |max| max / ENTRY_OVERHEAD);
+        let most = capacity.unwrap_or(u64::MAX).min(by_bytes);
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        let shards = (most / MIN_SHARD).clamp(1, (4 * cores).clamp(8, 64));
+        let bits = shards.ilog2();
+        let shared = SharedStore {
+            shards: (0..1_u64 << bits).map(|_| Shard::new(most)).collect(),
+            bound: Bound { capacity, ..bound },
+            totals: Totals::default(),
             grace,
             generation: AtomicU64::new(0),
-            is_crowded: AtomicBool::new(false),
-        }
+            clock,
+            sweep: Sweep::default(),
+            has_reported: AtomicBool::new(false),
+        };
+        // Of two shifts one is by at most 63 bits.
+        Self { hasher: RandomState::default(), shift: 63 - bits, shared: Arc::new(shared) }
     }
 
-    /// The number under a short key, if it is at hand and `is_hit` says of its life that it may be served: that is a use.
-    /// Else it may still be found by [`read`](Self::read).
+    #[inline(always)]
+    fn shard(&self, hash: u64) -> &Shard {
+        let shards = &self.shared.shards;
+        #[allow(clippy::cast_possible_truncation, reason = "a few of the highest bits")]
+        let at = (hash >> 1 >> self.shift) as usize;
+        // There are as many shards as these bits can tell apart.
+        &shards[at & (shards.len() - 1)]
+    }
+
+    #[inline]
+    fn place<'k>(&self, key: &'k [u8]) -> (&Shard, Place<'k>) {
+        let hash = match short(key) {
+            Some(short) => hash_short(&self.hasher, short),
+            None => hash_long(&self.hasher, key),
+        };
+        (self.shard(hash), Place { hash: low(hash), key })
+    }
+
+    /// The number under a short key, if `is_hit` says of its life that it may be served. If not, it may still be found by
+    /// [`get`](Self::get).
     #[inline]
     pub(crate) fn number(&self, key: ShortKey, is_hit: impl FnOnce(Life) -> bool) -> Option<u64> {
-        let table = self.front.newest()?;
         let hash = hash_short(&self.hasher, key);
-        // If it isn't a hit, it is in its last millisecond or past it: the index knows.
-        let (bits, _) = table.get(hash, key).filter(|(_, life)| is_hit(*life))?;
-        if self.is_crowded.load(Ordering::Relaxed) && stripe::one_in(TOLD_LATER) {
-            self.tell(hash);
-        }
-        Some(bits)
+        let (bits, deadline, cost) = self.shard(hash).number(low(hash), key)?;
+        is_hit(Life { deadline, cost }).then_some(bits)
     }
 
-    /// What `read` makes of the entry under `key`, wherever it stands in its life. If it makes something, that is a use.
-    /// Not for threads at their end.
+    /// The entry under `key`, wherever it stands in its life.
     #[inline]
-    pub(crate) fn read<T>(&self, key: &[u8], read: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
-        let guard = self.index.guard();
-        let (hash, entry) = self.find(key, &guard)?;
-        let result = read(&entry.slot)?;
-        if self.is_crowded.load(Ordering::Relaxed) || matches!(entry.slot.value, Value::Number(_)) {
-            self.used(hash, entry);
-        }
-        Some(result)
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Entry> {
+        let (shard, place) = self.place(key);
+        shard.get(place)
     }
 
-    /// The entry under `key`, and its hash.
-    #[inline(always)]
-    fn find<'g>(&'g self, key: &[u8], guard: &'g impl Guard) -> Option<(u64, &'g Entry)> {
-        let hash = self.hash(key);
-        let entry = self.index.get(&hash, guard).filter(|entry| same(&entry.key, key))?;
-        Some((hash, entry))
-    }
-
-    /// After a hit on it.
-    #[inline(never)]
-    fn used(&self, hash: u64, entry: &Entry) {
-        if self.is_crowded.load(Ordering::Relaxed) && entry.is_to_be_told() {
-            self.tell(hash);
-        } else if let Some(copied) = entry.copied() {
-            // Of a crowded store those that have been asked for often.
-            let most =
-                self.bound.max_bytes.map_or(usize::MAX, |bytes| front::enough_for(bytes / FRONT_SHARE));
-            self.front.put(hash, &copied, most.min(2 * self.index.len()));
-        }
-    }
-
-    /// Tells moka of a hit.
-    #[cold]
-    #[inline(never)]
-    fn tell(&self, hash: u64) {
-        // What moka lets go of now is freed when this is over, not while it holds a lock: to drop a value may ask the store.
-        let _guard = self.index.guard();
-        self.stays.get(&hash);
-    }
-
-    /// The entry under `key` that lives or is in its grace.
-    pub(crate) fn get(&self, key: &[u8], now: u64) -> Option<Slot> {
-        let read = |slot: &Slot| self.is_live(slot, now).then(|| slot.clone());
-        match stripe::current() {
-            Some(_) => self.read(key, read),
-            // With a guard that needs no variables of the thread.
-            None => self.find(key, &self.index.owned_guard()).and_then(|(_, entry)| read(&entry.slot)),
-        }
-    }
-
-    /// Stores `new`, unless it could never fit.
+    /// Stores `new` in place of what is under `key`. If it could never fit, nothing is under the key afterwards.
     pub(crate) fn set(&self, key: &[u8], new: New, now: u64) -> Result<(), Error> {
-        self.set_if(key, new, now, |_| true).map(drop)
-    }
-
-    /// Stores `new` only if nothing live is under `key`.
-    pub(crate) fn add(&self, key: &[u8], new: New, now: u64) -> Result<bool, Error> {
-        self.set_if(key, new, now, |live| live.is_none())
-    }
-
-    /// Stores `new` only if the live entry under `key` is as `is_old` says.
-    pub(crate) fn replace(
-        &self,
-        key: &[u8],
-        is_old: impl FnOnce(&Slot) -> bool + Send,
-        new: New,
-        now: u64,
-    ) -> Result<bool, Error> {
-        self.set_if(key, new, now, |live| live.is_some_and(is_old))
-    }
-
-    /// Stores `new` if `wants` says so of the live entry under `key`.
-    fn set_if(
-        &self,
-        key: &[u8],
-        new: New,
-        now: u64,
-        wants: impl FnOnce(Option<&Slot>) -> bool + Send,
-    ) -> Result<bool, Error> {
-        self.check_size(key, new.size)?;
-        Ok(self.change(|guard| self.set_in(key, new, now, wants, guard)))
-    }
-
-    fn set_in(
-        &self,
-        key: &[u8],
-        new: New,
-        now: u64,
-        wants: impl FnOnce(Option<&Slot>) -> bool + Send,
-        guard: &LocalGuard<'_>,
-    ) -> bool {
-        let (hash, weight) = (self.hash(key), self.weight(key, new.size));
-        let mut changes = lock(&self.changes);
-        let known = self.index.get(&hash, guard);
-        let live = known.filter(|entry| same(&entry.key, key) && self.is_live(&entry.slot, now));
-        if !wants(live.map(|entry| &entry.slot)) {
-            return false;
-        }
-        // What was computed before a `clear` is cleared, too.
-        if new.generation != self.generation() {
-            return true;
-        }
-        changes.stamp = changes.stamp.wrapping_add(1);
-        let stamp = changes.stamp;
-        known.inspect(|entry| entry.leave(hash, &self.front));
-        self.index.insert(hash, Entry::new(key, new.slot, stamp), guard);
-        if known.is_none() {
-            // A miss is a use, too.
-            self.stays.get(&hash);
-        }
-        self.stays.insert(hash, Held { stamp, weight: u32::try_from(weight).unwrap_or(u32::MAX) });
-        let caught_up = self.catch_up(&mut changes, weight);
-        changes.unswept += 1;
-        let is_sweep_due = changes.unswept >= MIN_SWEEP.max(self.index.len() as u64);
-        if is_sweep_due {
-            changes.unswept = 0;
-        }
-        drop(changes);
-        if is_sweep_due {
-            self.sweep(now, guard);
-        }
-        if (known.is_some() || caught_up) && weight > self.limit / LIGHT_SHARE {
-            guard.flush();
-        }
-        true
-    }
-
-    /// Has moka give up what is too much by now, if that may be much; returns whether.
-    fn catch_up(&self, changes: &mut Changes, weight: u64) -> bool {
-        changes.late += 1;
-        changes.late_weight = changes.late_weight.saturating_add(weight);
-        let weighs = self.stays.weighted_size().saturating_add(changes.late_weight);
-        if weighs > self.limit - self.limit / ROOM_SHARE && !self.is_crowded.swap(true, Ordering::Relaxed) {
-            // Hits there are told as those of entries that have been asked for often.
-            self.front.clear();
-        }
-        let is_due = changes.late >= LAG_STORES || changes.late_weight > self.limit / LAG_SHARE;
-        if is_due {
-            (changes.late, changes.late_weight) = (0, 0);
-            self.stays.run_pending_tasks();
-        }
-        is_due
-    }
-
-    /// Frees expired entries that nobody reads. After as many stores as there are entries: constant time per store.
-    fn sweep(&self, now: u64, guard: &LocalGuard<'_>) {
-        for (hash, entry) in self.index.iter(guard) {
-            if !self.is_live(&entry.slot, now) {
-                let _changes = lock(&self.changes);
-                if self.index.get(hash, guard).is_some_and(|newest| newest.stamp == entry.stamp) {
-                    entry.leave(*hash, &self.front);
-                    self.index.remove(hash, guard);
-                    self.stays.invalidate(hash);
+        let New { entry, generation, size } = new;
+        let shared = &*self.shared;
+        let weight = match shared.bound.max_bytes {
+            None => 1,
+            Some(max) => {
+                let weight = size.saturating_add(key.len() as u64).saturating_add(ENTRY_OVERHEAD);
+                if weight > max {
+                    self.delete(key);
+                    let message = format!("{weight} bytes do not fit a memory store of {max} bytes");
+                    return Err(Error::new(ErrorKind::TooLarge, message));
                 }
+                weight
             }
+        };
+        let (room, deadline) = (shared.room(now), entry.deadline);
+        let (shard, place) = self.place(key);
+        // What was computed before a `clear` is cleared, too.
+        let is_current = || generation == self.generation();
+        drop_removed(shard.set(place, entry, weight, &room, is_current));
+        shared.keep_bounds(&room);
+        if deadline != u64::MAX {
+            Sweep::ask(&self.shared, deadline.saturating_add(shared.grace), now);
         }
+        Ok(())
     }
 
-    /// Removes what is under `key`; returns whether anything live was.
-    pub(crate) fn delete(&self, key: &[u8], now: u64) -> bool {
-        self.change(|guard| self.delete_in(key, now, guard))
-    }
-
-    fn delete_in(&self, key: &[u8], now: u64, guard: &LocalGuard<'_>) -> bool {
-        let changes = lock(&self.changes);
-        let known = self.find(key, guard);
-        if let Some((hash, entry)) = known {
-            entry.leave(hash, &self.front);
-            self.index.remove(&hash, guard);
-            self.stays.invalidate(&hash);
-        }
-        drop(changes);
-        guard.flush();
-        known.is_some_and(|(_, entry)| self.is_live(&entry.slot, now))
+    /// Removes what is under `key`.
+    pub(crate) fn delete(&self, key: &[u8]) {
+        let (shard, place) = self.place(key);
+        drop_removed(shard.delete(place, &self.shared.totals));
     }
 
     /// The generation that a value computed from now on belongs to.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+        self.shared.generation.load(SeqCst)
     }
 
     /// Ends the life of every entry, and of every value being computed now.
     pub(crate) fn clear(&self) {
-        self.change(|guard| self.clear_in(guard));
+        // A value of the old generation that a shard takes before this is cleared with it.
+        self.shared.generation.fetch_add(1, SeqCst);
+        let SharedStore { shards, totals, .. } = &*self.shared;
+        shards.iter().for_each(|shard| drop_removed(shard.clear(totals)));
     }
 
-    fn clear_in(&self, guard: &LocalGuard<'_>) {
-        let changes = lock(&self.changes);
-        self.generation.fetch_add(1, Ordering::SeqCst);
-        self.index.values(guard).for_each(|entry| entry.is_gone.store(true, Ordering::SeqCst));
-        self.front.clear();
-        self.index.clear(guard);
-        self.stays.invalidate_all();
-        // What is gone must not take the room of what comes.
-        self.stays.run_pending_tasks();
-        self.is_crowded.store(false, Ordering::Relaxed);
-        drop(changes);
-        guard.flush();
+    /// How many entries there are, and how many were evicted so far.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let totals = &self.shared.totals;
+        (totals.len.load(Relaxed), totals.evictions.load(Relaxed))
     }
 
-    /// Makes a change of the index with a guard around it. The guard is there before the store's lock is taken and until
-    /// after it: what leaves the index is dropped with the guard, by users' code.
-    fn change<T: Default + Send>(&self, change: impl FnOnce(&LocalGuard<'_>) -> T + Send) -> T {
-        let guarded = || change(&self.index.guard());
-        if stripe::current().is_some() {
-            return guarded();
-        }
-        // Changes need variables of the thread that are gone. No thread to be had: nothing is changed.
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().spawn_scoped(scope, guarded);
-            thread.map_or_else(|_| T::default(), |thread| thread.join().unwrap_or_default())
-        })
+    /// Whether the bound has begun to evict what is asked for again. True once.
+    pub(crate) fn begins_to_miss_evicted(&self) -> bool {
+        let SharedStore { totals, has_reported, .. } = &*self.shared;
+        totals.comebacks.load(Relaxed) > 0 && !has_reported.load(Relaxed) && !has_reported.swap(true, Relaxed)
+    }
+}
+
+impl SharedStore {
+    fn room(&self, now: u64) -> Room<'_> {
+        Room::new(&self.totals, self.bound, self.grace, now)
     }
 
-    fn is_live(&self, slot: &Slot, now: u64) -> bool {
-        now < slot.deadline.saturating_add(self.grace)
+    pub(super) fn sweep(&self) -> &Sweep {
+        &self.sweep
     }
 
-    #[inline]
-    fn hash(&self, key: &[u8]) -> u64 {
-        match short(key) {
-            Some(short) => hash_short(&self.hasher, short),
-            None => hash_long(&self.hasher, key),
-        }
+    /// Removes all expired entries; returns when the next one is to be removed, `u64::MAX` if none is.
+    pub(super) fn remove_expired(&self, now: u64) -> u64 {
+        let room = self.room(now);
+        let earliest = self.shards.iter().map(|shard| {
+            let (earliest, removed) = shard.sweep(&room);
+            drop_removed(removed);
+            earliest
+        });
+        earliest.min().unwrap_or(u64::MAX).saturating_add(self.grace)
     }
 
-    fn weight(&self, key: &[u8], size: u64) -> u64 {
-        self.share.map_or(1, |share| entry_size(key, size).max(share))
-    }
-
-    fn check_size(&self, key: &[u8], size: u64) -> Result<(), Error> {
-        match self.bound.max_bytes {
-            Some(max) if entry_size(key, size) > max => {
-                let message =
-                    format!("{} bytes do not fit a memory store of {max} bytes", entry_size(key, size));
-                Err(Error::new(ErrorKind::TooLarge, message))
+    /// Evicts from whatever shard, where the shard of the last entry had too little.
+    fn keep_bounds(&self, room: &Room<'_>) {
+        for shard in &self.shards {
+            while room.is_passed() {
+                let (has_any, removed) = shard.evict_one(room);
+                drop_removed(removed);
+                if !has_any {
+                    break;
+                }
             }
-            _ => Ok(()),
         }
     }
 }
 
-impl Entry {
-    fn new(key: &[u8], slot: Slot, stamp: Stamp) -> Self {
-        let (told, is_gone) = (AtomicU8::new(0), Gone::default());
-        Self { key: SmallVec::from_slice(key), slot, stamp, told, is_gone }
+impl Totals {
+    pub(super) fn add(&self, weight: u64) {
+        self.len.fetch_add(1, Relaxed);
+        self.weight.fetch_add(weight, Relaxed);
     }
 
-    fn copied(&self) -> Option<Copied<'_>> {
-        let (Value::Number(number), Some(key)) = (&self.slot.value, short(&self.key)) else { return None };
-        let life = Life::new(self.slot.deadline, self.slot.cost);
-        Some(Copied { key, number: *number, life, is_gone: &self.is_gone })
+    pub(super) fn subtract(&self, len: u64, weight: u64) {
+        self.len.fetch_sub(len, Relaxed);
+        self.weight.fetch_sub(weight, Relaxed);
+    }
+}
+
+impl<'s> Room<'s> {
+    pub(super) fn new(totals: &'s Totals, bound: Bound, grace: u64, now: u64) -> Self {
+        Self { totals, bound, grace, now }
     }
 
-    /// Before it leaves the index.
-    fn leave(&self, hash: u64, front: &Front) {
-        self.is_gone.store(true, Ordering::SeqCst);
-        if let (Value::Number(_), Some(key)) = (&self.slot.value, short(&self.key)) {
-            front.remove(hash, key);
+    /// Whether one more entry of `weight` doesn't fit.
+    pub(super) fn lacks(&self, weight: u64) -> bool {
+        self.exceeds(1, weight)
+    }
+
+    /// Whether an entry of that deadline is of no use any more.
+    pub(super) fn is_over(&self, deadline: u64) -> bool {
+        deadline.saturating_add(self.grace) <= self.now
+    }
+
+    fn is_passed(&self) -> bool {
+        self.exceeds(0, 0)
+    }
+
+    fn exceeds(&self, len: u64, weight: u64) -> bool {
+        let exceeds = |held: &AtomicU64, more: u64, max: u64| held.load(Relaxed).saturating_add(more) > max;
+        self.bound.capacity.is_some_and(|max| exceeds(&self.totals.len, len, max))
+            || self.bound.max_bytes.is_some_and(|max| exceeds(&self.totals.weight, weight, max))
+    }
+}
+
+/// Drops values when no lock is held, because they may use the store. A panic in a destructor is not the caller's.
+fn drop_removed(removed: Removed) {
+    if !removed.is_empty() {
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(removed)));
+        if dropped.is_err() {
+            log::error!("a cached value panicked when it was dropped");
         }
     }
+}
 
-    /// Whether moka is to be told of this hit. An entry that all threads read is written no more soon.
-    #[inline]
-    fn is_to_be_told(&self) -> bool {
-        let told = self.told.load(Ordering::Relaxed);
-        if told < TOLD_FIRST {
-            self.told.store(told + 1, Ordering::Relaxed);
-            return true;
-        }
-        stripe::one_in(TOLD_LATER)
-    }
+#[allow(clippy::cast_possible_truncation, reason = "the low half")]
+#[inline(always)]
+fn low(hash: u64) -> u32 {
+    hash as u32
 }
 
 #[inline]
@@ -489,42 +322,5 @@ fn hash_long(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn entry_size(key: &[u8], size: u64) -> u64 {
-    size.saturating_add(key.len() as u64).saturating_add(ENTRY_OVERHEAD)
-}
-
-/// Whether two keys are equal. They are short and mostly whole words, for which a call to compare memory is too much.
-#[inline]
-fn same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    let mut pairs = words.iter().zip(other_words);
-    pairs.all(|(word, other)| u64::from_ne_bytes(*word) == u64::from_ne_bytes(*other))
-        && (rest.is_empty() || rest == other_rest)
-}
-
-/// Hashes of keys are what the index goes by: hashed as they are.
-#[derive(Debug, Default, Clone, Copy)]
-struct AsItIs(u64);
-
-type Identity = BuildHasherDefault<AsItIs>;
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    /// Not for anything but hashes; nothing gets here.
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;

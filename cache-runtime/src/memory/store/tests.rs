@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::ops::Range;
 
 use super::*;
 
@@ -8,97 +8,16 @@ fn new(deadline: u64, size: u64) -> New {
 }
 
 fn of_value(value: Arc<impl Send + Sync + 'static>, deadline: u64, size: u64) -> New {
-    New { slot: Slot { value: Value::Shared(value), deadline, cost: 0 }, generation: 0, size }
+    New { entry: Entry { value: Value::Shared(value), deadline, cost: 0 }, generation: 0, size }
 }
 
 fn of(bound: Bound) -> Store {
-    Store::new(bound, 0)
-}
-
-/// How many entries are in the index and in moka; they must be the same.
-fn len(store: &Store) -> usize {
-    store.stays.run_pending_tasks();
-    assert_eq!(store.index.len() as u64, store.stays.entry_count());
-    for (hash, entry) in &store.index.pin() {
-        assert_eq!(store.stays.get(hash).map(|held| held.stamp), Some(entry.stamp));
-    }
-    store.index.len()
-}
-
-/// What a hit does: the number under `key`.
-fn hit(store: &Store, key: u64) -> Option<u64> {
-    let key = key.to_le_bytes();
-    let number = store.number(short(&key).unwrap(), |_| true);
-    number.or_else(|| store.read(&key, |slot| slot.value.copy()))
+    Store::new(bound, 0, Clock::manual())
 }
 
 fn number(store: &Store, number: u64) -> New {
-    let slot = Slot { value: Value::new(&number), deadline: u64::MAX, cost: 0 };
-    New { slot, generation: store.generation(), size: 0 }
-}
-
-/// All ways that an entry goes, after it was copied.
-#[test]
-fn copies_of_numbers_go_with_their_entries() {
-    let store = of(Bound { capacity: Some(100), max_bytes: None });
-    let set = |key: u64, value| store.set(&key.to_le_bytes(), number(&store, value), 0).unwrap();
-    let is_copied = |key: u64| {
-        let key = key.to_le_bytes();
-        store.number(short(&key).unwrap(), |_| true).is_some()
-    };
-    let copy = |key, value| {
-        set(key, value);
-        assert_eq!(hit(&store, key), Some(value));
-        assert!(is_copied(key) && hit(&store, key) == Some(value));
-    };
-    copy(1, 10);
-    copy(1, 11);
-    assert!(store.delete(&1_u64.to_le_bytes(), 0));
-    assert!(!is_copied(1) && hit(&store, 1).is_none(), "deleted");
-
-    copy(1, 12);
-    store.clear();
-    assert!(!is_copied(1) && hit(&store, 1).is_none(), "cleared");
-
-    let short_lived = Slot { deadline: 10, ..number(&store, 13).slot };
-    store.set(&1_u64.to_le_bytes(), New { slot: short_lived, ..number(&store, 13) }, 0).unwrap();
-    assert_eq!(hit(&store, 1), Some(13));
-    store.sweep(10, &store.index.guard());
-    assert!(!is_copied(1) && hit(&store, 1).is_none(), "swept");
-
-    (0..50).for_each(|key| set(key, key));
-    assert!((0..50).all(|key| hit(&store, key) == Some(key)));
-    assert!((0..50).filter(|key| is_copied(*key)).count() > 30, "what finds its set full waits");
-    (50..1_000).for_each(|key| set(key, key));
-    store.stays.run_pending_tasks();
-    for key in 0..1_000_u64 {
-        let is_there = store.get(&key.to_le_bytes(), 0).is_some();
-        assert!(is_there || !is_copied(key), "evicted");
-        assert_eq!(hit(&store, key), is_there.then_some(key));
-    }
-}
-
-/// Of a crowded store what was asked for often is copied, because moka has to know of the hits of all others.
-#[test]
-fn moka_knows_what_is_used_of_a_crowded_store() {
-    let store = of(Bound { capacity: Some(100), max_bytes: None });
-    for key in 0..100_u64 {
-        store.set(&key.to_le_bytes(), number(&store, key), 0).unwrap();
-        hit(&store, key);
-    }
-    assert!(store.is_crowded.load(Ordering::Relaxed));
-    let key = (0..100).find(|key| hit(&store, *key).is_some()).unwrap();
-    let bytes = key.to_le_bytes();
-    let told = || store.index.pin().get(&store.hash(&bytes)).unwrap().told.load(Ordering::Relaxed);
-    while told() < TOLD_FIRST {
-        let before = told();
-        hit(&store, key);
-        assert_eq!(told(), before + 1);
-    }
-    let is_copied = || store.number(short(&bytes).unwrap(), |_| true).is_some();
-    assert!(!is_copied());
-    (0..1_000).for_each(|_| _ = hit(&store, key));
-    assert!(is_copied());
+    let entry = Entry { value: Value::new(&number), deadline: u64::MAX, cost: 0 };
+    New { entry, generation: store.generation(), size: 0 }
 }
 
 /// A reader sees no value that was replaced before it looked, and none older than one it has seen.
@@ -112,14 +31,14 @@ fn readers_see_the_newest_number() {
         scope.spawn(move || {
             for value in 1..=LAST {
                 store.set(&7_u64.to_le_bytes(), number(store, value), 0).unwrap();
-                stored.store(value, Ordering::SeqCst);
+                stored.store(value, SeqCst);
             }
         });
         for _ in 0..2 {
             scope.spawn(move || {
                 let mut last = 0;
                 while last < LAST {
-                    let at_least = stored.load(Ordering::SeqCst).max(last);
+                    let at_least = stored.load(SeqCst).max(last);
                     last = hit(store, 7).unwrap();
                     assert!(last >= at_least, "{last} after {at_least}");
                 }
@@ -129,65 +48,14 @@ fn readers_see_the_newest_number() {
 }
 
 #[test]
-fn expired_entries_are_swept_without_being_read() {
-    let store = of(Bound::default());
-    for key in 0..1_000_u64 {
-        store.set(&key.to_le_bytes(), new(10, 0), 0).unwrap();
-    }
-    for key in 0..MIN_SWEEP {
-        store.set(&(key % 10 + 1_000).to_le_bytes(), new(u64::MAX, 0), 10).unwrap();
-    }
-    assert_eq!(len(&store), 10);
-}
-
-#[test]
-fn both_bounds_hold() {
-    let store = of(Bound { capacity: Some(10), max_bytes: Some(100_000) });
-    for key in 0..1_000_u64 {
-        store.set(&key.to_le_bytes(), new(u64::MAX, 1), 0).unwrap();
-        assert!(store.index.len() <= 11, "moka is late with one at the most");
-    }
-    assert!((1..=10).contains(&len(&store)));
-    let error = store.set(b"too big", new(u64::MAX, 100_000), 0).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TooLarge);
-}
-
-#[test]
 fn clear_also_ends_values_being_computed() {
     let store = of(Bound::default());
     let computed_before = new(u64::MAX, 0);
     store.set(b"other", new(u64::MAX, 0), 0).unwrap();
     store.clear();
     store.set(b"key", computed_before, 0).unwrap();
-    assert!(store.get(b"key", 0).is_none() && store.get(b"other", 0).is_none());
-    assert_eq!(len(&store), 0);
-}
-
-#[test]
-fn grace_is_for_whoever_reads_to_judge() {
-    let store = Store::new(Bound::default(), 5);
-    store.set(b"key", new(10, 0), 0).unwrap();
-    assert_eq!(store.get(b"key", 14).unwrap().deadline, 10);
-    assert!(store.get(b"key", 15).is_none());
-    assert!(store.add(b"key", new(30, 0), 15).unwrap());
-    assert!(!store.delete(b"key", 35));
-}
-
-#[test]
-fn keys_of_one_hash_cost_each_other_the_place_only() {
-    let store = of(Bound::default());
-    store.set(b"one", new(1, 0), 0).unwrap();
-    let hash = store.hash(b"one");
-    let stamp = store.index.pin().get(&hash).unwrap().stamp;
-    // As if "two" had the hash of "one".
-    let entry = Entry::new(b"two", new(2, 0).slot, stamp);
-    store.index.pin().insert(hash, entry);
-    assert!(store.get(b"one", 0).is_none());
-    assert!(!store.delete(b"one", 0));
-    assert_eq!(len(&store), 1);
-    store.set(b"one", new(3, 0), 0).unwrap();
-    assert_eq!(store.get(b"one", 0).unwrap().deadline, 3);
-    assert_eq!(len(&store), 1);
+    assert!(store.get(b"key").is_none() && store.get(b"other").is_none());
+    assert_eq!(store.counts().0, 0);
 }
 
 #[test]
@@ -207,7 +75,7 @@ fn what_is_removed_is_freed() {
     store.set(b"key", now_on(new(u64::MAX, 0)), 0).unwrap();
     assert_eq!(Arc::strong_count(&value), 1, "replaced");
     store.set(b"key", now_on(held(&value)), 0).unwrap();
-    assert!(store.delete(b"key", 0));
+    store.delete(b"key");
     assert_eq!(Arc::strong_count(&value), 1, "deleted");
 }
 
@@ -216,22 +84,10 @@ struct Reentrant(Arc<Store>);
 
 impl Drop for Reentrant {
     fn drop(&mut self) {
-        self.0.get(b"any", 0);
+        self.0.get(b"any");
         self.0.set(b"any", new(u64::MAX, 0), 0).unwrap();
-        self.0.delete(b"any", 0);
+        self.0.delete(b"any");
     }
-}
-
-#[test]
-fn values_are_dropped_without_the_lock() {
-    let store = Arc::new(of(Bound { capacity: Some(4), max_bytes: None }));
-    for key in 0..200_u64 {
-        let value = Arc::new(Reentrant(store.clone()));
-        store.set(&(key % 10).to_le_bytes(), of_value(value, key % 3, 0), key % 2).unwrap();
-        store.delete(&(key % 7).to_le_bytes(), 0);
-    }
-    store.clear();
-    assert_eq!(len(&store), 0);
 }
 
 #[test]
@@ -248,11 +104,11 @@ fn racing_changes_leave_nothing_behind() {
                     let generation = store.generation();
                     match random >> 60 {
                         0..6 => {
-                            let slot = Slot { value: Value::new(&key), deadline: round % 50, cost: 0 };
-                            let new = New { slot, generation, size: 0 };
+                            let entry = Entry { value: Value::new(&key), deadline: round % 50, cost: 0 };
+                            let new = New { entry, generation, size: 0 };
                             store.set(&key.to_le_bytes(), new, round % 50).unwrap();
                         }
-                        6..9 => _ = store.delete(&key.to_le_bytes(), 0),
+                        6..9 => _ = store.delete(&key.to_le_bytes()),
                         9 if round % 100 == 0 => store.clear(),
                         _ => {
                             assert!(hit(store, key).is_none_or(|found| found == key));
@@ -262,11 +118,11 @@ fn racing_changes_leave_nothing_behind() {
             });
         }
     });
-    assert!(len(&store) <= 20);
+    assert!(len(&store, 0..32) <= 20);
     for key in 0..32_u64 {
-        store.delete(&key.to_le_bytes(), 0);
+        store.delete(&key.to_le_bytes());
     }
-    assert_eq!(len(&store), 0);
+    assert_eq!(store.counts().0, 0);
 }
 
 thread_local! {
@@ -280,8 +136,8 @@ impl Drop for AtTheEnd {
     fn drop(&mut self) {
         let Self(store) = self;
         store.set(b"late", new(10, 0), 0).unwrap();
-        assert_eq!(store.get(b"late", 0).unwrap().deadline, 10);
-        assert!(store.delete(b"early", 0));
+        assert_eq!(store.get(b"late").unwrap().deadline, 10);
+        store.delete(b"early");
     }
 }
 
@@ -294,29 +150,7 @@ fn a_thread_at_its_end_may_use_a_store() {
         theirs.set(b"early", new(10, 0), 0).unwrap();
     });
     ended.join().unwrap();
-    assert!(store.get(b"late", 0).is_some() && store.get(b"early", 0).is_none());
-}
-
-/// Whatever the seeds of the process: an index looks at the lowest bits and at the highest seven.
-#[test]
-fn hashes_of_numbers_in_a_row_are_spread() {
-    use foldhash::SharedSeed;
-    use foldhash::quality::SeedableRandomState;
-
-    for seed in 0..1_000 {
-        let shared = Box::leak(Box::new(SharedSeed::from_u64(seed)));
-        let hasher = SeedableRandomState::with_seed(seed, shared);
-        let places = (0..1_024_u64).map(|number| {
-            let mut key = crate::key::Args::new();
-            key.arg(&number);
-            let hash = hash_short(&hasher, key.0.unwrap().short().unwrap());
-            (hash & 4_095, hash >> 57)
-        });
-        let places: Vec<_> = places.collect();
-        let distinct = |of: fn(&(u64, u64)) -> u64| places.iter().map(of).collect::<HashSet<_>>().len();
-        // By chance it would be some 906 of 4,096 and all of 128.
-        assert!(distinct(|place| place.0) > 800 && distinct(|place| place.1) > 110, "seed {seed}");
-    }
+    assert!(store.get(b"late").is_some() && store.get(b"early").is_none());
 }
 
 /// A value whose end is a use of the store it was in.
@@ -324,7 +158,7 @@ struct Dependent(Arc<Store>);
 
 impl Drop for Dependent {
     fn drop(&mut self) {
-        for _ in 0..=LAG_STORES {
+        for _ in 0..3 {
             self.0.set(b"any", new(u64::MAX, 0), 0).unwrap();
         }
     }
@@ -351,4 +185,220 @@ fn values_may_use_the_store_when_they_are_dropped() {
     is_done
         .recv_timeout(std::time::Duration::from_secs(60))
         .expect("no lock is held when a value is dropped");
+}
+
+/// What a hit does: the number under `key`.
+fn hit(store: &Store, key: u64) -> Option<u64> {
+    let key = key.to_le_bytes();
+    let number = store.number(short(&key).unwrap(), |_| true);
+    number.or_else(|| store.get(&key).and_then(|entry| entry.value.copy()))
+}
+
+fn set(store: &Store, key: u64, new: New, now: u64) {
+    store.set(&key.to_le_bytes(), new, now).unwrap();
+}
+
+/// How many of the keys are there; as many as the store counts.
+fn len(store: &Store, keys: Range<u64>) -> u64 {
+    let found = keys.filter(|key| store.get(&key.to_le_bytes()).is_some()).count() as u64;
+    assert_eq!(found, store.counts().0);
+    found
+}
+
+#[test]
+fn numbers_go_with_their_entries() {
+    let store = of(Bound::default());
+    let key = 1_u64.to_le_bytes();
+    set(&store, 1, number(&store, 10), 0);
+    assert_eq!(store.number(short(&key).unwrap(), |_| true), Some(10));
+    set(&store, 1, number(&store, 11), 0);
+    assert_eq!(store.number(short(&key).unwrap(), |_| true), Some(11), "replaced");
+    set(&store, 1, new(u64::MAX, 0), 0);
+    assert_eq!(store.number(short(&key).unwrap(), |_| true), None, "not a number");
+    set(&store, 1, number(&store, 12), 0);
+    store.delete(&key);
+    assert!(hit(&store, 1).is_none(), "deleted");
+    set(&store, 1, number(&store, 13), 0);
+    store.clear();
+    assert!(hit(&store, 1).is_none(), "cleared");
+}
+
+#[test]
+fn keys_of_all_lengths_are_told_apart() {
+    let store = of(Bound::default());
+    let keys: Vec<Vec<u8>> = (0..100).map(|len| vec![7; len]).collect();
+    for (at, key) in (0..).zip(&keys) {
+        store.set(key, number(&store, at), 0).unwrap();
+    }
+    for (at, key) in (0_u64..).zip(&keys) {
+        assert_eq!(store.get(key).and_then(|entry| entry.value.copy()), Some(at));
+        store.delete(key);
+        assert!(store.get(key).is_none());
+    }
+    assert_eq!(store.counts().0, 0);
+}
+
+#[test]
+fn a_store_grows_and_keeps_everything() {
+    let store = of(Bound { capacity: Some(u64::MAX), max_bytes: None });
+    (0..100_000).for_each(|key| set(&store, key, number(&store, key), 0));
+    (0..100_000).step_by(3).for_each(|key| store.delete(&u64::to_le_bytes(key)));
+    assert!((0..100_000).all(|key| hit(&store, key) == (key % 3 != 0).then_some(key)));
+    (0..200_000).for_each(|key| set(&store, key, number(&store, key + 1), 0));
+    assert!((0..200_000).all(|key| hit(&store, key) == Some(key + 1)));
+    assert_eq!(store.counts(), (200_000, 0));
+}
+
+#[test]
+fn both_bounds_hold() {
+    let store = of(Bound { capacity: Some(10), max_bytes: Some(100_000) });
+    for key in 0..1_000 {
+        set(&store, key, new(u64::MAX, 1), 0);
+        assert_eq!(store.counts().0, 10.min(key + 1));
+        assert!(store.get(&key.to_le_bytes()).is_some(), "the newest is there");
+    }
+    assert_eq!(len(&store, 0..1_000), 10);
+    assert_eq!(store.counts().1, 990);
+    // Large ones go by their bytes.
+    store.clear();
+    let generation = store.generation();
+    for key in 0..100 {
+        set(&store, key, New { generation, ..new(u64::MAX, 30_000) }, 0);
+        assert!(store.shared.totals.weight.load(Relaxed) <= 100_000);
+    }
+    assert_eq!(len(&store, 0..1_000), 3);
+}
+
+#[test]
+fn all_shards_share_the_bound() {
+    let store = of(Bound { capacity: Some(10_000), max_bytes: None });
+    assert!(store.shared.shards.len() > 1);
+    (0..10_000).for_each(|key| set(&store, key, number(&store, key), 0));
+    assert_eq!((len(&store, 0..10_000), store.counts().1), (10_000, 0), "there is room for all");
+    (10_000..50_000).for_each(|key| set(&store, key, number(&store, key), 0));
+    assert_eq!(len(&store, 0..50_000), 10_000);
+    // As if the shard of the next entry were empty.
+    let room = store.shared.room(0);
+    let (shard, _) = store.place(&50_000_u64.to_le_bytes());
+    while shard.evict_one(&room).0 {}
+    (0..50_000).for_each(|key| set(&store, key, number(&store, key), 0));
+    assert_eq!(len(&store, 0..50_000), 10_000);
+}
+
+#[test]
+fn what_can_not_fit_leaves_nothing_of_what_was_there() {
+    let store = of(Bound { capacity: None, max_bytes: Some(1_000) });
+    store.set(b"key", new(u64::MAX, 10), 0).unwrap();
+    let error = store.set(b"key", new(u64::MAX, 1_000), 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert!(store.get(b"key").is_none());
+    assert!(store.set(b"key", new(u64::MAX, u64::MAX), 0).is_err());
+    assert_eq!(store.shared.totals.weight.load(Relaxed), 0);
+}
+
+#[test]
+fn used_entries_stay_while_others_pass() {
+    let store = of(Bound { capacity: Some(1_000), max_bytes: None });
+    for key in 0..100_000 {
+        set(&store, key + 1_000, number(&store, key), 0);
+        let hot = key % 500;
+        if hit(&store, hot).is_none() {
+            assert!(key < 1_500, "{hot} went at {key}");
+            set(&store, hot, number(&store, hot), 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_evicted_and_asked_for_again_is_reported_once() {
+    let store = of(Bound { capacity: Some(10), max_bytes: None });
+    (0..10).for_each(|key| set(&store, key, number(&store, key), 0));
+    assert!(!store.begins_to_miss_evicted());
+    (10..20).for_each(|key| set(&store, key, number(&store, key), 0));
+    assert!(!store.begins_to_miss_evicted(), "no key has come back");
+    (0..20).for_each(|key| set(&store, key, number(&store, key), 0));
+    assert!(store.begins_to_miss_evicted());
+    assert!(!store.begins_to_miss_evicted());
+}
+
+#[test]
+fn expired_entries_make_room_for_fresh_ones() {
+    let store = of(Bound { capacity: Some(1_000), max_bytes: None });
+    for key in 0..1_000 {
+        set(&store, key, new(10, 0), 0);
+        // Used, so that they would stay.
+        (0..5).for_each(|_| _ = store.get(&key.to_le_bytes()));
+    }
+    (2_000..2_500).for_each(|key| set(&store, key, number(&store, key), 10));
+    assert!((2_000..2_500).all(|key| hit(&store, key) == Some(key)));
+    assert_eq!(store.counts().1, 0, "nothing that lived was evicted");
+}
+
+#[test]
+fn expired_entries_are_removed_after_their_grace() {
+    let store = Store::new(Bound::default(), 5, Clock::manual());
+    (0..1_000).for_each(|key| set(&store, key, new(10 + key % 2, 0), 0));
+    set(&store, 1_000, number(&store, 1), 0);
+    assert_eq!(store.shared.remove_expired(14), 15);
+    assert_eq!(len(&store, 0..1_001), 1_001);
+    assert_eq!(store.shared.remove_expired(15), 16);
+    assert_eq!(len(&store, 0..1_001), 501);
+    assert_eq!(store.shared.remove_expired(16), u64::MAX);
+    assert_eq!(len(&store, 0..1_001), 1);
+}
+
+/// Without traffic, on the system's clock.
+#[test]
+fn expired_entries_are_removed_in_the_background() {
+    let clock = Clock::system();
+    let store = Store::new(Bound::default(), 0, clock.clone());
+    let (gone, is_gone) = std::sync::mpsc::channel();
+    for key in 0..3 {
+        let (now, value) = (clock.monotonic(), Arc::new(Rings(gone.clone())));
+        set(&store, key, of_value(value, now + 1_000_000 * key, 0), now);
+    }
+    set(&store, 3, of_value(Arc::new(Rings(gone)), u64::MAX, 0), 0);
+    for _ in 0..3 {
+        is_gone.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    }
+    assert_eq!(store.counts(), (1, 0));
+}
+
+/// Tells when it is dropped.
+struct Rings(std::sync::mpsc::Sender<()>);
+
+impl Drop for Rings {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn values_are_dropped_without_the_lock() {
+    let store = Arc::new(of(Bound { capacity: Some(4), max_bytes: None }));
+    for key in 0..200_u64 {
+        let value = Arc::new(Reentrant(store.clone()));
+        set(&store, key % 10, of_value(value, key % 3, 0), key % 2);
+        store.delete(&(key % 7).to_le_bytes());
+    }
+    store.clear();
+    assert_eq!(store.counts().0, 0);
+}
+
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_value_that_panics_when_it_is_dropped_fails_no_call() {
+    let store = of(Bound { capacity: Some(1), max_bytes: None });
+    for key in 0..10 {
+        set(&store, key, of_value(Arc::new(Panics), u64::MAX, 0), 0);
+    }
+    store.clear();
+    set(&store, 1, number(&store, 1), 0);
 }
