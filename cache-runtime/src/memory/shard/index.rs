@@ -1,6 +1,6 @@
 //! Which slot an entry is in, by the hash of its key: linear probing over words of 32 bits, read without a lock.
 //!
-//! A word is 0, or a slot's number plus one and a byte of the hash. Tables double; the older ones stay, because they may
+//! A word is 0, or a slot's number and a byte of the hash. Tables double; the older ones stay, because they may
 //! still have readers, and are together smaller than the newest.
 
 use std::sync::OnceLock;
@@ -9,6 +9,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::slots::{SLOT_BITS, Slots};
 use crate::common::sync::checked::{AtomicU32, AtomicUsize};
 
+/// The bits of a word that are the number of a slot.
+const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
+/// Words of the first table, in bits.
 const FIRST_BITS: u32 = 6;
 const TABLES: usize = (SLOT_BITS - FIRST_BITS) as usize + 2;
 
@@ -17,15 +20,9 @@ pub(super) struct Index {
     newest: AtomicUsize,
 }
 
-/// The part of a word that comes from the hash.
-#[inline(always)]
-fn mark(hash: u32) -> u32 {
-    hash >> SLOT_BITS
-}
-
 #[inline(always)]
 fn slot_of(word: u32) -> u32 {
-    (word & ((1 << SLOT_BITS) - 1)).wrapping_sub(1)
+    word & SLOT_MASK
 }
 
 impl Index {
@@ -38,23 +35,26 @@ impl Index {
         Some(self.tables.get(self.newest.load(Acquire))?.get()?)
     }
 
-    /// The first slot with that hash which `is_it` accepts, and its place here.
+    /// What `found` makes of the first slot with that hash of which it makes something.
     #[inline(always)]
-    pub(super) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<(usize, u32)> {
+    pub(super) fn find<T>(&self, hash: u32, found: impl Fn(usize, u32) -> Option<T>) -> Option<T> {
         let table = self.table()?;
+        let mask = table.len().wrapping_sub(1);
         let mut at = hash as usize;
-        for _ in 0..table.len() {
-            at &= table.len().wrapping_sub(1);
+        loop {
+            at &= mask;
             let word = table.get(at)?.load(Relaxed);
+            // A word of 0 may get here; it names a slot that doesn't exist.
+            if (word ^ hash) >> SLOT_BITS == 0
+                && let Some(found) = found(at, slot_of(word))
+            {
+                return Some(found);
+            }
             if word == 0 {
                 return None;
             }
-            if mark(word) == mark(hash) && is_it(slot_of(word)) {
-                return Some((at, slot_of(word)));
-            }
             at += 1;
         }
-        None
     }
 
     /// Adds `slot`, which is the `len`th.
@@ -92,7 +92,7 @@ impl Index {
     /// The place of `slot`.
     pub(super) fn place_of(&self, slot: u32, slots: &Slots) -> Option<usize> {
         let hash = slots.at(slot).hash.load(Relaxed);
-        self.find(hash, |found| found == slot).map(|(at, _)| at)
+        self.find(hash, |at, found| (found == slot).then_some(at))
     }
 
     pub(super) fn clear(&self) {
@@ -122,5 +122,5 @@ fn put(table: &[AtomicU32], hash: u32, slot: u32) {
     while table[at].load(Relaxed) != 0 {
         at = (at + 1) & mask;
     }
-    table[at].store(mark(hash) << SLOT_BITS | (slot + 1), Relaxed);
+    table[at].store(hash & !SLOT_MASK | slot, Relaxed);
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64 as Unchecked;
 use shuttle::thread;
 
 use super::*;
+use crate::key::short;
 use crate::memory::Bound;
 
 /// Stores and removes numbers of two keys with one hash. A key's numbers grow.
@@ -28,13 +29,13 @@ impl World {
         let bytes = (key as u64).to_le_bytes();
         let entry = Entry { value: Value::Number(number * 2 + key as u64), deadline: u64::MAX, cost: 0 };
         let room = room(&self.totals, capacity);
-        drop(self.shard.set(Place { hash: 7, key: &bytes }, entry, 1, &room, || true));
+        drop(self.shard.set(place(7, &bytes), entry, 1, &room, || true));
         self.stored[key].store(number, Relaxed);
     }
 
     fn delete(&self, key: usize) {
         let before = self.stored[key].load(Relaxed);
-        drop(self.shard.delete(Place { hash: 7, key: &(key as u64).to_le_bytes() }, &self.totals));
+        drop(self.shard.delete(place(7, &(key as u64).to_le_bytes()), &self.totals));
         self.removed[key].fetch_max(before, Relaxed);
     }
 
@@ -47,6 +48,10 @@ impl World {
             assert!(number / 2 > removed, "{} was removed", number / 2);
         }
     }
+}
+
+fn place(hash: u32, key: &[u8]) -> Place<'_> {
+    Place { hash, key, short: short(key) }
 }
 
 fn room(totals: &Totals, capacity: u64) -> Room<'_> {
@@ -112,7 +117,7 @@ fn readers_see_no_mix_while_the_index_grows() {
         for other in 0..60_u64 {
             let entry = Entry { value: Value::Number(0), deadline: u64::MAX, cost: 0 };
             let (room, bytes) = (room(&world.totals, 1_000), (other + 10).to_le_bytes());
-            drop(world.shard.set(Place { hash: 9, key: &bytes }, entry, 1, &room, || true));
+            drop(world.shard.set(place(9, &bytes), entry, 1, &room, || true));
         }
         assert!(world.shard.number(7, [0, 0]).is_some());
     }]);

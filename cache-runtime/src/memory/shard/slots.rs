@@ -8,9 +8,12 @@ use crate::key::ShortKey;
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
-/// The most slots of one array: a word of the index has this many bits for the number of a slot, which is never all ones.
-pub(super) const MAX_SLOTS: u32 = (1 << SLOT_BITS) - 1;
+/// The number of the first slot. Never 0, so that a word of the index that has a slot isn't 0.
+pub(super) const FIRST: u32 = 1 << FIRST_BITS;
+/// Bits of the number of a slot, in a word of the index.
 pub(super) const SLOT_BITS: u32 = 24;
+/// The most slots of one array.
+pub(super) const MAX_SLOTS: u32 = (1 << SLOT_BITS) - FIRST;
 
 /// An entry is a number under a short key, and wholly here.
 const IS_NUMBER: u8 = 1;
@@ -90,26 +93,27 @@ pub(super) struct Slots {
     spare: Slot,
 }
 
-/// Slots of the first four segments together.
-const FIRST: u32 = 1 << FIRST_BITS;
+/// Slots of the first four segments together, in bits.
 const FIRST_BITS: u32 = 6;
 /// Segments of one size are `1 << SPLIT`.
 const SPLIT: u32 = 2;
 
-/// The segment of a slot, and its place there.
+/// The segment of a slot, and its place there. The highest bit of the number says how large the segments are, the next
+/// two which of them it is, and the others are the place.
 #[inline(always)]
 fn locate(slot: u32) -> (usize, usize) {
-    let number = slot.wrapping_add(FIRST);
-    let top = number.checked_ilog2().unwrap_or(FIRST_BITS);
-    let shift = top.wrapping_sub(SPLIT);
-    let segment = ((top.wrapping_sub(FIRST_BITS)) << SPLIT) + (number >> shift & ((1 << SPLIT) - 1));
-    (segment as usize, (number & ((1 << shift) - 1)) as usize)
+    // As for every slot that there is: so the compiler needs no case for numbers without any bit.
+    let top = (slot | FIRST >> SPLIT).ilog2();
+    let shift = top - SPLIT;
+    let segment =
+        (top << SPLIT).wrapping_add(slot >> shift).wrapping_sub((FIRST_BITS << SPLIT) + (1 << SPLIT));
+    (segment as usize, (slot & ((1 << shift) - 1)) as usize)
 }
 
 impl Slots {
     /// Room for `most` slots, of which none is made yet.
     pub(super) fn new(most: u32) -> Self {
-        let segments = locate(most.clamp(1, MAX_SLOTS) - 1).0 + 1;
+        let segments = locate(FIRST - 1 + most.clamp(1, MAX_SLOTS)).0 + 1;
         Self { segments: (0..segments).map(|_| OnceLock::new()).collect(), spare: Slot::default() }
     }
 
@@ -128,7 +132,7 @@ impl Slots {
     /// Makes the slot; `false` if there is no room for more.
     pub(super) fn make(&self, slot: u32) -> bool {
         let (segment, _) = locate(slot);
-        let Some(cell) = self.segments.get(segment).filter(|_| slot < MAX_SLOTS) else { return false };
+        let Some(cell) = self.segments.get(segment).filter(|_| slot >> SLOT_BITS == 0) else { return false };
         cell.get_or_init(|| {
             let size = FIRST >> SPLIT << (segment >> SPLIT);
             (0..size).map(|_| Slot::default()).collect()
@@ -144,12 +148,12 @@ mod tests {
     #[test]
     fn slots_follow_each_other() {
         let mut expected = (0, 0);
-        for slot in 0..100_000 {
+        for slot in FIRST..100_000 {
             assert_eq!(locate(slot), expected, "{slot}");
             let size = FIRST as usize >> SPLIT << (expected.0 >> SPLIT);
             expected =
                 if expected.1 + 1 == size { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };
         }
-        assert!(locate(MAX_SLOTS - 1).0 < 80);
+        assert!(locate((1 << SLOT_BITS) - 1).0 < 80);
     }
 }

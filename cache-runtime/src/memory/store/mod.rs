@@ -31,14 +31,13 @@ const FEW: usize = 8;
 /// The map.
 pub(crate) struct Store {
     hasher: RandomState,
-    /// By the highest bits of a hash.
-    shift: u32,
     shared: Arc<SharedStore>,
 }
 
 /// What the background uses too.
 pub(super) struct SharedStore {
-    pub(super) shards: Box<[Shard]>,
+    /// As many as a power of two.
+    shards: Box<[Shard]>,
     bound: Bound,
     totals: Totals,
     /// For how many nanoseconds after its deadline an entry is still there: whoever reads it judges it.
@@ -103,9 +102,8 @@ impl Store {
         let most = capacity.unwrap_or(u64::MAX).min(by_bytes);
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
         let shards = (most / MIN_SHARD).clamp(1, (4 * cores).clamp(8, 64));
-        let bits = shards.ilog2();
         let shared = SharedStore {
-            shards: (0..1_u64 << bits).map(|_| Shard::new(most)).collect(),
+            shards: (0..1_u64 << shards.ilog2()).map(|_| Shard::new(most)).collect(),
             bound: Bound { capacity, ..bound },
             totals: Totals::default(),
             grace,
@@ -114,26 +112,25 @@ impl Store {
             sweep: Sweep::default(),
             has_reported: AtomicBool::new(false),
         };
-        // Of two shifts one is by at most 63 bits.
-        Self { hasher: RandomState::default(), shift: 63 - bits, shared: Arc::new(shared) }
+        Self { hasher: RandomState::default(), shared: Arc::new(shared) }
     }
 
     #[inline(always)]
     fn shard(&self, hash: u64) -> &Shard {
         let shards = &self.shared.shards;
-        #[allow(clippy::cast_possible_truncation, reason = "a few of the highest bits")]
-        let at = (hash >> 1 >> self.shift) as usize;
-        // There are as many shards as these bits can tell apart.
+        #[allow(clippy::cast_possible_truncation, reason = "a few bits, of those that shards don't look at")]
+        let at = (hash >> 32) as usize;
         &shards[at & (shards.len() - 1)]
     }
 
     #[inline]
     fn place<'k>(&self, key: &'k [u8]) -> (&Shard, Place<'k>) {
-        let hash = match short(key) {
+        let short = short(key);
+        let hash = match short {
             Some(short) => hash_short(&self.hasher, short),
             None => hash_long(&self.hasher, key),
         };
-        (self.shard(hash), Place { hash: low(hash), key })
+        (self.shard(hash), Place { hash: low(hash), key, short })
     }
 
     /// The number under a short key, if `is_hit` says of its life that it may be served. If not, it may still be found by
@@ -322,5 +319,6 @@ fn hash_long(hasher: &impl BuildHasher, key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
+#[cfg(not(shuttle))]
 mod tests;

@@ -108,7 +108,7 @@ fn racing_changes_leave_nothing_behind() {
                             let new = New { entry, generation, size: 0 };
                             store.set(&key.to_le_bytes(), new, round % 50).unwrap();
                         }
-                        6..9 => _ = store.delete(&key.to_le_bytes()),
+                        6..9 => store.delete(&key.to_le_bytes()),
                         9 if round % 100 == 0 => store.clear(),
                         _ => {
                             assert!(hit(store, key).is_none_or(|found| found == key));
