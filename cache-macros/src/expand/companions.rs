@@ -4,7 +4,9 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::{Attribute, Safety, Signature};
 
-use super::{attrs, foreign, foreign_signature, generic_names, key, part, rt, site, turbofish};
+use super::{
+    attrs, foreign, generic_names, key, of_companion, part, rt, signature_of_companion, site, turbofish,
+};
 use crate::func::{Flow, Func, Param};
 use crate::validate::{Companions, Plan};
 
@@ -67,8 +69,8 @@ pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
     let cfgs = attrs::of_impls(func);
     let returns = part::returns(plan).map(|returns| quote!(#(#cfgs)* #returns));
     let (companions, attrs) = (companions(plan, names, &[]), attrs::of_companions(func));
-    let (vis, about) = (foreign(&func.vis), format!(" Companions of the cached function {}.", link(plan)));
-    let name = foreign(name);
+    let (vis, about) = (visibility(func), format!(" Companions of the cached function {}.", link(plan)));
+    let name = foreign(name.clone().into());
     quote! {
         // In an `impl`, the compiler's error shows the name of this macro.
         #rt::in_an_impl_write_companions_Self! {
@@ -110,22 +112,27 @@ const ABOUT_UNCACHED: &str = " Runs the body; the cache is neither read nor writ
 /// item don't, because it starts with a span of this macro.
 fn body(plan: &Plan, names: &Names) -> TokenStream {
     let func = &plan.func;
-    let (vis, body, attrs) = (foreign(&func.vis), &func.body, attrs::of_uncached(func));
+    let (vis, body, attrs) = (visibility(func), &func.body, attrs::of_uncached(func));
     let sig = Signature { ident: names.body(), ..func.sig.clone() };
     let (mut is_head, name) = (true, sig.ident.clone());
     let sig = sig.into_token_stream().into_iter().map(|token| {
         let is_of_head = is_head;
         is_head &= !matches!(&token, TokenTree::Ident(ident) if *ident == name);
-        if is_of_head { foreign(&token) } else { token.into() }
+        if is_of_head { foreign(token) } else { token }
     });
     let sig: TokenStream = sig.collect();
     quote!(#(#attrs)* #vis #sig #body)
 }
 
+/// The visibility of a companion.
+fn visibility(func: &Func) -> TokenStream {
+    func.vis.to_token_stream().into_iter().map(foreign).collect()
+}
+
 /// `uncached` of a method.
 fn uncached(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let (func, ident) = (&plan.func, names.ident("uncached"));
-    let (vis, sig) = (foreign(&func.vis), Signature { ident, ..foreign_signature(func) });
+    let (vis, sig) = (visibility(func), Signature { ident, ..signature_of_companion(func) });
     let (call, awaited) = (call_body(plan, names), (func.flow == Flow::Async).then(|| quote!(.await)));
     quote! {
         #[doc = #ABOUT_UNCACHED]
@@ -142,12 +149,13 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let all =
         ["peek", "insert", "invalidate", "refresh", "clear", "stats", "key"].map(|name| names.ident(name));
     let (hidden, function) = (names.hidden("cached"), function(plan, names));
-    let (link, vis, unsafety) = (link(plan), foreign(&func.vis), unsafety(func));
-    let (generics, bounds) = (foreign(&func.sig.generics.params), foreign(&func.sig.generics.where_clause));
+    let (link, vis, unsafety) = (link(plan), visibility(func), unsafety(func));
+    let (generics, bounds) =
+        (of_companion(&func.sig.generics.params), of_companion(&func.sig.generics.where_clause));
     let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));
     let this = key::this(plan).map(|this| quote!(&#this,));
     let (params, key_params, inserted) =
-        (&foreign_signature(func).inputs, declared(read()), free_name("value", read()));
+        (&signature_of_companion(func).inputs, declared(read()), free_name("value", read()));
     let (key, body, stored) = (key::of_arguments(plan), call_uncached(plan, names), part::stored(plan));
     let (key_fn, site_fn) = (key::function(plan, names), shared_site(plan, names));
     let hidden_fns = [site_fn, key_fn].into_iter().flatten();
@@ -233,7 +241,7 @@ pub(super) fn unsafety(func: &Func) -> Option<TokenStream> {
 /// `ident: Type, …`
 fn declared<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
     let params = params.map(|Param { attrs, ident, ty, .. }| {
-        let (attrs, ty) = (attrs::of_argument(attrs), foreign(ty));
+        let (attrs, ty) = (attrs::of_argument(attrs), of_companion(ty));
         quote!(#(#attrs)* #ident: #ty)
     });
     quote!(#(#params,)*)

@@ -9,7 +9,7 @@ use syn::spanned::Spanned as _;
 use syn::{Type, TypeImplTrait};
 
 use super::companions::{Names, function_path};
-use super::{at, foreign, generic_names, local, rt, turbofish};
+use super::{at, generic_names, local, of_companion, rt, turbofish};
 use crate::args::key::{FieldPath, Segment};
 use crate::func::{Func, Param, plain};
 use crate::validate::{Companions, KeySource, Plan, Target};
@@ -46,16 +46,16 @@ pub(super) fn given(func: &Func) -> TokenStream {
 /// The hidden function that fills a key.
 pub(super) fn function(plan: &Plan, names: &Names) -> Option<TokenStream> {
     let (rt, generics) = (rt(plan), &plan.func.sig.generics);
-    let (key, parts, bounds) = (names.hidden("key"), parts(plan, true), foreign(&generics.where_clause));
-    let generics = foreign(generics);
+    let (key, parts, bounds) = (names.hidden("key"), parts(plan, true), of_companion(&generics.where_clause));
+    let generics = of_companion(generics);
     let (this, variable) = (this(plan).map(|this| quote!(&#this,)), variable());
     let params = read(plan).map(|Param { ident, ty, .. }| match plain(ty) {
         Type::ImplTrait(TypeImplTrait { bounds, .. }) if bounds.len() > 1 => {
-            let ty = foreign(ty);
+            let ty = of_companion(ty);
             quote!(#ident: &(#ty))
         }
         _ => {
-            let ty = foreign(ty);
+            let ty = of_companion(ty);
             quote!(#ident: &#ty)
         }
     });

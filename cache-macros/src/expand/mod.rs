@@ -173,26 +173,36 @@ fn spanned(source: &impl ToTokens, tokens: TokenStream) -> TokenStream {
     tokens.into_iter().collect()
 }
 
-/// `tokens` with spans of this macro, at the same places: lints skip them. `self` and `$crate` keep theirs, because what
-/// they mean depends on it.
-fn foreign(tokens: &impl ToTokens) -> TokenStream {
+/// A token with a span of this macro, at the same place: the compiler's lints skip an item that starts with one.
+fn foreign(mut token: TokenTree) -> TokenTree {
+    token.set_span(at(token.span()));
+    token
+}
+
+/// A part of a signature, for a companion. Its lifetimes get spans of this macro, because a companion that takes fewer
+/// arguments may not use them all. Everything else keeps its span, so that an error in it is shown once.
+fn of_companion(tokens: &impl ToTokens) -> TokenStream {
+    let mut is_lifetime = false;
     let change = |token: TokenTree| {
-        let span = at(token.span());
-        let mut changed = match token {
-            TokenTree::Ident(ident) if ident == "self" || ident == "$crate" => return ident.into(),
-            TokenTree::Group(group) => Group::new(group.delimiter(), foreign(&group.stream())).into(),
+        let was_quote = is_lifetime;
+        is_lifetime = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'');
+        match token {
+            TokenTree::Group(group) => {
+                let mut changed = Group::new(group.delimiter(), of_companion(&group.stream()));
+                changed.set_span(group.span());
+                changed.into()
+            }
+            token if was_quote || is_lifetime => foreign(token),
             token => token,
-        };
-        changed.set_span(span);
-        changed
+        }
     };
     tokens.to_token_stream().into_iter().map(change).collect()
 }
 
 /// The signature of a companion that takes what the function takes.
-fn foreign_signature(func: &Func) -> Signature {
+fn signature_of_companion(func: &Func) -> Signature {
     let mut sig = signature(func, true);
-    let change = |ty: &mut Type| *ty = Type::Verbatim(foreign(ty));
+    let change = |ty: &mut Type| *ty = Type::Verbatim(of_companion(ty));
     for input in &mut sig.inputs {
         match input {
             FnArg::Typed(typed) => change(&mut typed.ty),
