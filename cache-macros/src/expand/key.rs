@@ -145,8 +145,12 @@ fn arg(plan: &Plan, param: &Param, is_borrowed: bool) -> TokenStream {
     match target {
         // As a slice, because serde knows arrays of up to 32 elements only.
         Type::Array(_) => quote_spanned!(at(ty.span())=> #key.#arg(&#ident[..]);),
-        // This type can't be spelled, so the `&` takes its span.
-        _ if param.has_impl_trait() => quote_spanned!(at(ty.span())=> #key.#arg(&#reborrow #ident);),
+        // This type can't be spelled, so the expression takes its span.
+        _ if param.has_impl_trait() => {
+            let mut ident = ident.clone();
+            ident.set_span(ident.span().located_at(ty.span()));
+            quote_spanned!(at(ty.span())=> #key.#arg(&#reborrow #ident);)
+        }
         _ => quote!(#key.#arg::<#ty>(&#reborrow #ident);),
     }
 }

@@ -115,6 +115,7 @@ macro_rules! __kind {
 macro_rules! __companions_struct {
     ($(#[$attr:meta])* $vis:vis struct $name:ident {} $($impls:tt)*) => {
         $(#[$attr])*
+        #[non_exhaustive]
         $vis struct $name {}
         $($impls)*
     };

@@ -12,7 +12,9 @@
     unused_variables,
     unreachable_pub,
     unused_lifetimes,
-    elided_lifetimes_in_paths
+    elided_lifetimes_in_paths,
+    clippy::all,
+    clippy::pedantic
 )]
 
 use cache_runtime::cached;
@@ -64,11 +66,11 @@ struct Users;
 
 impl Users {
     #[cached(key = "{a}")]
-    fn method<'a>(&'a self, (a, b): (u64, u64)) -> Result<u64, String> {
+    fn method<'a: 'b, 'b>(&'a self, (a, b): (u64, u64), _ignored: &'b Self) -> Result<u64, String> {
         #[allow(unused_results)]
         fn inside() {}
         inside();
-        Ok(a + b)
+        a.checked_add(b).ok_or_else(String::new)
     }
 
     #[cached(skip(self))]
@@ -77,11 +79,11 @@ impl Users {
     }
 }
 
-fn main() {
+pub(crate) fn main() {
     patterns(Path(1), (1, 2));
     template((1, 2), &(3, String::new()));
     expressions((1, 2), &(3, String::new()));
     bare((1, 2), &(3, String::new()));
     drop((later(1, ""), future("1"), boxed(1), Users.method_later(1)));
-    let _ = Users.method((1, 2));
+    let _ = Users.method((1, 2), &Users);
 }

@@ -47,7 +47,7 @@ impl Users {
     }
 }
 
-fn main() {
+pub(crate) fn main() {
     assert_eq!((free(1, 2, 3, 4, 5, 6), free(1, 2, 3, 4, 5, 6)), (21, 21));
     assert_eq!((free(2, 2, 3, 4, 5, 6), free(1, 2, 3, 4, 5, 7)), (22, 22));
     assert_eq!((bare(1, 2, 3, 4, 5, 6, 7), bare(2, 2, 3, 4, 5, 6, 7)), (28, 29));
