@@ -10,7 +10,7 @@ use quote::{ToTokens, quote};
 use syn::{Ident, Type};
 
 use super::{generic_names, rt, spanned};
-use crate::func::argument_of;
+use crate::func::{argument_of, arguments_of};
 use crate::validate::{Companions, Plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,26 +62,41 @@ pub(super) fn part(plan: &Plan) -> TokenStream {
     quote!(#rt::StoredPart<#outer, #inner, #none, #err>)
 }
 
-/// The type that an entry holds, spelled out where the return type shows it.
+/// The type that an entry holds. The compiler finds it, with the span of what looks like it. In a method or a generic
+/// function, where the kinds are spelled anyway, it is written out if no alias can hide it.
 pub(super) fn stored(plan: &Plan) -> TokenStream {
+    let (rt, output) = (rt(plan), &plan.func.output);
+    let looks = looks_stored(plan);
+    match holder(plan) {
+        Some(holder) => spanned(looks, quote!(#rt::StoredBy<#holder, #output>)),
+        None if is_abbreviated(output) => {
+            let part = part(plan);
+            spanned(looks, quote!(<#part as #rt::Outcome<#output>>::Stored))
+        }
+        None => looks.to_token_stream(),
+    }
+}
+
+fn looks_stored(plan: &Plan) -> &Type {
     let output = &plan.func.output;
     let ((outer, _), (inner, within)) = spelled(output);
-    if let (Kind::Plain, Some(holder)) = (outer, holder(plan)) {
-        let rt = rt(plan);
-        return spanned(output, quote!(#rt::StoredBy<#holder, #output>));
-    }
     let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
     let whole = output;
     let inside = argument_of("Result", output).or_else(|| argument_of("Option", output)).unwrap_or(output);
-    let stored = match (outer, inner) {
+    match (outer, inner) {
         (Kind::Plain, _) => whole,
         (Kind::Result, _) if err => whole,
         (Kind::Result, Kind::Option) if none => inside,
         (Kind::Option, Kind::Result) if err && !none => inside,
         (Kind::Option, _) if none => whole,
         _ => within,
-    };
-    stored.to_token_stream()
+    }
+}
+
+/// Whether there is a `Result<T>`, an alias whose `T` need not be what is in the `Ok`.
+fn is_abbreviated(output: &Type) -> bool {
+    let is_short = |ty| arguments_of("Result", ty).count() == 1;
+    is_short(output) || argument_of("Option", output).is_some_and(is_short)
 }
 
 /// Statements that stop the compilation if an option has no use, or if an alias hides a kind.
