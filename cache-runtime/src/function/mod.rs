@@ -460,14 +460,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let (key, state) = (key?, self.state());
         let query = self.query(&key, caller);
         let packaged = match self.lifetime(&state, &value) {
-            None => None,
-            Some(life) => Some((self.pack(&value)?, life)),
+            None => Ok(None),
+            Some(life) => self.pack(&value).map(|packed| Some((packed, life))),
         };
         drop(value);
-        match packaged {
-            Some((packed, life)) => state.insert(query, packed, life).await,
-            // A value without a lifetime is not stored. The one before it must not stay either.
-            None => state.remove(query).await,
-        }
+        state.insert(query, packaged).await
     }
 }
