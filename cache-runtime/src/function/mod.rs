@@ -31,8 +31,9 @@ pub use self::site::Site;
 use self::site::StateRef;
 use self::state::State;
 pub use self::values::Values;
+use crate::common::catch::catch;
 use crate::common::wait::{Caller, MaybeReady, block_on};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::freshness::{Found, Freshness, Source};
 use crate::key::{Args, Key};
 use crate::remote::Query;
@@ -398,20 +399,25 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         if !run.wants_result() {
             return None;
         }
-        let life = self.life_if_stored(state, stored);
-        if life.is_none() && !run.has_waiters() {
-            return None;
-        }
-        match self.pack(stored) {
-            Ok(packed) => Some(Packaged { packed, life }),
-            Err(error) => {
-                // If nothing is stored anyway, the look-up has already reported why.
-                if run.stores() {
-                    state.failed(&error);
-                }
-                None
+        let package = || {
+            let life = self.asked(|| self.life_if_stored(state, stored))?;
+            if life.is_none() && !run.has_waiters() {
+                return Ok(None);
             }
-        }
+            Ok(Some(Packaged { packed: self.pack(stored)?, life }))
+        };
+        package().unwrap_or_else(|error| {
+            // If nothing is stored anyway, the look-up has already reported why.
+            if run.stores() {
+                state.failed(&error);
+            }
+            None
+        })
+    }
+
+    /// The answer of the functions that the user has given as options.
+    fn asked<T>(self, ask: impl FnOnce() -> T) -> Result<T, Error> {
+        catch::<O::Value, _>(ErrorKind::Encode, || Ok(ask()))
     }
 
     /// How long `stored` may be served, if it is stored.
@@ -459,10 +465,8 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     ) -> Result<(), Error> {
         let (key, state) = (key?, self.state());
         let query = self.query(&key, caller);
-        let packaged = match self.lifetime(&state, &value) {
-            None => Ok(None),
-            Some(life) => self.pack(&value).map(|packed| Some((packed, life))),
-        };
+        let life = self.asked(|| self.lifetime(&state, &value));
+        let packaged = life.and_then(|life| life.map(|life| Ok((self.pack(&value)?, life))).transpose());
         drop(value);
         state.insert(query, packaged).await
     }
