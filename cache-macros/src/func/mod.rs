@@ -123,10 +123,20 @@ impl Parse for Func {
 
 /// The first type argument of a path that ends in `name`.
 pub(crate) fn argument_of<'t>(name: &str, ty: &'t Type) -> Option<&'t Type> {
-    let Type::Path(path) = plain(ty) else { return None };
-    let last = path.path.segments.last().filter(|last| last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    arguments.args.iter().find_map(|argument| match argument {
+    arguments_of(name, ty).next()
+}
+
+/// The type arguments of a path that ends in `name`.
+pub(crate) fn arguments_of<'t>(name: &str, ty: &'t Type) -> impl Iterator<Item = &'t Type> {
+    let arguments = match plain(ty) {
+        Type::Path(path) => path.path.segments.last().filter(|last| last.ident == name),
+        _ => None,
+    };
+    let arguments = arguments.and_then(|last| match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    });
+    arguments.into_iter().flatten().filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
     })

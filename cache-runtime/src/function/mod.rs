@@ -325,6 +325,9 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Action::Share(shared) => {
                 let ret = match shared {
                     Shared::None(number) => O::of_none(number),
+                    Shared::Err(error) => {
+                        self.values.share_err.as_ref().and_then(|share| (share.revive)(&error))
+                    }
                     Shared::Value(_) => None,
                 };
                 state.count_wait();
@@ -388,7 +391,9 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
 
     /// Ends a run whose result is not stored.
     fn finish_unstored(self, state: &State, run: Box<Run>, ret: R, caller: Caller) -> R {
-        let shared = O::none(&ret).map(Shared::None);
+        let share_err = self.values.share_err.as_ref().filter(|_| run.has_waiters());
+        let error = || share_err.and_then(|share| (share.copy)(&ret));
+        let shared = O::none(&ret).map(Shared::None).or_else(|| error().map(Shared::Err));
         // After an `Err` the old entry, if there is one, is still the best there is.
         state.finish_without_result(run, shared, !O::failed(&ret), caller);
         ret
