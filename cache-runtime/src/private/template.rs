@@ -65,7 +65,6 @@ macro_rules! __values {
     };
     ($mode:ident, $part:ty, $output:ty, $stored:ty, $codec:ident) => {
         $crate::private::Values::<$part, $output>::$mode::<$stored, $crate::private::$codec>({
-            #[allow(unused_imports)]
             use $crate::private::EqFallback as _;
             $crate::private::EqProbe::<$crate::private::$codec, $stored>::PACK
         })
@@ -113,7 +112,6 @@ macro_rules! __assert_kinds {
 #[macro_export]
 macro_rules! __kind {
     ($which:ident of $ty:ty) => {{
-        #[allow(unused_imports)]
         use $crate::private::KindFallback as _;
         $crate::private::KindProbe::<$ty>::$which
     }};
@@ -128,6 +126,7 @@ macro_rules! __kind {
 macro_rules! __companions_struct {
     ($(#[$attr:meta])* $vis:vis struct $name:ident {} $($impls:tt)*) => {
         $(#[$attr])*
+        #[non_exhaustive]
         $vis struct $name {}
         $($impls)*
     };
@@ -291,7 +290,6 @@ macro_rules! __keep {
         args: [$($arg:ident: $by:ident),*]
     ) => {
         |($($arg,)*)| {
-            #[allow(unused_imports)]
             use $crate::private::CloneFallback as _;
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             ::core::option::Option::Some($crate::private::Box::new(move || {
@@ -306,7 +304,6 @@ macro_rules! __keep {
         args: [$($arg:ident: $by:ident),*]
     ) => {
         |($($arg,)*)| {
-            #[allow(unused_imports)]
             use $crate::private::{CloneFallback as _, SendFallback as _};
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             $crate::private::BodyFuture::of(|| {
