@@ -76,7 +76,6 @@ macro_rules! __values {
 #[macro_export]
 macro_rules! __share_err {
     ($output:ty) => {{
-        #[allow(unused_imports)]
         use $crate::private::ErrFallback as _;
         $crate::private::ErrProbe::<$output>::SHARE
     }};
