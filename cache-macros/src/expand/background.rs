@@ -74,9 +74,14 @@ fn is_kept(ty: &Type) -> bool {
         Type::Reference(reference) => &reference.elem,
         ty => ty,
     };
+    !borrows(inner)
+}
+
+/// Whether a type shows that it borrows.
+pub(super) fn borrows(ty: &Type) -> bool {
     let mut borrows = Borrows(false);
-    borrows.visit_type(inner);
-    !borrows.0
+    borrows.visit_type(ty);
+    borrows.0
 }
 
 /// `&'static T` is kept as a value: what the background lends to the body doesn't live that long.

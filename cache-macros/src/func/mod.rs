@@ -69,11 +69,13 @@ impl Func {
         if !self.attrs.iter().all(is_inert) {
             return;
         }
+        // Names in the edition of the user's crate, and keywords in that of this one.
+        const KEYWORDS: [&str; 5] = ["async", "await", "dyn", "gen", "try"];
         // In `macro_rules!` two arguments may have the same name.
         let names: Vec<String> = self.params.iter().map(|param| param.ident.to_string()).collect();
         for (index, param) in self.params.iter_mut().enumerate() {
             let is_one_of_two = names.iter().filter(|name| **name == names[index]).count() > 1;
-            if !is_one_of_two && !is_used(index) {
+            if !is_one_of_two && !is_used(index) && !KEYWORDS.contains(&&*names[index]) {
                 param.ident.set_span(Span::call_site().located_at(param.ident.span()));
             }
         }
@@ -151,12 +153,12 @@ pub(crate) fn argument_of<'t>(name: &str, ty: &'t Type) -> Option<&'t Type> {
 }
 
 /// The type arguments of a path that ends in `name`.
-pub(crate) fn arguments_of<'t>(name: &str, ty: &'t Type) -> impl Iterator<Item = &'t Type> + use<'t> {
-    let last = match plain(ty) {
+pub(crate) fn arguments_of<'t>(name: &str, ty: &'t Type) -> impl Iterator<Item = &'t Type> {
+    let arguments = match plain(ty) {
         Type::Path(path) => path.path.segments.last().filter(|last| last.ident == name),
         _ => None,
     };
-    let arguments = last.and_then(|last| match &last.arguments {
+    let arguments = arguments.and_then(|last| match &last.arguments {
         PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
         _ => None,
     });

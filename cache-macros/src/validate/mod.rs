@@ -6,7 +6,7 @@
 pub(crate) mod backend;
 mod key;
 mod names;
-mod signature;
+pub(crate) mod signature;
 
 use syn::{Expr, Ident, LitStr, Path, Result, parse_quote};
 

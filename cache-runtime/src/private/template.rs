@@ -71,6 +71,16 @@ macro_rules! __values {
     };
 }
 
+/// How the errors of a return type are shared, as an expression of type `Option<ShareErr>`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __share_err {
+    ($output:ty) => {{
+        use $crate::private::ErrFallback as _;
+        $crate::private::ErrProbe::<$output>::SHARE
+    }};
+}
+
 /// The `StoredPart` of a function without type parameters, whose kinds the compiler finds through any alias.
 #[doc(hidden)]
 #[macro_export]

@@ -60,7 +60,7 @@ impl Users {
         output: Result<User, Error>,
         part: ::cache_runtime::private::StoredPart<'R', '-', false, false>,
         values: encoded(User, Bincode),
-        options: { .ttl(::core::time::Duration::new(300u64, 0u32)) },
+        options: { .ttl(::core::time::Duration::new(300u64, 0u32)).share_err(::cache_runtime::private::share_err!(Result<User, Error>)) },
         checks: { ::cache_runtime::private::assert_kinds! { ::cache_runtime::private::StoredPart<'R', '-', false, false>, Result<User, Error> } },
     }
 }
