@@ -11,13 +11,16 @@
 //! key has not been invalidated, and so does one that finds nothing: what was there has expired. Later it knows only if
 //! its own mark is there.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{MAX_LOST_HEARTBEATS, Mark, NOBODY, Pace, RELEASED};
+use super::{Ended, MAX_LOST_HEARTBEATS, Mark, NOBODY, Pace, RELEASED};
 use crate::backend::connected::Connected;
 use crate::backend::{Condition, Version, Versioned};
 use crate::common::background;
@@ -170,6 +173,8 @@ enum End {
     Done,
     /// It has no result to share.
     Empty,
+    /// By a panic, or because nobody waits for it any more.
+    Abandoned,
 }
 
 impl Claim {
@@ -228,8 +233,18 @@ impl Claim {
 }
 
 impl RunClaim for Claim {
-    fn finish_empty(&self) {
+    fn finish(&self) {
         self.0.finish(End::Empty);
+    }
+
+    fn release(&self, caller: Caller) -> MaybeReady<'_, ()> {
+        MaybeReady::of(self.0.release(End::Empty, caller), caller)
+    }
+
+    fn give_up(&self) -> Option<Ended> {
+        self.0.finish(End::Done);
+        let holder = lock(&self.0.progress).marked.as_ref().map(|marked| marked.mark.holder)?;
+        Some(Ended { generation: self.0.generation, holder })
     }
 
     fn put(
@@ -261,17 +276,14 @@ impl flight::Claim for Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let (is_marked, end) = {
-            let progress = lock(&self.0.progress);
-            (progress.marked.is_some(), progress.end)
-        };
-        if !is_marked || end == Some(End::Done) {
+        let end = lock(&self.0.progress).end.unwrap_or(End::Abandoned);
+        if end == End::Done || lock(&self.0.progress).marked.is_none() {
             return;
         }
         // In the background, because the caller may be panicking or a task that ends.
         let shared = self.0.clone();
         background::schedule(Duration::ZERO, move || {
-            block_on(pin!(shared.release(end)));
+            block_on(pin!(shared.release(end, Caller::Blocking)));
             None
         });
     }
@@ -392,41 +404,17 @@ impl Shared {
     }
 
     /// Leaves the key to other runs.
-    async fn release(&self, end: Option<End>) {
+    async fn release(&self, end: End, caller: Caller) {
         let Some(Marked { carrier, mark, .. }) = lock(&self.progress).marked.clone() else { return };
-        let ended = if end == Some(End::Empty) { mark.holder } else { NOBODY };
+        let holder = if end == End::Empty { mark.holder } else { NOBODY };
         lock(&self.progress).seen = None;
         let marks = self.finish(End::Done);
-        // No other mark has these bytes.
-        let heartbeat = u128::from_le_bytes(mark.holder);
-        let Ok(released) = carrier.seal(&Mark { holder: NOBODY, heartbeat, ended }, &self.key) else {
-            return;
-        };
+        let ended = Ended { generation: self.generation, holder };
+        let Ok(released) = carrier.seal(&ended.mark(), &self.key) else { return };
         let deadline = Instant::now() + self.key.connected.timeout;
         let ttl = carrier.ttl(RELEASED, &self.key.clock);
-        if let Err(error) = self.replace_any(&marks, &released, ttl, deadline, Caller::Blocking).await {
+        if let Err(error) = self.replace_any(&marks, &released, ttl, deadline, caller).await {
             log::debug!("{}: a lease is left to expire: {error:?}", self.key.text_for_log());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::remote::lease::LEASE;
-
-    #[test]
-    fn an_entry_with_a_mark_stays_for_its_own_time() {
-        let clock = Clock::manual();
-        let stale_window = Duration::from_secs(60);
-        let ends = |in_ms| Header { fresh_until_ms: Some(clock.unix_ms() + in_ms), ..Header::default() };
-        let ttl = |header| Carrier::entry(header, Bytes::new(), stale_window).ttl(LEASE, &clock);
-        assert_eq!(ttl(Header::default()), None);
-        assert_eq!(ttl(ends(5_000)), Some(Duration::from_secs(65)));
-        let stale = ends(0);
-        clock.advance(Duration::from_secs(20));
-        assert_eq!(ttl(stale.clone()), Some(Duration::from_secs(40)));
-        clock.advance(Duration::from_secs(39));
-        assert_eq!(ttl(stale), Some(LEASE), "the mark must be seen");
     }
 }
