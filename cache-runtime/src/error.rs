@@ -173,7 +173,8 @@ impl Error {
 
     /// Whether the same operation may succeed later without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)
+        let lasts = self.refusal().is_some_and(|refusal| !refusal.passes);
+        !lasts && matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)
     }
 }
 

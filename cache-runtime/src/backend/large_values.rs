@@ -75,7 +75,8 @@ impl LargeValues {
         if !is_rejected {
             return Ok(());
         }
-        let message = "the value takes more time to travel than a call has, and is set aside for some seconds";
+        let message =
+            "the value takes more time to travel than a call has, and is set aside for some seconds";
         Err(Error::new(ErrorKind::Timeout, message).because(Reason::LargeValue))
     }
 
@@ -90,11 +91,7 @@ impl LargeValues {
     }
 
     /// The same for a request that several calls share. Its error says nothing about the key of any one of them.
-    pub(crate) fn note_shared<T>(
-        &self,
-        request: &Request<'_>,
-        result: Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub(crate) fn note_shared<T>(&self, request: &Request<'_>, result: Result<T, Error>) -> Result<T, Error> {
         self.note(request, result).map_err(|error| match error.reason() {
             Reason::LargeValue => error.because(Reason::Process),
             _ => error,
@@ -178,7 +175,10 @@ mod tests {
         assert!(matches!(error.reason(), Reason::Process), "whose value it was is unknown");
         assert!(keys.iter().all(|key| large.travels_alone(key)) && large.splits(&keys));
         large.note(&Request::Get(b"a"), answer()).unwrap();
-        assert!(large.check(&Request::Get(b"a")).is_ok() && large.travels_alone(b"a"), "it has been in bad company");
+        assert!(
+            large.check(&Request::Get(b"a")).is_ok() && large.travels_alone(b"a"),
+            "it has been in bad company"
+        );
         large.note(&Request::Get(b"b"), too_slow()).unwrap_err();
         let error = large.check(&Request::Get(b"b")).unwrap_err();
         assert!(!error.is_about_server() && error.kind() == ErrorKind::Timeout, "{error}");

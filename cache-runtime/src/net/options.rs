@@ -93,7 +93,9 @@ impl FullNotice {
     pub(crate) fn tell(&self, open: usize, why: &Error) {
         if !self.is_told.swap(true, Ordering::Relaxed) {
             let place = &self.place;
-            log::warn!("cache {place}: no more than {open} connections can be opened; calls share them: {why}");
+            log::warn!(
+                "cache {place}: no more than {open} connections can be opened; calls share them: {why}"
+            );
         }
     }
 }

@@ -19,11 +19,7 @@ pub(super) async fn log_in(line: &mut impl Line, server: &Server) -> Result<(), 
 }
 
 /// Performs `request`.
-pub(super) async fn perform(
-    line: &mut impl Line,
-    server: &Server,
-    request: &Request<'_>,
-) -> Answer<Reply> {
+pub(super) async fn perform(line: &mut impl Line, server: &Server, request: &Request<'_>) -> Answer<Reply> {
     let command = match request {
         Request::Get(key) => Command::get(key),
         Request::GetMany(keys) => return server.abilities.get_many(line, keys).await,

@@ -7,7 +7,11 @@ use crate::error::{Effect, Refusal};
 /// By the first word of the error. Errors that begin with `ERR` are known by their text, and those of scripts quote the
 /// error of the command that failed.
 static KNOWN: [Refusal; 16] = [
-    lasting("OOM", Effect::Operation, "raise its `maxmemory`, or let it evict: `maxmemory-policy allkeys-lru`"),
+    lasting(
+        "OOM",
+        Effect::Operation,
+        "raise its `maxmemory`, or let it evict: `maxmemory-policy allkeys-lru`",
+    ),
     lasting(
         "MISCONF",
         Effect::Operation,
@@ -21,7 +25,11 @@ static KNOWN: [Refusal; 16] = [
     lasting("syntax error", Effect::Command, COMMANDS),
     lasting("CROSSSLOT", Effect::Command, CLUSTER),
     lasting("MOVED", Effect::Connection, CLUSTER),
-    lasting("max number of clients", Effect::NewConnection, "raise its `maxclients`, or lower `pool` in the URL"),
+    lasting(
+        "max number of clients",
+        Effect::NewConnection,
+        "raise its `maxclients`, or lower `pool` in the URL",
+    ),
     passing("LOADING", Effect::Connection, "it is reading its data from disk"),
     passing("MASTERDOWN", Effect::Connection, "it is a replica that has lost its primary"),
     passing("CLUSTERDOWN", Effect::Connection, "it is a node of a cluster that is incomplete"),
@@ -29,9 +37,11 @@ static KNOWN: [Refusal; 16] = [
     passing("BUSY", Effect::Operation, "a script keeps it busy"),
 ];
 
-const COMMANDS: &str = "the README of cache-runtime lists the commands that are needed, on all keys of the prefix";
+const COMMANDS: &str =
+    "the README of cache-runtime lists the commands that are needed, on all keys of the prefix";
 
-const CLUSTER: &str = "it is a node of a Redis Cluster, which is not supported yet: name a server that has all keys";
+const CLUSTER: &str =
+    "it is a node of a Redis Cluster, which is not supported yet: name a server that has all keys";
 
 const fn lasting(code: &'static str, effect: Effect, advice: &'static str) -> Refusal {
     Refusal { code, advice, effect, passes: false }

@@ -13,13 +13,13 @@ const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// How long a connection is used. A name that has moved to another server is followed within this time, even if the old
 /// server answers on.
-const MAX_AGE: Duration = Duration::from_secs(300);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// How long no more connections are opened after the server has refused one.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
 /// A connection to the wrong server is replaced once it is this old. Until then, the name leads to that server.
-const SETTLED: Duration = Duration::from_secs(1);
+pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
 /// Most values are shorter. A call that moved as many bytes and still ran out of time shows that the value is too
 /// large for the line, not that the server is down.
@@ -68,7 +68,7 @@ pub(crate) fn out_of_time(error: Error, connection: &impl Connection) -> Error {
 /// A connection, and when it was opened and last used.
 pub(crate) struct Pooled<C> {
     pub(crate) connection: C,
-    opened: Instant,
+    pub(super) opened: Instant,
     expires: Instant,
     /// When the last call began.
     used: Instant,

@@ -4,7 +4,7 @@
 
 pub(crate) mod idle;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -130,7 +130,10 @@ impl<C: Connection> Permit<'_, C> {
                 && retry.may_use(&mut pooled.connection)
             {
                 let result = self.call_on(&mut pooled, &mut call);
-                match result.as_ref().map_err(|error| lock(&self.pool.state).idle.after(&pooled, error, retry)) {
+                match result
+                    .as_ref()
+                    .map_err(|error| lock(&self.pool.state).idle.after(&pooled, error, retry))
+                {
                     Ok(_) | Err(After::Keep) => return self.keep(pooled, result),
                     Err(After::Close) => return result,
                     Err(After::Retry) => {}
@@ -144,7 +147,8 @@ impl<C: Connection> Permit<'_, C> {
                     Err(error) if self.pool.is_refused(&error) => {}
                     Err(error) => return Err(error),
                     Ok(connection) => match self.call_on_new(connection, &mut call) {
-                        Err(error) if error.has_effect(Effect::NewConnection) && self.pool.is_refused(&error) => {}
+                        Err(error)
+                            if error.has_effect(Effect::NewConnection) && self.pool.is_refused(&error) => {}
                         result => return result,
                     },
                 },
