@@ -48,7 +48,7 @@ impl Context {
                 log::warn!("{message}");
                 continue;
             }
-            match self.open(&alias).and_then(|connected| connected.probe()) {
+            match self.open(&alias).and_then(|connected| connected.check()) {
                 Err(error) if error.is_temporary() => log::warn!("cache backend `{alias}`: {error}"),
                 Err(error) => problems.push(error),
                 Ok(()) => {}

@@ -35,7 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The key that probes read. Nobody stores it.
-pub(super) const PROBE: &str = "cache-runtime:probe";
+const PROBE: &str = "cache-runtime:probe";
 
 /// A backend behind breakers, one for each of its servers.
 pub(crate) struct WithBreaker(Arc<Breakers>);

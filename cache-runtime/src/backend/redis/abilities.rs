@@ -18,7 +18,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 static NO_COMPARE_AND_SET: Refusal = Refusal {
     code: "compare-and-set",
-    advice: "until `EVAL`, or `WATCH`, `MULTI`, `EXEC` and `DISCARD`, are allowed, results that replace something are not \
+    advice: "until `EVAL`, or `WATCH`, `MULTI` and `EXEC`, are allowed, results that replace something are not \
              stored, and runs are shared within a process only",
     effect: Effect::Operation,
     passes: false,

@@ -1,7 +1,7 @@
 //! What is said on a connection: the login, and the commands for each request.
 
 use super::command::{Command, Expected, Set, pack};
-use super::reply::{Resp, check_login, check_word, judge, of_io, parse, parse_exec};
+use super::reply::{Resp, check_login, check_nothing_done, check_word, judge, of_io, parse, parse_exec};
 use super::url::Server;
 use super::{Condition, Reply, Request};
 use crate::error::{Effect, Error};
@@ -79,7 +79,9 @@ pub(super) async fn set_in_transaction(
     check_word(line.receive(parse).await.map_err(of_io)??, "OK")?;
     let found = check_word(watched, "OK").and_then(|()| judge(found, Expected::Value)??.value());
     if !matches!(&found, Ok(Some(found)) if found.bytes == old) {
-        check_word(exchange(line, &pack(b"DISCARD", &[])).await?, "OK")?;
+        // Not `DISCARD`: this shows whether `EXEC` is allowed.
+        line.send(&pack(b"EXEC", &[])).await.map_err(of_io)?;
+        check_nothing_done(line.receive(parse_exec).await.map_err(of_io)??)?;
         return found.map(|_| Reply::Set(None));
     }
     line.send(&[set.always().packed, pack(b"EXEC", &[])].concat()).await.map_err(of_io)?;

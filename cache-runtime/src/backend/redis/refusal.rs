@@ -4,8 +4,8 @@ use ::redis::RedisError;
 
 use crate::error::{Effect, Refusal};
 
-/// By the first word of the error. Errors that begin with `ERR` are known by their text, and those of scripts quote the
-/// error of the command that failed.
+/// By the first word of the error. Errors that begin with `ERR` are known by their text, and so are those of transactions.
+/// Those of scripts quote the error of the command that failed.
 static KNOWN: [Refusal; 16] = [
     lasting(
         "OOM",
@@ -54,7 +54,9 @@ const fn passing(code: &'static str, effect: Effect, advice: &'static str) -> Re
 /// What the server means by `error`, if that is a known refusal.
 pub(super) fn refusal(error: &RedisError) -> Option<&'static Refusal> {
     match error.code()? {
-        "ERR" => error.detail().and_then(|text| KNOWN.iter().find(|known| text.contains(known.code))),
+        "ERR" | "EXECABORT" => {
+            error.detail().and_then(|text| KNOWN.iter().find(|known| text.contains(known.code)))
+        }
         code => KNOWN.iter().find(|known| known.code == code),
     }
 }

@@ -139,6 +139,16 @@ pub(super) fn check_word(resp: Resp, word: &str) -> Result<(), Error> {
     }
 }
 
+/// Checks the reply to an empty transaction, which is nil if a watched key has changed.
+pub(super) fn check_nothing_done(resp: Resp) -> Result<(), Error> {
+    match resp {
+        Resp::Bulk(None) => Ok(()),
+        Resp::Array(replies) if replies.is_empty() => Ok(()),
+        Resp::Other(said) => Err(said.extract_error().err().map_or_else(unexpected, of_redis)),
+        _ => Err(unexpected()),
+    }
+}
+
 /// Checks the reply to a login command. Errors don't repeat what the server says: servers without `AUTH`, and proxies,
 /// reply with the arguments of the command.
 pub(super) fn check_login(reply: Result<Resp, Error>) -> Result<(), Error> {
