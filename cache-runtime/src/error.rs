@@ -47,6 +47,10 @@ impl ErrorKind {
 
 /// What a failure means for the code between a connection and its callers, where the kind doesn't tell.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(any(feature = "redis", feature = "memcached")),
+    allow(dead_code, reason = "only servers refuse, and have large values")
+)]
 pub(crate) enum Reason {
     /// What the kind says.
     Kind,
@@ -60,6 +64,10 @@ pub(crate) enum Reason {
 
 /// A known way in which servers refuse.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(feature = "redis", feature = "memcached")),
+    allow(dead_code, reason = "only servers refuse")
+)]
 pub(crate) struct Refusal {
     /// As the server calls it.
     pub(crate) code: &'static str,
@@ -72,6 +80,10 @@ pub(crate) struct Refusal {
 
 /// What a refusal concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "redis", feature = "memcached")),
+    allow(dead_code, reason = "each server has its own refusals")
+)]
 pub(crate) enum Effect {
     /// This operation, now.
     Operation,
@@ -144,6 +156,7 @@ impl Error {
         self
     }
 
+    #[cfg(any(feature = "redis", feature = "memcached"))]
     pub(crate) fn reason(&self) -> Reason {
         self.0.reason
     }
@@ -157,6 +170,7 @@ impl Error {
     }
 
     /// Whether the server refuses, with this effect.
+    #[cfg(any(feature = "redis", feature = "memcached"))]
     pub(crate) fn has_effect(&self, effect: Effect) -> bool {
         self.refusal().is_some_and(|refusal| refusal.effect == effect)
     }

@@ -121,7 +121,7 @@ impl Connected {
             // Everything works without, only not as well.
             Err(error) if error.kind() == ErrorKind::Denied && error.refusal().is_some() => {}
             Err(error) if error.kind() == ErrorKind::Denied => {
-                log::warn!("results that replace an entry are not stored: {error}")
+                log::warn!("results that replace an entry are not stored: {error}");
             }
             replaced => drop(replaced?),
         }

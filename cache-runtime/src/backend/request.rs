@@ -106,6 +106,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     }
 
     /// Whether a read of `key` must not share a request.
+    #[cfg(feature = "tokio")]
     fn travels_alone(&self, key: &[u8]) -> bool {
         let _ = key;
         false
@@ -147,6 +148,7 @@ impl<S: Service + ?Sized> Service for std::sync::Arc<S> {
         (**self).rejection(key)
     }
 
+    #[cfg(feature = "tokio")]
     fn travels_alone(&self, key: &[u8]) -> bool {
         (**self).travels_alone(key)
     }

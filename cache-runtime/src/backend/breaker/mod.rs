@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::request::{Answer, Reply, Request, Service};
+use super::request::{Answer, Reply, Request, Service, get_each};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::sync::lock;
@@ -93,15 +93,6 @@ impl WithBreaker {
             Err(panicked) => MaybeReady::done(admission.finish(Err(panicked))),
         }
     }
-
-    /// Reads each key by itself, because one of several servers may be down.
-    async fn get_each(&self, keys: &[&[u8]], deadline: Instant, caller: Caller) -> Result<Reply, Error> {
-        let mut values = Vec::with_capacity(keys.len());
-        for key in keys {
-            values.push(self.send(Request::Get(key), deadline, caller).await?.value()?);
-        }
-        Ok(Reply::Values(values))
-    }
 }
 
 impl Service for WithBreaker {
@@ -109,7 +100,8 @@ impl Service for WithBreaker {
         if let Request::GetMany(keys) = request
             && keys.windows(2).any(|pair| self.0.server_of(pair[0]) != self.0.server_of(pair[1]))
         {
-            return MaybeReady::of(self.get_each(keys, deadline, caller), caller);
+            // One of several servers may be down.
+            return MaybeReady::of(get_each(self, keys, deadline, caller), caller);
         }
         self.send(request, deadline, caller)
     }

@@ -228,6 +228,7 @@ impl Service for Memcached {
         route(&self.servers, &wire_key(key))
     }
 
+    #[cfg(feature = "tokio")]
     fn travels_alone(&self, key: &[u8]) -> bool {
         self.large.travels_alone(key)
     }

@@ -144,6 +144,7 @@ impl Service for Redis {
         self.server.options.max_value
     }
 
+    #[cfg(feature = "tokio")]
     fn travels_alone(&self, key: &[u8]) -> bool {
         self.large.travels_alone(key)
     }
