@@ -78,8 +78,13 @@ impl Connected {
         self.service.call(Request::Delete(key), deadline, caller).await?.done()
     }
 
-    pub(crate) fn max_value_len(&self) -> usize {
-        self.service.max_value_len()
+    /// Fails for a value of `len` bytes if the backend takes none so large.
+    pub(crate) fn check_len(&self, len: usize) -> Result<(), Error> {
+        let limit = self.service.max_value_len();
+        if len <= limit {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::TooLarge, format!("{len} bytes, but the backend takes at most {limit}")))
     }
 
     /// How many servers the keys are spread over; at least one.
