@@ -48,6 +48,7 @@ fn in_memory_functions() {
     };
     let _entered = Scope::new().enter();
     assert_eq!(refresh(10), 10);
+    assert_eq!(in_memory(1).len(), 10);
     assert_eq!(refresh(TOO_LONG), TOO_LONG);
     assert_eq!(in_memory::peek(1).unwrap(), None, "after a refresh");
     assert_eq!(refresh(10), 10);

@@ -12,21 +12,25 @@ struct User {
 }
 
 #[cached(backend = "store", namespace = "golden")]
+#[expect(dead_code, reason = "only its keys are looked at")]
 fn many(id: u64, name: &str, flags: Option<[bool; 2]>) -> User {
     User { id, name: format!("{name}{flags:?}") }
 }
 
 #[cached(backend = "store", namespace = "golden", version = 2)]
+#[expect(dead_code, reason = "only its keys are looked at")]
 fn none() -> Vec<u64> {
     vec![]
 }
 
 #[cached(backend = "store", namespace = "golden", key = "user:{id}:{name}")]
+#[expect(dead_code, reason = "only its keys are looked at")]
 fn template(id: u64, name: &str) -> String {
     format!("{id}{name}")
 }
 
 #[cached(namespace = "golden")]
+#[expect(dead_code, reason = "only its keys are looked at")]
 fn in_memory(id: u64) -> u64 {
     id
 }

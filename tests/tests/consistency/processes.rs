@@ -153,6 +153,7 @@ fn namesakes(is_first: bool) -> ([String; 2], String) {
         struct Local;
         impl Local {
             #[cached(backend = "redis", skip(self))]
+            #[expect(dead_code, reason = "only its key is looked at")]
             fn get(&self, id: u64) -> String {
                 format!("first {id}")
             }
@@ -170,6 +171,7 @@ fn namesakes(is_first: bool) -> ([String; 2], String) {
         struct Local;
         impl Local {
             #[cached(backend = "redis", skip(self))]
+            #[expect(dead_code, reason = "only its key is looked at")]
             fn get(&self, id: u64) -> String {
                 format!("second {id}")
             }
