@@ -9,9 +9,9 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Ident, Type};
 
-use super::background::borrows;
 use super::{generic_names, rt, spanned};
 use crate::func::{argument_of, arguments_of};
+use crate::validate::background::borrows;
 use crate::validate::signature::mentions_self;
 use crate::validate::{Companions, Plan};
 

@@ -2,4 +2,5 @@
 
 #[cfg(all(feature = "servers", target_os = "linux"))]
 mod cluster;
+mod detached;
 mod single_flight;
