@@ -91,7 +91,8 @@ impl Cache {
         Plain::named(alias, Caller::Blocking).map(Self)
     }
 
-    /// The backend at `url`. Nothing connects yet.
+    /// The backend at `url`. Nothing connects yet. Where remote functions use memory (in a
+    /// [`Scope`](crate::testing::Scope), or with `CACHE_BACKEND=memory`), so does this.
     ///
     /// # Errors
     /// The URL is wrong.
@@ -250,7 +251,7 @@ impl Plain {
 
     fn from_url(url: &str, caller: Caller) -> Result<Self, Error> {
         let world = World::current();
-        Ok(Self::new(&world.context, Arc::new(world.context.config.open_url(url)?), caller))
+        Ok(Self::new(&world.context, world.context.open_url(url)?, caller))
     }
 
     fn new(context: &Context, connected: Arc<Connected>, caller: Caller) -> Self {

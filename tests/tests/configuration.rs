@@ -156,6 +156,14 @@ fn code_wins_over_the_environment_and_comes_first_or_never() {
     let variables = [("CACHE_SESSIONS_URL", "nonsense"), ("CACHE_PREFIX", "env:")];
     let output = run(&variables, &["install", "check", "calls"]);
     assert_has(&output, &["install: Ok", "check: ok", "runs: 1 1", "key: code:configured::session:0:"]);
+    for name in ["CACHE_MEMORY_URL", "CACHE_OTHER_URL"] {
+        assert_has(&run(&[(name, "memory://?speed=1")], &["install"]), &["install: Err", "`speed`", name]);
+    }
+    for url in ["gopher://other/program", "memory://"] {
+        assert_has(&run(&[("CACHE_OTHER_URL", url)], &["install"]), &["install: Ok"]);
+    }
+    // Perhaps only another library reads it.
+    assert_has(&run(&[("REDIS_URL", "redis://h?speed=1")], &["install"]), &["install: Ok"]);
     let output = run(&[("CACHE_BACKEND", "memory")], &["calls", "install"]);
     assert_has(&output, &["runs: 1 1", "install: Err", "install them once, before the first use of a cache"]);
 }

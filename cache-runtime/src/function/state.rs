@@ -178,10 +178,11 @@ impl State {
         log::debug!("{}: an entry can't be used: {error}", self.namespace);
     }
 
-    /// Counts a failure. Misuse is logged as an error, once; temporary failures go to the debug log.
+    /// Counts a failure. Misuse is logged as an error, once; temporary failures go to the debug log, and so do refusals by a
+    /// server, which are logged once for all functions.
     pub(crate) fn failed(&self, error: &Error) {
         self.counters.errors.one();
-        if error.is_temporary() {
+        if error.is_temporary() || error.refusal().is_some() {
             log::debug!("{}: {error:?}", self.namespace);
         } else if !self.has_logged.swap(true, Ordering::Relaxed) {
             log::error!("{} is not cached: {error:?}", self.namespace);

@@ -120,11 +120,9 @@ impl Config {
     /// Makes these the settings of the process.
     ///
     /// # Errors
-    /// A setting is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
+    /// A setting or a URL is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
     pub fn install(self) -> Result<(), Error> {
-        if let Some(problem) = self.first_problem() {
-            return Err(problem.clone());
-        }
+        self.validate()?;
         GLOBAL.set(Arc::new(World::new(self, Clock::system()))).map_err(|_| {
             let message = "settings are already in use: install them once, before the first use of a cache";
             Error::new(ErrorKind::Config, message)

@@ -25,6 +25,7 @@ mod read;
 mod ticket;
 mod write;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,8 +40,8 @@ use self::lease::claim::{Claim, ClaimKey};
 use self::ticket::Right;
 use crate::backend::connected::Connected;
 use crate::common::clock::Clock;
-use crate::common::wait::{Caller, MaybeReady};
-use crate::error::Error;
+use crate::common::wait::{Caller, MaybeReady, block_on};
+use crate::error::{Error, ErrorKind};
 use crate::flight::Leader;
 use crate::freshness::FreshnessPolicy;
 use crate::key::Key;
@@ -91,7 +92,7 @@ pub(crate) trait RemoteEntries: Send + Sync {
     /// The text in front of every entry's key.
     fn head(&self, format: MakeFormat) -> Result<String, Error>;
 
-    /// The value types that the codec can't handle.
+    /// The value types that the codec can't handle, and what the backend can't do for this function.
     fn misuse(&self) -> Vec<Error>;
 
     /// Reads the entry within `budget`. If the server doesn't answer, looks in the fallback store.
@@ -245,7 +246,15 @@ impl RemoteEntries for Remote {
     }
 
     fn misuse(&self) -> Vec<Error> {
-        self.forms.errors()
+        let mut misuse = self.forms.errors();
+        if self.facts.has_leases
+            && let Err(error) = block_on(pin!(self.check_compare_and_set(Caller::Blocking)))
+            && error.kind() == ErrorKind::Denied
+        {
+            let message = "`single_flight = \"cluster\"` shares runs within a process only";
+            misuse.push(Error::new(ErrorKind::Denied, message).with_source(error).at(&self.namespace));
+        }
+        misuse
     }
 
     fn get<'a>(&'a self, query: Query<'a>, budget: Duration) -> MaybeReady<'a, Result<Lookup, Error>> {
