@@ -26,8 +26,9 @@ pub(super) fn call(plan: &Plan, names: &Names) -> Option<TokenStream> {
     let arguments = if func.params.is_empty() { quote!(()) } else { quote!((#idents,)) };
     let body = quote!(#uncached(#idents));
     let body = if unsafety.is_some() { quote!(unsafe { #body }) } else { body };
-    plan.keeps_arguments
-        .then(|| quote!(#driver(#given, #arguments, |#arguments| #scope::#keep(#idents), |#arguments| #body)))
+    plan.keeps_arguments.then(
+        || quote!(#driver(#given, #arguments, |#arguments| #scope::#keep(#arguments), |#arguments| #body)),
+    )
 }
 
 /// The hidden function that keeps the arguments for the background. It is apart from the function, because it asks

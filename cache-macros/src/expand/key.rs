@@ -31,7 +31,7 @@ pub(super) fn of_arguments(plan: &Plan) -> TokenStream {
             let (scope, key, types) = (&names.scope, names.hidden("key"), turbofish(&plan.func));
             let this = this(plan).map(|this| quote!(&#this,));
             let idents = read(plan).map(|param| &param.ident);
-            quote!(#scope::#key #types(#this &mut #variable, #(&#idents),*);)
+            quote!(#scope::#key #types(#this &mut #variable, (#(&#idents,)*));)
         }
     };
     quote!(let mut #variable = #rt::Args::new(); #filled)
@@ -59,14 +59,15 @@ pub(super) fn function(plan: &Plan, names: &Names) -> Option<TokenStream> {
     })
 }
 
-/// `ident: &Type, …`
-pub(super) fn borrowed<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
-    let params = params.map(|Param { ident, ty, .. }| {
+/// `(ident, …): (&Type, …)`. In a tuple, because lints look at each argument that is a reference.
+pub(super) fn borrowed<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> TokenStream {
+    let idents = params.clone().map(|param| &param.ident);
+    let types = params.map(|Param { ty, .. }| {
         let is_sum = matches!(plain(ty), Type::ImplTrait(TypeImplTrait { bounds, .. }) if bounds.len() > 1);
         let ty = of_companion(ty);
-        if is_sum { quote!(#ident: &(#ty)) } else { quote!(#ident: &#ty) }
+        if is_sum { quote!(&(#ty)) } else { quote!(&#ty) }
     });
-    quote!(#(#params),*)
+    quote!((#(#idents,)*): (#(#types,)*))
 }
 
 fn is_shared(plan: &Plan) -> bool {
@@ -130,7 +131,7 @@ fn field(plan: &Plan, path: &FieldPath) -> TokenStream {
     quote_spanned!(at(span)=> #key.#field(&#path);)
 }
 
-fn read(plan: &Plan) -> impl Iterator<Item = &Param> {
+fn read(plan: &Plan) -> impl Iterator<Item = &Param> + Clone {
     plan.key.reads.iter().filter_map(|index| plan.func.params.get(*index))
 }
 

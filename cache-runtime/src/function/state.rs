@@ -62,9 +62,17 @@ impl State {
         }
     }
 
-    /// The errors that keep this function, or some instantiations of it, from being cached.
+    /// The errors that keep this function, or some instantiations of it, from being cached as its options say.
     pub(crate) fn misuse(&self) -> Vec<Error> {
-        self.place.misuse()
+        let mut errors = self.place.misuse();
+        let is_ttl_missing = self.default_ttl.is_none() && !self.place.is_broken();
+        if let Some(option) = self.spec.needs_default_ttl.filter(|_| is_ttl_missing) {
+            let message = format!(
+                "`{option}` has no effect on entries that never expire: give the function a `ttl`, or set CACHE_DEFAULT_TTL"
+            );
+            errors.push(Error::new(ErrorKind::Config, message).at(&*self.namespace));
+        }
+        errors
     }
 
     /// Whether another function's entries would be taken for this one's.

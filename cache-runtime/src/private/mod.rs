@@ -27,3 +27,6 @@ pub use crate::value::outcome::{KindFallback, KindProbe, Outcome, Returns, Store
 pub use crate::value::{EqFallback, EqProbe, ErrFallback, ErrProbe};
 pub use std::boxed::Box;
 pub use std::string::String;
+
+/// A `&mut` argument of a companion.
+pub type Mut<'a, T> = &'a mut T;

@@ -11,7 +11,7 @@
 #[tracing::instrument]
 pub fn user(id: u64) -> io::Result<User> {
     let mut __key = ::cache_runtime::private::Args::new();
-    user::__key(&mut __key, &id);
+    user::__key(&mut __key, (&id,));
     let __cached = user::__cached();
     if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
         return __hit;
@@ -36,7 +36,7 @@ pub fn user(id: u64) -> io::Result<User> {
     impl user {
         #[doc(hidden)]
         #[inline]
-        fn __key(__key: &mut ::cache_runtime::private::Args, id: &u64) {
+        fn __key(__key: &mut ::cache_runtime::private::Args, (id,): (&u64,)) {
             __key.arg::<u64>(&*id);
         }
         ::cache_runtime::private::companions! {
@@ -51,7 +51,7 @@ pub fn user(id: u64) -> io::Result<User> {
             params: [id: u64],
             key_params: [id: u64,],
             inserted: value,
-            key: __key { let mut __key = ::cache_runtime::private::Args::new(); user::__key(&mut __key, &id); },
+            key: __key { let mut __key = ::cache_runtime::private::Args::new(); user::__key(&mut __key,(&id,)); },
             body: move || user::uncached(id),
             function: user::__cached(),
             entries: user::__cached(),
