@@ -52,7 +52,8 @@ fn module<'t>(tokens: &'t [TokenTree], name: &Ident) -> Option<&'t TokenTree> {
     for (index, token) in tokens.iter().enumerate() {
         let (last, next) = (index.checked_sub(1), Some(index + 1));
         match token {
-            TokenTree::Ident(ident) if ident == "use" => in_use = true,
+            // `use<'a>` is a bound.
+            TokenTree::Ident(ident) if ident == "use" => in_use = !is(next, "<"),
             TokenTree::Punct(punct) if punct.as_char() == ';' => in_use = false,
             TokenTree::Ident(ident) if ident == name => {
                 let declares = ["as", "enum", "mod", "struct", "trait", "type", "union"];

@@ -31,4 +31,13 @@ fn log(factor: u32) -> Vec<u64> {
     vec![log::level(); factor as usize]
 }
 
+mod captures {
+    use super::*;
+
+    #[cached]
+    fn log(factor: u32) -> impl Future<Output = u64> + use<> {
+        async move { log::level() * u64::from(factor) }
+    }
+}
+
 fn main() {}
