@@ -12,6 +12,7 @@ use super::pauses::Pauses;
 use super::place::Place;
 use super::spec::Spec;
 use crate::common::clock::{Clock, nanos};
+use crate::common::report::report;
 use crate::common::stripe::{self, Stripe};
 use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
@@ -185,7 +186,7 @@ impl State {
         if error.is_temporary() || error.refusal().is_some() {
             log::debug!("{}: {error:?}", self.namespace);
         } else if !self.has_logged.swap(true, Ordering::Relaxed) {
-            log::error!("{} is not cached: {error:?}", self.namespace);
+            report(format_args!("{} is not cached: {error:?}", self.namespace));
         }
     }
 

@@ -32,10 +32,14 @@ impl log::Log for Log {
 }
 
 fn main() {
-    log::set_logger(&Log).expect("the only logger");
-    log::set_max_level(log::LevelFilter::Warn);
-    for argument in std::env::args().skip(1) {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "silent") {
+        log::set_logger(&Log).expect("the only logger");
+        log::set_max_level(log::LevelFilter::Warn);
+    }
+    for argument in &arguments {
         match argument.as_str() {
+            "silent" => {}
             "install" => {
                 let config = Config::from_env()
                     .url("sessions", "memory://")
