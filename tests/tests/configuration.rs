@@ -50,6 +50,16 @@ fn an_unknown_alias_names_its_variable_and_bodies_run() {
 }
 
 #[test]
+fn one_variable_serves_all_aliases_that_have_none() {
+    let all = ("CACHE_URL", "memory://?prefix=all:");
+    assert_has(&run(&[all], &["calls"]), &["runs: 1 1", "key: all:configured::session:0:"]);
+    let output = run(&[all, ("CACHE_SESSIONS_URL", "memory://?prefix=own:")], &["calls"]);
+    assert_has(&output, &["runs: 1 1", "key: own:configured::session:0:"]);
+    let output = run(&[("CACHE_URL", "reddis://host")], &["calls"]);
+    assert_has(&output, &["runs: 3 1", "(CACHE_URL"]);
+}
+
+#[test]
 fn a_program_without_a_logger_says_it_once() {
     for variables in [&[][..], &[("CACHE_BACKEND", "reddis")]] {
         let [_, err] = run_for_both(variables, &["silent", "calls", "calls"]);

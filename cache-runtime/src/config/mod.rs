@@ -275,7 +275,8 @@ impl Config {
         let kind = Kind::of_alias(alias);
         if self.reads_environment {
             let common = kind.and_then(|kind| kind.common_variable);
-            for name in [own.as_str()].into_iter().chain(common) {
+            let for_all = kind.is_none_or(|kind| kind.is_server).then_some("CACHE_URL");
+            for name in [own.as_str()].into_iter().chain(common).chain(for_all) {
                 if let Some(text) = variable(name)? {
                     return Ok(Source::Url { text, place: name.to_owned() });
                 }
@@ -283,7 +284,7 @@ impl Config {
         }
         let Some(kind) = kind else {
             let message = format!(
-                "no backend is named `{alias}`: set {own}, or call Config::url or Config::backend before the first cached call"
+                "no backend is named `{alias}`: set {own} or CACHE_URL, or call Config::url or Config::backend before the first cached call"
             );
             return Err(Error::new(ErrorKind::Config, message));
         };
