@@ -128,6 +128,7 @@ macro_rules! suite {
 }
 
 suite!(memory, "memory");
+#[cfg(feature = "servers")]
 suite!(bytes, "bytes");
 #[cfg(feature = "servers")]
 suite!(redis, "redis");
