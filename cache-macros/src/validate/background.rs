@@ -21,6 +21,8 @@ pub(super) fn can_keep(func: &Func, companions: &Companions) -> bool {
 pub(super) fn detach(detach: &Ident, func: &Func, can_keep: bool, errors: &mut Errors) {
     if func.flow == Flow::Blocking {
         errors.on(detach, "nobody can give up a blocking call, so its run always ends: remove `detach`");
+    } else if !cfg!(feature = "tokio") {
+        errors.on(detach, "runs are detached as tasks of tokio: enable the feature `tokio` of cache-runtime");
     } else if !can_keep {
         errors.on(
             detach,

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cache_runtime::testing::Scope;
 #[cfg(feature = "servers")]
 use cache_runtime::AsyncCache;
+use cache_runtime::testing::Scope;
 use cache_runtime::{Cache, Config, ErrorKind, cached};
 #[cfg(feature = "servers")]
 use cache_tests::servers::{MemcachedServer, RedisServer};

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, Stats, cached};
-#[cfg(feature = "servers")]
 use cache_tests::servers::RedisServer;
 use tokio::sync::Semaphore;
 
@@ -39,11 +38,8 @@ macro_rules! suite {
                     .enable_all()
                     .build()
                     .unwrap();
-                let config = Config::new().url("bytes", "memory://");
-                #[cfg(feature = "servers")]
                 let server = RedisServer::start();
-                #[cfg(feature = "servers")]
-                let config = config.url("redis", &server.url());
+                let config = Config::new().url("bytes", "memory://").url("redis", &server.url());
                 let scope = Scope::with_config(config).unwrap();
                 runtime.block_on(scope.run(test));
             }
@@ -128,9 +124,7 @@ macro_rules! suite {
 }
 
 suite!(memory, "memory");
-#[cfg(feature = "servers")]
 suite!(bytes, "bytes");
-#[cfg(feature = "servers")]
 suite!(redis, "redis");
 
 #[cached(single_flight(detach = true))]
