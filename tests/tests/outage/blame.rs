@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, cached};
 use cache_tests::proxy::{Fault, Proxy};
-use cache_tests::servers::{MemcachedServer, RedisServer};
+use cache_tests::servers::{MemcachedServer, Process, RedisServer};
 use tokio::task::JoinSet;
 
 /// The default.
@@ -129,6 +129,29 @@ fn a_process_that_stands_still() {
         assert!(child.wait().unwrap().success());
         assert_eq!(rest, "", "nothing is wrong with the server");
     }
+}
+
+/// What is sent to a frozen server fills the buffers of the line, and stops there.
+fn large_values_to_a_frozen_server(server: &Process, scheme: &str) {
+    let scope = scope(&format!("{scheme}://{}", server.addr()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(scope.run(warm_up()));
+    server.freeze();
+    let _entered = scope.enter();
+    now::insert(1, value(LARGE)).unwrap_err();
+    runtime.block_on(later::insert(1, value(LARGE))).unwrap_err();
+    let started = Instant::now();
+    for id in 2..10 {
+        now::insert(id, value(LARGE)).unwrap_err();
+        runtime.block_on(later::insert(id, value(LARGE))).unwrap_err();
+    }
+    assert!(started.elapsed() < BUDGET, "{:?}", started.elapsed());
+}
+
+#[test]
+fn frozen_servers_are_noticed_by_large_values_too() {
+    large_values_to_a_frozen_server(&RedisServer::start(), "redis");
+    large_values_to_a_frozen_server(&MemcachedServer::start(), "memcached");
 }
 
 /// One of many asks for a value that takes twice as long over the line as a call may.
