@@ -5,7 +5,8 @@ use quote::{ToTokens, format_ident, quote};
 use syn::{Attribute, Safety, Signature};
 
 use super::{
-    attrs, foreign, generic_names, key, of_companion, part, rt, signature_of_companion, site, turbofish,
+    attrs, background, foreign, generic_names, key, of_companion, part, rt, signature_of_companion, site,
+    turbofish,
 };
 use crate::func::{Flow, Func, Param};
 use crate::validate::{Companions, Plan};
@@ -158,7 +159,7 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
         (&signature_of_companion(func).inputs, declared(read()), free_name("value", read()));
     let (key, body, stored) = (key::of_arguments(plan), call_uncached(plan, names), part::stored(plan));
     let (key_fn, site_fn) = (key::function(plan, names), shared_site(plan, names));
-    let hidden_fns = [site_fn, key_fn].into_iter().flatten();
+    let hidden_fns = [site_fn, key_fn, background::function(plan, names)].into_iter().flatten();
     let hidden_fns = hidden_fns.map(|item| quote!(#[doc(hidden)] #[inline] #(#attrs)* #item));
     let (site, entries) = match shared_site_path(plan, names) {
         Some(shared) => (shared.clone(), shared),

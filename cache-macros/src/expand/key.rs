@@ -49,23 +49,24 @@ pub(super) fn function(plan: &Plan, names: &Names) -> Option<TokenStream> {
     let (key, parts, bounds) = (names.hidden("key"), parts(plan, true), of_companion(&generics.where_clause));
     let generics = of_companion(generics);
     let (this, variable) = (this(plan).map(|this| quote!(&#this,)), variable());
-    let params = read(plan).map(|Param { ident, ty, .. }| match plain(ty) {
-        Type::ImplTrait(TypeImplTrait { bounds, .. }) if bounds.len() > 1 => {
-            let ty = of_companion(ty);
-            quote!(#ident: &(#ty))
-        }
-        _ => {
-            let ty = of_companion(ty);
-            quote!(#ident: &#ty)
-        }
-    });
+    let params = borrowed(read(plan));
     is_shared(plan).then(|| {
         quote! {
-            fn #key #generics(#this #variable: &mut #rt::Args, #(#params),*) #bounds {
+            fn #key #generics(#this #variable: &mut #rt::Args, #params) #bounds {
                 #parts
             }
         }
     })
+}
+
+/// `ident: &Type, …`
+pub(super) fn borrowed<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
+    let params = params.map(|Param { ident, ty, .. }| {
+        let is_sum = matches!(plain(ty), Type::ImplTrait(TypeImplTrait { bounds, .. }) if bounds.len() > 1);
+        let ty = of_companion(ty);
+        if is_sum { quote!(#ident: &(#ty)) } else { quote!(#ident: &#ty) }
+    });
+    quote!(#(#params),*)
 }
 
 fn is_shared(plan: &Plan) -> bool {

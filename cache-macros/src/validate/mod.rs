@@ -5,7 +5,8 @@
 
 pub(crate) mod backend;
 mod key;
-mod signature;
+mod names;
+pub(crate) mod signature;
 
 use syn::{Expr, Ident, LitStr, Path, Result, parse_quote};
 
@@ -119,6 +120,7 @@ pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
     namespace(&args, &mut errors);
     let is_method = func.receiver.is_some() || signature::names_self(&func);
     let companions = companions(&args, &func, is_method);
+    names::taken(&companions, &func, &mut errors);
     if !matches!(companions, Companions::Off) {
         let reads_by_name = matches!(key.source, KeySource::Exprs(_));
         func.hide_names(|index| reads_by_name && key.reads.contains(&index));

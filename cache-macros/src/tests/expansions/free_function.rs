@@ -55,11 +55,11 @@ pub fn user(id: u64) -> io::Result<User> {
             body: move || user::uncached(id),
             function: user::__cached(),
             entries: user::__cached(),
-            stored: io::Result<User>,
+            stored: ::cache_runtime::private::StoredBy<user, io::Result<User>>,
             site: ::cache_runtime::private::site!(path: user, name: "user", spec: IN_MEMORY),
             output: io::Result<User>,
             part: <user as ::cache_runtime::private::Returns<io::Result<User>>>::Part,
-            values: in_memory(io::Result<User>),
+            values: in_memory(::cache_runtime::private::StoredBy<user, io::Result<User>>),
             options: { .negative_ttl(::core::time::Duration::new(5u64, 0u32)) },
             checks: { const { <<user as ::cache_runtime::private::Returns<io::Result<User>>>::Part>::assert_returns_result() }; },
         }

@@ -52,7 +52,7 @@ async fn later(a: u64, _ignored: &str) -> Option<u64> {
     Some(a)
 }
 
-#[cached(backend = "store", cache_none = true)]
+#[cached(cache_none = true)]
 fn future<T: AsRef<str> + serde::Serialize>(text: T) -> impl Future<Output = Option<u64>> {
     async move { text.as_ref().parse().ok() }
 }
