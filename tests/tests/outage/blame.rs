@@ -1,7 +1,9 @@
 //! Trouble that isn't the server's takes the server from nobody.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::process::{Command, Stdio};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, cached};
 use cache_tests::proxy::{Fault, Proxy};
-use cache_tests::servers::{MemcachedServer, RedisServer};
+use cache_tests::servers::{MemcachedServer, Process, RedisServer};
 use tokio::task::JoinSet;
 
 /// The default.
@@ -83,6 +85,73 @@ fn a_runtime_without_timers() {
         assert_eq!(without.block_on(scope.run(later(2))), value(2));
         assert!(runtime.block_on(scope.run(both_hit(1))));
     }
+}
+
+/// A process that is stopped during its calls finds their answers when it goes on.
+#[test]
+fn a_process_that_stands_still() {
+    let servers = (RedisServer::start(), MemcachedServer::start());
+    for (scheme, server) in [("redis", servers.0.addr()), ("memcached", servers.1.addr())] {
+        let proxy = Proxy::to(server);
+        // All calls are always under way.
+        proxy.set(Fault::Delay(Duration::from_millis(20)));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_configured"))
+            .arg("busy")
+            .env_clear()
+            .env("CACHE_SESSIONS_URL", format!("{scheme}://{}?timeout=800ms", proxy.addr()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "busy\n");
+        let signal = |name: &str| {
+            assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+        };
+        for _ in 0..3 {
+            let before = proxy.requests();
+            while proxy.requests() < before + 50 {
+                thread::yield_now();
+            }
+            signal("-STOP");
+            thread::sleep(Duration::from_secs(1));
+            signal("-CONT");
+        }
+        let before = proxy.requests();
+        while proxy.requests() < before + 50 {
+            thread::yield_now();
+        }
+        drop(child.stdin.take());
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(rest, "", "nothing is wrong with the server");
+    }
+}
+
+/// What is sent to a frozen server fills the buffers of the line, and stops there.
+fn large_values_to_a_frozen_server(server: &Process, scheme: &str) {
+    let scope = scope(&format!("{scheme}://{}", server.addr()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(scope.run(warm_up()));
+    server.freeze();
+    let _entered = scope.enter();
+    now::insert(1, value(LARGE)).unwrap_err();
+    runtime.block_on(later::insert(1, value(LARGE))).unwrap_err();
+    let started = Instant::now();
+    for id in 2..10 {
+        now::insert(id, value(LARGE)).unwrap_err();
+        runtime.block_on(later::insert(id, value(LARGE))).unwrap_err();
+    }
+    assert!(started.elapsed() < BUDGET, "{:?}", started.elapsed());
+}
+
+#[test]
+fn frozen_servers_are_noticed_by_large_values_too() {
+    large_values_to_a_frozen_server(&RedisServer::start(), "redis");
+    large_values_to_a_frozen_server(&MemcachedServer::start(), "memcached");
 }
 
 /// One of many asks for a value that takes twice as long over the line as a call may.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Effect, Error, ErrorKind, Reason};
+use crate::net::options::Span;
 
 /// Firewalls and load balancers forget quiet connections without telling either end, most after minutes.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -21,8 +22,7 @@ const FULL_FOR: Duration = Duration::from_secs(1);
 /// A connection to the wrong server is replaced once it is this old. Until then, the name leads to that server.
 pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
-/// Most values are shorter. A call that moved as many bytes and still ran out of time shows that the value is too
-/// large for the line, not that the server is down.
+/// Most values are shorter.
 pub(crate) const LARGE: usize = 16 << 10;
 
 /// Whether a call that finds its connection closed is sent again on a new one.
@@ -56,13 +56,35 @@ pub(crate) trait Connection {
     /// Begins a call that must end at `deadline`.
     fn begin(&mut self, deadline: Instant);
 
-    /// The bytes that the call has sent and received so far.
-    fn moved(&self) -> usize;
+    /// What the call has sent and received so far.
+    fn flow(&self) -> Flow;
 }
 
-/// The error of a call that ran out of time on `connection`.
-pub(crate) fn out_of_time(error: Error, connection: &impl Connection) -> Error {
-    if connection.moved() < LARGE { error } else { error.because(Reason::LargeValue) }
+/// The bytes that a call has sent and received.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Flow {
+    bytes: usize,
+    /// When the last ones moved, once they are many.
+    last: Option<Instant>,
+}
+
+impl Flow {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= LARGE {
+            self.last = Some(Instant::now());
+        }
+    }
+}
+
+/// The error of a call that ran out of time on `connection`. If many bytes were moving up to then, the value is too large for
+/// the line. If they had stopped, the server is down.
+pub(crate) fn out_of_time(error: Error, connection: &impl Connection, span: Span) -> Error {
+    let middle = span.start + (span.end - span.start) / 2;
+    match connection.flow().last {
+        Some(last) if middle < last => error.because(Reason::LargeValue),
+        _ => error,
+    }
 }
 
 /// A connection, and when it was opened and last used.

@@ -180,7 +180,7 @@ impl<C: Connection> Permit<'_, C> {
     ) -> Result<T, Error> {
         pooled.connection.begin(self.span.end);
         call(&mut pooled.connection).map_err(|error| match error.kind() {
-            ErrorKind::Timeout => out_of_time(error, &pooled.connection),
+            ErrorKind::Timeout => out_of_time(error, &pooled.connection, self.span),
             _ => error,
         })
     }

@@ -3,16 +3,16 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::idle::{LARGE, MAX_AGE, SETTLED};
+use super::idle::{Flow, LARGE, MAX_AGE, SETTLED};
 use super::*;
 use crate::error::{Reason, Refusal};
 use crate::net::options::DEFAULT_TIMEOUT;
 use crate::net::url::Url;
 
-/// A connection with a number, and the bytes that its call has moved.
+/// A connection with a number, and what its call has moved.
 struct Fake {
     number: usize,
-    moved: usize,
+    flow: Flow,
 }
 
 impl Connection for Fake {
@@ -21,11 +21,11 @@ impl Connection for Fake {
     }
 
     fn begin(&mut self, _: Instant) {
-        self.moved = 0;
+        self.flow = Flow::default();
     }
 
-    fn moved(&self) -> usize {
-        self.moved
+    fn flow(&self) -> Flow {
+        self.flow
     }
 }
 
@@ -37,8 +37,8 @@ impl Connection for () {
 
     fn begin(&mut self, _: Instant) {}
 
-    fn moved(&self) -> usize {
-        0
+    fn flow(&self) -> Flow {
+        Flow::default()
     }
 }
 
@@ -67,7 +67,7 @@ impl Numbered {
         let start = Instant::now();
         let span = Span { start, end: start + Duration::from_millis(50) };
         let connect = || match self.opened.fetch_add(1, Ordering::Relaxed) {
-            number if number < self.most => Ok(Fake { number, moved: 0 }),
+            number if number < self.most => Ok(Fake { number, flow: Flow::default() }),
             _ => Err(refusal(Effect::NewConnection)),
         };
         self.pool.permit(span)?.run(retry, connect, call)
@@ -167,14 +167,18 @@ fn where_no_more_connections_are_taken_callers_wait_for_those_there_are() {
 }
 
 #[test]
-fn a_timeout_says_whether_the_value_was_large() {
-    for (moved, is_about_server) in [(LARGE - 1, true), (LARGE, false)] {
-        let error = Numbered::new(1).run_on(Retry::Once, |connection| {
-            connection.moved = moved;
-            Err::<(), _>(Error::new(ErrorKind::Timeout, "slow"))
-        });
-        assert_eq!(error.unwrap_err().is_about_server(), is_about_server);
-    }
+fn a_timeout_while_many_bytes_flow_is_about_the_value() {
+    let ran_out_of_time = |bytes, age| {
+        let mut fake = Fake { number: 0, flow: Flow::default() };
+        fake.flow.add(bytes);
+        let now = Instant::now();
+        let span = Span { start: now.checked_sub(age).unwrap(), end: now + Duration::from_secs(1) };
+        out_of_time(Error::new(ErrorKind::Timeout, "slow"), &fake, span)
+    };
+    let (early, late) = (Duration::ZERO, Duration::from_secs(2));
+    assert!(!ran_out_of_time(LARGE, late).is_about_server());
+    assert!(ran_out_of_time(LARGE - 1, late).is_about_server(), "few bytes");
+    assert!(ran_out_of_time(LARGE, early).is_about_server(), "they have stopped since");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::stream::AsyncStream;
 use crate::common::sync::lock;
 use crate::error::{Effect, Error};
 use crate::net::options::{FullNotice, Options, Span, all_busy, timed_out};
-use crate::net::pool::idle::{After, Connection, Growth, Idle, Pooled, Retry, out_of_time};
+use crate::net::pool::idle::{After, Connection, Flow, Growth, Idle, Pooled, Retry, out_of_time};
 
 /// The most connections of a runtime to one server, unless the URL says otherwise. Reads share requests anyway; a task
 /// that waits to write costs more than a connection.
@@ -52,8 +52,8 @@ impl Connection for Line {
         self.stream.begin(deadline);
     }
 
-    fn moved(&self) -> usize {
-        self.stream.moved()
+    fn flow(&self) -> Flow {
+        self.stream.flow()
     }
 }
 
@@ -90,7 +90,7 @@ impl AsyncPool {
             if let Some(mut pooled) = idle
                 && retry.may_use(&mut pooled.connection)
             {
-                let result = ask_on(&mut pooled, span.end, &exchange).await;
+                let result = ask_on(&mut pooled, span, &exchange).await;
                 match result.as_ref().map_err(|error| lock(&self.state).idle.after(&pooled, error, retry)) {
                     Ok(_) | Err(After::Keep) => return self.keep(pooled, span, result),
                     Err(After::Close) => return result,
@@ -151,7 +151,7 @@ impl AsyncPool {
             Ok(stream) => stream,
         };
         let mut pooled = lock(&self.state).idle.adopt(Line { stream, alarm });
-        let result = ask_on(&mut pooled, span.end, exchange).await;
+        let result = ask_on(&mut pooled, span, exchange).await;
         match &result {
             Err(error) if error.has_effect(Effect::NewConnection) => {
                 drop(pooled);
@@ -183,14 +183,14 @@ impl AsyncPool {
 
 async fn ask_on<E: Exchange>(
     pooled: &mut Pooled<Line>,
-    end: Instant,
+    span: Span,
     exchange: &E,
 ) -> Result<E::Answer, Error> {
-    pooled.connection.begin(end);
+    pooled.connection.begin(span.end);
     let Line { stream, alarm } = &mut pooled.connection;
-    match alarm.until(end, exchange.ask(stream)).await {
+    match alarm.until(span.end, exchange.ask(stream)).await {
         Some(result) => result,
-        None => Err(out_of_time(timed_out(), &pooled.connection)),
+        None => Err(out_of_time(timed_out(), &pooled.connection, span)),
     }
 }
 

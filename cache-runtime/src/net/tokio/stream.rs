@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::error::Error;
 use crate::net::dial::{Address, no_address, shares};
 use crate::net::line::Line;
-use crate::net::pool::idle::Connection;
+use crate::net::pool::idle::{Connection, Flow};
 use crate::net::read_buffer::{Cursor, ParseError, ReadBuffer};
 use crate::net::stream::is_quiet;
 
@@ -25,8 +25,8 @@ use crate::net::stream::is_quiet;
 pub(crate) struct AsyncStream {
     socket: Box<dyn AsyncSocket>,
     buffer: ReadBuffer,
-    /// The bytes that the call has sent and received.
-    moved: usize,
+    /// What the call has sent and received.
+    flow: Flow,
 }
 
 /// What an [`AsyncStream`] needs of its socket.
@@ -49,7 +49,7 @@ impl AsyncSocket for UnixStream {
 
 impl AsyncStream {
     fn new(socket: impl AsyncSocket + 'static) -> Self {
-        Self { socket: Box::new(socket), buffer: ReadBuffer::default(), moved: 0 }
+        Self { socket: Box::new(socket), buffer: ReadBuffer::default(), flow: Flow::default() }
     }
 
     /// Connects to `address` before `deadline`; see [`dial`](crate::net::dial::dial).
@@ -71,7 +71,7 @@ impl Line for AsyncStream {
             if written == 0 {
                 return Err(WriteZero.into());
             }
-            self.moved += written;
+            self.flow.add(written);
             rest = &rest[written..];
         }
         Ok(())
@@ -90,7 +90,7 @@ impl Line for AsyncStream {
             match self.socket.read(self.buffer.space()).await? {
                 0 => return Err(UnexpectedEof.into()),
                 read => {
-                    self.moved += read;
+                    self.flow.add(read);
                     self.buffer.fill(read);
                 }
             }
@@ -107,11 +107,11 @@ impl Connection for AsyncStream {
 
     /// The pool's timer keeps the deadline.
     fn begin(&mut self, _: Instant) {
-        self.moved = 0;
+        self.flow = Flow::default();
     }
 
-    fn moved(&self) -> usize {
-        self.moved
+    fn flow(&self) -> Flow {
+        self.flow
     }
 }
 
