@@ -145,7 +145,8 @@ fn large_values_to_a_frozen_server(server: &Process, scheme: &str) {
         now::insert(id, value(LARGE)).unwrap_err();
         runtime.block_on(later::insert(id, value(LARGE))).unwrap_err();
     }
-    assert!(started.elapsed() < BUDGET, "{:?}", started.elapsed());
+    // Sixteen that wait take four seconds.
+    assert!(started.elapsed() < 4 * BUDGET, "{:?}", started.elapsed());
 }
 
 #[test]
