@@ -30,6 +30,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// use std::time::Duration;
 /// use cache_runtime::Config;
 ///
+/// # #[cfg(feature = "redis")]
 /// Config::from_env()
 ///     .url("redis", "redis://127.0.0.1:6379/2?pool=16")
 ///     .url("sessions", "memory://?capacity=1000")
