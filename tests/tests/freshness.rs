@@ -461,3 +461,56 @@ mod servers {
     tasks!(redis_async, "redis", redis());
     tasks!(memcached_async, "memcached", memcached());
 }
+
+/// Options around the end of a lifetime, of functions whose entries have none.
+mod without_a_ttl {
+    use super::*;
+
+    #[cached(stale = 60)]
+    fn stale(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(backend = "shared", early = true, jitter = 0.1)]
+    fn early(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(jitter = 0.1, companions = false)]
+    fn jittered(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(jitter = 0.1, cache_none = true, negative_ttl = 5)]
+    fn negative(n: u64) -> Option<u64> {
+        Some(n)
+    }
+
+    fn check(config: Config) -> Vec<String> {
+        let scope = Scope::with_config(config).unwrap();
+        let _entered = scope.enter();
+        assert_eq!((stale(1), early(1), jittered(1), negative(1)), (1, 1, 1, Some(1)));
+        let problems = cache_runtime::check().err().map(|error| error.to_string()).unwrap_or_default();
+        problems.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_without_effect_are_reported() {
+        let shared = Config::new().url("shared", "memory://");
+        let mut problems = check(shared.clone());
+        problems.sort();
+        let is_about = |index: usize, option: &str, function: &str| {
+            let problem = &problems[index];
+            problem.contains(&format!("`{option}` has no effect"))
+                && problem.contains(&format!("::{function})"))
+        };
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(is_about(0, "early", "early"), "{problems:?}");
+        assert!(is_about(1, "jitter", "jittered"), "{problems:?}");
+        assert!(is_about(2, "stale", "stale"), "{problems:?}");
+
+        let problems = check(Config::new().url("shared", "memory://?ttl=5m"));
+        assert_eq!(problems.len(), 2, "a URL may give a ttl: {problems:?}");
+        assert!(check(shared.default_ttl(Duration::from_secs(60))).is_empty());
+    }
+}

@@ -59,7 +59,13 @@ fn spec(plan: &Plan) -> TokenStream {
     });
     let early = plan.freshness.early.map(|early| quote!(.early(#early)));
     let jitter = plan.freshness.jitter.map(|jitter| quote!(.jitter(#jitter)));
-    quote!(#start #namespace #written #version #single_flight #wait #stale #early #jitter)
+    let options = [("stale", stale.is_some()), ("early", early.is_some()), ("jitter", jitter.is_some())];
+    let has_ttl = plan.lifetime.is_some() || plan.negative.lifetime.is_some();
+    let needs_default_ttl = options
+        .iter()
+        .find(|(_, is_given)| *is_given && !has_ttl)
+        .map(|(option, _)| quote!(.needs_default_ttl(#option)));
+    quote!(#start #namespace #written #version #single_flight #wait #stale #early #jitter #needs_default_ttl)
 }
 
 /// A digest of tokens (FNV-1a), the same for every compiler, whatever is between the tokens.
@@ -149,7 +155,8 @@ fn options(plan: &Plan) -> TokenStream {
         let stored = part::stored(plan);
         quote!(.weighed::<#stored>())
     });
-    quote!(#ttl #negative #cache_if #weighed)
+    let share_err = part::share_err(plan);
+    quote!(#ttl #negative #cache_if #share_err #weighed)
 }
 
 /// An expression of type `Duration`.

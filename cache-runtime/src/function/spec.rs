@@ -26,6 +26,8 @@ pub struct Spec {
     pub(crate) wait: Option<fn() -> Duration>,
     /// `stale`, `early` and `jitter`.
     pub(crate) freshness: FreshnessOptions,
+    /// `stale`, `early` or `jitter`, if neither `ttl` nor `negative_ttl` is given: without a default ttl it does nothing.
+    pub(crate) needs_default_ttl: Option<&'static str>,
     /// `capacity` and `max_bytes = "…"`.
     pub(crate) bound: Bound,
 }
@@ -41,6 +43,7 @@ impl Spec {
         single_flight: SingleFlight::Process,
         wait: None,
         freshness: FreshnessOptions { stale: None, early: 0.0, jitter: 0.0 },
+        needs_default_ttl: None,
         bound: Bound { capacity: None, max_bytes: None },
     };
 }
@@ -122,13 +125,18 @@ impl Spec {
         self.freshness.jitter = jitter;
         self
     }
+
+    /// `option` is one of the last three, and no `ttl` is given.
+    pub const fn needs_default_ttl(mut self, option: &'static str) -> Self {
+        self.needs_default_ttl = Some(option);
+        self
+    }
 }
 
 impl Spec {
     /// The function's namespace as servers know it.
     pub(crate) fn namespace_on_servers<'n>(&self, namespace: &'n str) -> Cow<'n, str> {
         match &self.written {
-            // No path contains a `~`.
             Some(written) if written.may_have_namesakes(namespace) => {
                 format!("{namespace}~{:016x}", written.text).into()
             }

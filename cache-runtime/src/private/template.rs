@@ -65,11 +65,20 @@ macro_rules! __values {
     };
     ($mode:ident, $part:ty, $output:ty, $stored:ty, $codec:ident) => {
         $crate::private::Values::<$part, $output>::$mode::<$stored, $crate::private::$codec>({
-            #[allow(unused_imports)]
             use $crate::private::EqFallback as _;
             $crate::private::EqProbe::<$crate::private::$codec, $stored>::PACK
         })
     };
+}
+
+/// How the errors of a return type are shared, as an expression of type `Option<ShareErr>`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __share_err {
+    ($output:ty) => {{
+        use $crate::private::ErrFallback as _;
+        $crate::private::ErrProbe::<$output>::SHARE
+    }};
 }
 
 /// The `StoredPart` of a function without type parameters, whose kinds the compiler finds through any alias.
@@ -102,7 +111,6 @@ macro_rules! __assert_kinds {
 #[macro_export]
 macro_rules! __kind {
     ($which:ident of $ty:ty) => {{
-        #[allow(unused_imports)]
         use $crate::private::KindFallback as _;
         $crate::private::KindProbe::<$ty>::$which
     }};
@@ -117,6 +125,7 @@ macro_rules! __kind {
 macro_rules! __companions_struct {
     ($(#[$attr:meta])* $vis:vis struct $name:ident {} $($impls:tt)*) => {
         $(#[$attr])*
+        #[non_exhaustive]
         $vis struct $name {}
         $($impls)*
     };
@@ -264,8 +273,8 @@ macro_rules! __errors {
     };
 }
 
-/// What keeps the arguments of a call for the background, if they can be kept: a closure that takes them by reference
-/// and returns a body that owns copies.
+/// The body of the hidden function `__keep`, which takes the arguments of a call by reference: returns a body that owns
+/// copies, for the background, if they can be made.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __keep {
@@ -278,24 +287,19 @@ macro_rules! __keep {
         uncached: $uncached:path,
         // Each argument, and whether the body takes it by `value` or by `reference`.
         args: [$($arg:ident: $by:ident),*]
-    ) => {
-        |($($arg,)*)| {
-            #[allow(unused_imports)]
+    ) => {{
             use $crate::private::CloneFallback as _;
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             ::core::option::Option::Some($crate::private::Box::new(move || {
                 $($unsafe)? { $uncached($($arg.$by()),*) }
             }))
-        }
-    };
+    }};
     (
         async,
         unsafety: [$($unsafe:tt)?],
         uncached: $uncached:path,
         args: [$($arg:ident: $by:ident),*]
-    ) => {
-        |($($arg,)*)| {
-            #[allow(unused_imports)]
+    ) => {{
             use $crate::private::{CloneFallback as _, SendFallback as _};
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             $crate::private::BodyFuture::of(|| {
@@ -303,6 +307,5 @@ macro_rules! __keep {
                 $($unsafe)? { $uncached($($arg),*) }
             })
             .spawnable(async move { $($unsafe)? { $uncached($($arg.$by()),*) }.await })
-        }
-    };
+    }};
 }

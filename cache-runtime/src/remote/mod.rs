@@ -25,6 +25,7 @@ mod read;
 mod ticket;
 mod write;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,12 +40,12 @@ use self::lease::claim::{Claim, ClaimKey};
 use self::ticket::Right;
 use crate::backend::connected::Connected;
 use crate::common::clock::Clock;
-use crate::common::wait::{Caller, MaybeReady};
-use crate::error::Error;
+use crate::common::wait::{Caller, MaybeReady, block_on};
+use crate::error::{Error, ErrorKind};
 use crate::flight::Leader;
 use crate::freshness::FreshnessPolicy;
 use crate::key::Key;
-use crate::key::path::namespace_in_keys;
+use crate::key::path::KeySpace;
 use crate::value::MakeFormat;
 
 pub(crate) use self::lease::{Lead, NESTED};
@@ -91,7 +92,7 @@ pub(crate) trait RemoteEntries: Send + Sync {
     /// The text in front of every entry's key.
     fn head(&self, format: MakeFormat) -> Result<String, Error>;
 
-    /// The value types that the codec can't handle.
+    /// The value types that the codec can't handle, and what the backend can't do for this function.
     fn misuse(&self) -> Vec<Error>;
 
     /// Reads the entry within `budget`. If the server doesn't answer, looks in the fallback store.
@@ -165,6 +166,9 @@ pub(crate) fn open(
     Box::new(Remote::new(connected, clock, naming, policy))
 }
 
+/// The kind of the generation's key. The kinds of other keys are fingerprints of value types.
+const GENERATION: u64 = 0;
+
 struct Remote {
     facts: Facts,
     connected: Arc<Connected>,
@@ -182,9 +186,8 @@ struct Remote {
 
 impl Remote {
     fn new(connected: Arc<Connected>, clock: Clock, naming: &Naming<'_>, policy: FreshnessPolicy) -> Self {
-        let name = namespace_in_keys(naming.namespace_on_servers, &connected.prefix);
-        let head = format!("{}{name}:{}:", connected.prefix, naming.version);
-        let generation_key = format!("{head}generation");
+        let keys = KeySpace::new(&connected.prefix, naming.namespace_on_servers, naming.version);
+        let generation_key = format!("{}generation", keys.head(GENERATION));
         let invalidations =
             PendingInvalidations::new(connected.clone(), clock.clone(), generation_key.clone());
         Self {
@@ -198,7 +201,7 @@ impl Remote {
             connected,
             clock,
             namespace: naming.namespace.to_owned(),
-            forms: Forms::new(head),
+            forms: Forms::new(keys),
             generation_key,
             invalidations: Arc::new(invalidations),
             leases: Leases::default(),
@@ -243,7 +246,15 @@ impl RemoteEntries for Remote {
     }
 
     fn misuse(&self) -> Vec<Error> {
-        self.forms.errors()
+        let mut misuse = self.forms.errors();
+        if self.facts.has_leases
+            && let Err(error) = block_on(pin!(self.check_compare_and_set(Caller::Blocking)))
+            && error.kind() == ErrorKind::Denied
+        {
+            let message = "`single_flight = \"cluster\"` shares runs within a process only";
+            misuse.push(Error::new(ErrorKind::Denied, message).with_source(error).at(&self.namespace));
+        }
+        misuse
     }
 
     fn get<'a>(&'a self, query: Query<'a>, budget: Duration) -> MaybeReady<'a, Result<Lookup, Error>> {

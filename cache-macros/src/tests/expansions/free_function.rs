@@ -11,7 +11,7 @@
 #[tracing::instrument]
 pub fn user(id: u64) -> io::Result<User> {
     let mut __key = ::cache_runtime::private::Args::new();
-    user::__key(&mut __key, &id);
+    user::__key(&mut __key, (&id,));
     let __cached = user::__cached();
     if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
         return __hit;
@@ -19,8 +19,8 @@ pub fn user(id: u64) -> io::Result<User> {
     __cached.call(&__key, move || user::uncached(id))
 }
 ::cache_runtime::private::in_an_impl_write_companions_Self! {
-    ///Companions of the cached function [`user`](fn@user).
-    #[allow(non_camel_case_types)]
+    /// Companions of the cached function [`user`](fn@user).
+    #[doc(hidden)]
     pub struct user {}
     impl ::cache_runtime::private::Returns<io::Result<User>> for user {
         type Part = ::cache_runtime::private::stored_part!(
@@ -29,22 +29,14 @@ pub fn user(id: u64) -> io::Result<User> {
     }
     impl user {
         /// Runs the body; the cache is neither read nor written.
-        #[allow(
-            dead_code,
-            clippy::missing_errors_doc,
-            clippy::missing_panics_doc,
-            clippy::missing_safety_doc,
-            clippy::must_use_candidate
-        )]
         pub fn uncached(id: u64) -> io::Result<User> {
             load(id)
         }
     }
-    #[allow(dead_code, clippy::all, clippy::pedantic)]
     impl user {
         #[doc(hidden)]
         #[inline]
-        fn __key(__key: &mut ::cache_runtime::private::Args, id: &u64) {
+        fn __key(__key: &mut ::cache_runtime::private::Args, (id,): (&u64,)) {
             __key.arg::<u64>(&*id);
         }
         ::cache_runtime::private::companions! {
@@ -59,15 +51,15 @@ pub fn user(id: u64) -> io::Result<User> {
             params: [id: u64],
             key_params: [id: u64,],
             inserted: value,
-            key: __key { let mut __key = ::cache_runtime::private::Args::new(); user::__key(&mut __key, &id); },
+            key: __key { let mut __key = ::cache_runtime::private::Args::new(); user::__key(&mut __key,(&id,)); },
             body: move || user::uncached(id),
             function: user::__cached(),
             entries: user::__cached(),
-            stored: io::Result<User>,
+            stored: ::cache_runtime::private::StoredBy<user, io::Result<User>>,
             site: ::cache_runtime::private::site!(path: user, name: "user", spec: IN_MEMORY),
             output: io::Result<User>,
             part: <user as ::cache_runtime::private::Returns<io::Result<User>>>::Part,
-            values: in_memory(io::Result<User>),
+            values: in_memory(::cache_runtime::private::StoredBy<user, io::Result<User>>),
             options: { .negative_ttl(::core::time::Duration::new(5u64, 0u32)) },
             checks: { const { <<user as ::cache_runtime::private::Returns<io::Result<User>>>::Part>::assert_returns_result() }; },
         }
