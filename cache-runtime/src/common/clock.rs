@@ -63,6 +63,15 @@ impl Clock {
         }
     }
 
+    /// What [`monotonic`](Self::monotonic) was at `instant`, without reading the system's clock again. A manual clock knows
+    /// only its present.
+    pub(crate) fn monotonic_at(&self, instant: Instant) -> u64 {
+        match self {
+            Self::System { origin, .. } => nanos(instant.saturating_duration_since(*origin)),
+            Self::Manual(now) => now.load(Ordering::SeqCst),
+        }
+    }
+
     /// Whether `deadline`, in the nanoseconds of [`monotonic`](Self::monotonic), is in the future. Exact: the coarse clock
     /// decides only where it can't be wrong.
     #[inline]

@@ -182,8 +182,9 @@ impl Flights {
     /// Joins the run of `key`, or starts it. The call takes no result of a run that began before `since`.
     pub(crate) fn join(&self, key: &[u8], since: RunNumber) -> Role {
         let mut by_key = lock(&self.0.by_key);
-        let Some(flight) = by_key.flights.get(key).cloned() else {
-            return Role::Lead(self.start(&mut by_key, key));
+        let flight = match by_key.start(key) {
+            Ok(flight) => return Role::Lead(Leader { table: self.0.clone(), flight }),
+            Err(flight) => flight,
         };
         let Some(wait) = waits::register(flight.number) else { return Role::Alone };
         lock(&flight.status).waiters += 1;
@@ -192,14 +193,8 @@ impl Flights {
 
     /// Starts a run of `key` unless one is under way.
     pub(crate) fn lead(&self, key: &[u8]) -> Option<Leader> {
-        let mut by_key = lock(&self.0.by_key);
-        (!by_key.flights.contains_key(key)).then(|| self.start(&mut by_key, key))
-    }
-
-    fn start(&self, by_key: &mut ByKey, key: &[u8]) -> Leader {
-        let flight = by_key.make(key);
-        by_key.flights.insert(SmallVec::from_slice(key), flight.clone());
-        Leader { table: self.0.clone(), flight }
+        let flight = lock(&self.0.by_key).start(key).ok()?;
+        Some(Leader { table: self.0.clone(), flight })
     }
 
     /// Detaches the run of `key`: its result won't be stored, and later calls start anew. If its leader is storing now,
@@ -270,23 +265,41 @@ impl Table {
 }
 
 impl ByKey {
-    /// A flight for `key`.
-    fn make(&mut self, key: &[u8]) -> Arc<Flight> {
-        if let Some(mut spare) = self.spare.pop()
-            && let Some(flight) = Arc::get_mut(&mut spare)
-        {
-            *flight = Flight::new(key);
-            return spare;
+    /// A new flight of `key`, or the one that is under way.
+    fn start(&mut self, key: &[u8]) -> Result<Arc<Flight>, Arc<Flight>> {
+        let Self { flights, spare } = self;
+        match flights.entry(SmallVec::from_slice(key)) {
+            Entry::Occupied(flight) => Err(flight.get().clone()),
+            Entry::Vacant(vacant) => {
+                let flight = make(spare.pop(), SmallVec::from_slice(key));
+                vacant.insert(flight.clone());
+                Ok(flight)
+            }
         }
-        Arc::new(Flight::new(key))
     }
 
     /// Removes `flight`, unless its key belongs to another flight by now.
     fn remove(&mut self, flight: &Arc<Flight>) -> Option<Arc<Flight>> {
-        match self.flights.entry(flight.key.clone()) {
+        // Not a clone, which copies byte by byte.
+        match self.flights.entry(SmallVec::from_slice(&flight.key)) {
             Entry::Occupied(current) if Arc::ptr_eq(current.get(), flight) => Some(current.remove()),
             _ => None,
         }
+    }
+}
+
+/// A flight of `key`, in the place of a spare one if nobody uses that any more.
+fn make(spare: Option<Arc<Flight>>, key: FlightKey) -> Arc<Flight> {
+    let flight = Flight::new(key);
+    match spare {
+        Some(mut spare) => match Arc::get_mut(&mut spare) {
+            Some(place) => {
+                *place = flight;
+                spare
+            }
+            None => Arc::new(flight),
+        },
+        None => Arc::new(flight),
     }
 }
 
@@ -302,7 +315,7 @@ pub(crate) fn next_run() -> RunNumber {
 }
 
 impl Flight {
-    fn new(key: &[u8]) -> Self {
+    fn new(key: FlightKey) -> Self {
         let status = Status {
             phase: Phase::Running,
             waiters: 0,
@@ -312,7 +325,7 @@ impl Flight {
         };
         Self {
             number: NEXT_RUN.fetch_add(1, Ordering::SeqCst),
-            key: SmallVec::from_slice(key),
+            key,
             status: Mutex::new(status),
             changed: Event::new(),
             polls: Polls::default(),

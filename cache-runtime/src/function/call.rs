@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::place::Ticket;
 use crate::common::wait::Caller;
@@ -173,13 +173,20 @@ pub(crate) struct Packaged {
 /// How long a value may be served; `None` is forever.
 pub(crate) type Life = Option<Duration>;
 
+/// The time of a run that has ended.
+#[derive(Clone, Copy)]
+pub(crate) struct RunTime {
+    pub(crate) cost: Duration,
+    pub(crate) ended: Instant,
+}
+
 /// A result on its way into the cache.
 pub(crate) struct Write<'r> {
     pub(crate) key: Key,
     pub(crate) ticket: Ticket,
     pub(crate) packed: Packed,
     pub(crate) life: Option<Duration>,
-    pub(crate) cost: Duration,
+    pub(crate) time: RunTime,
     /// See [`Run::replaces`].
     pub(crate) replaces: bool,
     pub(crate) leader: Option<&'r Leader>,

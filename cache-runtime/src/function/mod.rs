@@ -26,7 +26,7 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use self::call::{Action, Answer, Call, Life, Lookup, Packaged, Run, driven};
+use self::call::{Action, Answer, Call, Life, Lookup, Packaged, Run, RunTime, driven};
 pub use self::site::Site;
 use self::site::StateRef;
 use self::state::State;
@@ -41,9 +41,15 @@ use crate::stats::Stats;
 use crate::value::outcome::Outcome;
 use crate::value::{MakeFormat, Mode, Packed, Shared};
 
-/// A body to run. Boxed, so that everything a miss needs is compiled once for all functions of a return type; next to
-/// a miss an allocation is nothing.
-type Body<'b, R> = Box<dyn FnOnce() -> R + 'b>;
+/// A body to run, once. A trait object, so that everything a miss needs is compiled once for all functions of a return
+/// type; not a `Box<dyn FnOnce>`, which allocates.
+type Body<'b, R> = &'b mut dyn FnMut() -> R;
+
+/// Makes a [`Body`] of a closure that can be called once.
+fn once<R>(body: impl FnOnce() -> R) -> impl FnMut() -> R {
+    let mut body = Some(body);
+    move || body.take().map_or_else(|| unreachable!("a run calls its body once"), |body| body())
+}
 
 /// See [`Function::hit`]. Compiled once for all functions of a return type.
 #[inline(never)]
@@ -96,13 +102,16 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// Answers from the cache, or runs `body` and stores its result. [`hit`](Self::hit) has already missed.
     #[inline]
     pub fn call(self, key: &Args, body: impl FnOnce() -> R) -> R {
-        self.look_up_or_run(&key.0, Box::new(body))
+        self.look_up_or_run(&key.0, &mut once(body))
     }
 
     #[cold]
     #[inline(never)]
     fn look_up_or_run(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
+        if let Some(run) = state.lead_at_once(key) {
+            return self.run(&state, run, body);
+        }
         let call = state.call(key, self.format(), Caller::Blocking);
         match self.begin(&state, call, state.get(call).wait()) {
             Break(ret) => ret,
@@ -137,7 +146,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     /// this was called.
     #[inline]
     pub fn refresh(self, key: &Args, body: impl FnOnce() -> R) -> R {
-        self.run_anew(&key.0, Box::new(body))
+        self.run_anew(&key.0, &mut once(body))
     }
 
     #[inline(never)]
@@ -279,6 +288,11 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                 Next::Join(answer) => action = state.decide_again(call, answer),
             }
         };
+        self.run(state, *run, body)
+    }
+
+    /// Runs the body, and stores its result.
+    fn run(self, state: &State, run: Run, body: Body<'_, R>) -> R {
         let started = Instant::now();
         let ret = run.inside(body);
         match self.finish(state, run, ret, started, Caller::Blocking) {
@@ -309,7 +323,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         };
         let (started, polls) = (Instant::now(), run.polls());
         let ret = run.inside_async(body).await;
-        let (stored, done) = match self.finish(state, run, ret, started, Caller::Async) {
+        let (stored, done) = match self.finish(state, *run, ret, started, Caller::Async) {
             Ok(stored) => stored,
             Err(ret) => return ret,
         };
@@ -361,15 +375,15 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     fn finish<'s>(
         self,
         state: &'s State,
-        run: Box<Run>,
+        run: Run,
         ret: R,
         started: Instant,
         caller: Caller,
     ) -> Result<(O::Stored, MaybeReady<'s, ()>), R> {
-        let cost = state.count_run(started);
+        let time = state.count_run(started);
         match O::split(ret) {
             Ok(stored) => {
-                let done = self.put(state, run, &stored, cost, caller);
+                let done = self.put(state, run, &stored, time, caller);
                 Ok((stored, done))
             }
             Err(ret) => Err(self.finish_unstored(state, run, ret, caller)),
@@ -380,17 +394,17 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     fn put<'s>(
         self,
         state: &'s State,
-        run: Box<Run>,
+        run: Run,
         stored: &O::Stored,
-        cost: Duration,
+        time: RunTime,
         caller: Caller,
     ) -> MaybeReady<'s, ()> {
         let result = self.package(state, &run, stored);
-        state.finish(run, result, cost, caller)
+        state.finish(run, result, time, caller)
     }
 
     /// Ends a run whose result is not stored.
-    fn finish_unstored(self, state: &State, run: Box<Run>, ret: R, caller: Caller) -> R {
+    fn finish_unstored(self, state: &State, run: Run, ret: R, caller: Caller) -> R {
         let share_err = self.values.share_err.as_ref().filter(|_| run.has_waiters());
         let error = || share_err.and_then(|share| (share.copy)(&ret));
         let shared = O::none(&ret).map(Shared::None).or_else(|| error().map(Shared::Err));

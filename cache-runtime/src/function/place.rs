@@ -238,6 +238,19 @@ impl Place {
         serve(clock, &store.get(key.words())?)
     }
 
+    /// The right to store a result that begins to be computed now, if entries live in this process.
+    #[inline]
+    pub(crate) fn memory_ticket(&self) -> Option<Ticket> {
+        let Self::Memory(memory) = self else { return None };
+        Some(Ticket::Memory(memory.store.generation()))
+    }
+
+    /// Whether there is an entry under `key` in this process, even one that has expired.
+    #[inline]
+    pub(crate) fn holds(&self, key: &Key) -> bool {
+        matches!(self, Self::Memory(memory) if memory.store.get(key.words()).is_some())
+    }
+
     /// Looks up the entry of `query`. `left` is what is left of the call's time; `None` is all of it.
     pub(crate) fn get<'p>(&'p self, query: Query<'p>, left: Option<Duration>) -> Getting<'p> {
         match self {
@@ -310,7 +323,8 @@ impl Place {
         match self {
             Self::Memory(memory) => {
                 let ticket = Ticket::Memory(memory.store.generation());
-                memory.store(query.key, &ticket, packed, life, Duration::ZERO).map(|()| true)
+                let now = memory.clock.monotonic();
+                memory.store(query.key, &ticket, packed, life, Duration::ZERO, now).map(|()| true)
             }
             Self::Remote(remote) => remote.insert(query, encoded(packed)?, life).await,
             Self::Broken(error) => Err(error.clone()),
@@ -357,10 +371,11 @@ impl Place {
 
 impl MemoryEntries {
     fn put(&self, write: Write<'_>) -> Result<bool, Error> {
-        let Write { key, ticket, packed, life, cost, leader, .. } = write;
+        let Write { key, ticket, packed, life, time, leader, .. } = write;
         // The old value is dropped here, and that drop may invalidate the key, which must not wait for this store.
         let inside = leader.map(Leader::enter);
-        self.store(&key, &ticket, packed, life, cost)?;
+        let now = self.clock.monotonic_at(time.ended);
+        self.store(&key, &ticket, packed, life, time.cost, now)?;
         drop(inside);
         if leader.is_some_and(Leader::store_must_be_removed) {
             self.remove(&key);
@@ -375,11 +390,11 @@ impl MemoryEntries {
         packed: Packed,
         life: Option<Duration>,
         cost: Duration,
+        now: u64,
     ) -> Result<(), Error> {
         let (Packed::Typed(value, size), Ticket::Memory(generation)) = (packed, ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a memory store takes only typed values"));
         };
-        let now = self.clock.monotonic();
         let deadline = life.map_or(u64::MAX, |life| now.saturating_add(nanos(life)));
         let entry = Entry { value, deadline, cost: nanos(cost) };
         self.store.set(key.words(), New { entry, generation: *generation, size }, now)
@@ -392,12 +407,12 @@ impl MemoryEntries {
 
 impl<'r> Write<'r> {
     fn into_remote(self) -> Result<remote::Write<'r>, Error> {
-        let Self { key, ticket, packed, life, cost, replaces, leader, caller } = self;
+        let Self { key, ticket, packed, life, time, replaces, leader, caller } = self;
         let Ticket::Remote(ticket) = ticket else {
             return Err(Error::new(ErrorKind::Encode, "a result without the right to be stored on a server"));
         };
         let payload = encoded(packed)?;
-        Ok(remote::Write { key, ticket, payload, life, cost, replaces, leader, caller })
+        Ok(remote::Write { key, ticket, payload, life, cost: time.cost, replaces, leader, caller })
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use super::call::{Action, Run, driven};
 use super::state::State;
-use super::{Function, spawn};
+use super::{Function, once, spawn};
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
 use crate::error::Error;
 use crate::flight::{LeaderPolls, is_inside_a_run};
@@ -49,7 +49,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
             let Some((room, kept)) = spawn::room().zip(keep(args)) else { return Some(run) };
             let state = state.clone();
-            spawn::thread(room, move || drop(self.renew(&state, run, kept)));
+            spawn::thread(room, move || drop(self.renew(&state, *run, kept)));
             None
         };
         self.renewing(key, args, behind, body)
@@ -153,14 +153,14 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let action = match action.wait() {
             Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
-                    let renewed = self.renew(&state, run, || body(args));
+                    let renewed = self.renew(&state, *run, || body(args));
                     return renewed.unwrap_or_else(|failure| self.fall_back(&state, &answer.found, failure));
                 }
                 None => Action::Return(answer),
             },
             action => action,
         };
-        self.perform(&state, call, MaybeReady::done(action), Box::new(|| body(args)))
+        self.perform(&state, call, MaybeReady::done(action), &mut once(|| body(args)))
     }
 
     /// [`renewing`](Self::renewing) for async functions. `detach` takes a run that isn't a renewal to the background, or
@@ -201,13 +201,13 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// Runs `body` and stores its result. After a failure the next attempt has to wait.
-    fn renew(self, state: &State, run: Box<Run>, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
+    fn renew(self, state: &State, run: Run, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
         let started = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
-        let cost = state.count_run(started);
+        let time = state.count_run(started);
         match self.ended(state, run, ended, Caller::Blocking) {
             Ok((run, stored)) => {
-                self.put(state, run, &stored, cost, Caller::Blocking).wait();
+                self.put(state, run, &stored, time, Caller::Blocking).wait();
                 Ok(O::revive(stored))
             }
             Err(done) => done,
@@ -223,12 +223,12 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     ) -> Result<R, Failure<R>> {
         let (started, polls) = (Instant::now(), run.polls());
         let ended = catch_unwind_async(run.inside_async(body)).await;
-        let cost = state.count_run(started);
-        let (run, stored) = match self.ended(state, run, ended, Caller::Async) {
+        let time = state.count_run(started);
+        let (run, stored) = match self.ended(state, *run, ended, Caller::Async) {
             Ok(stored) => stored,
             Err(done) => return done,
         };
-        driven(polls, self.put(state, run, &stored, cost, Caller::Async)).await;
+        driven(polls, self.put(state, run, &stored, time, Caller::Async)).await;
         Ok(O::revive(stored))
     }
 
@@ -236,14 +236,14 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     async fn renew_behind_async(self, state: &State, run: Box<Run>, body: impl Future<Output = R>) {
         let (started, polls) = (Instant::now(), run.polls());
         let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
-        let cost = state.count_run(started);
+        let time = state.count_run(started);
         let package = || {
-            let (run, stored) = self.ended(state, run, ended, Caller::Async).ok()?;
+            let (run, stored) = self.ended(state, *run, ended, Caller::Async).ok()?;
             let result = self.package(state, &run, &stored);
             Some((run, result))
         };
         if let Some((run, result)) = package() {
-            driven(polls, state.finish(run, result, cost, Caller::Async)).await;
+            driven(polls, state.finish(run, result, time, Caller::Async)).await;
         }
     }
 
@@ -252,10 +252,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     fn ended(
         self,
         state: &State,
-        run: Box<Run>,
+        run: Run,
         ended: Result<R, Box<dyn Any + Send>>,
         caller: Caller,
-    ) -> Result<(Box<Run>, O::Stored), Result<R, Failure<R>>> {
+    ) -> Result<(Run, O::Stored), Result<R, Failure<R>>> {
         let failure = match ended.map(O::split) {
             Ok(Ok(stored)) => return Ok((run, stored)),
             Ok(Err(ret)) if !O::failed(&ret) => {

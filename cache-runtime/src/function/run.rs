@@ -28,6 +28,24 @@ impl State {
         Call { key, format, caller, completed: Some(self.flights.completed()) }
     }
 
+    /// The run of a call that missed in memory and leads at once. `None` if there is anything to decide: an entry to serve or
+    /// renew, a run to wait for, or a failure to report.
+    #[inline]
+    pub(crate) fn lead_at_once(&self, key: &Result<Key, Error>) -> Option<Run> {
+        let Ok(key) = key else { return None };
+        if self.decides_hits || self.spec.single_flight == SingleFlight::Off {
+            return None;
+        }
+        let ticket = self.place.memory_ticket()?;
+        let leader = self.flights.lead(key.bytes())?;
+        // Looked for again: a run that has ended meanwhile may have stored it.
+        if self.place.holds(key) {
+            return None;
+        }
+        self.counters.misses.one();
+        Some(Run { leader: Some(leader), target: Some((key.clone(), ticket)), replaces: false })
+    }
+
     /// How a call goes on after its look-up. If the look-up found a fresh entry, that entry doesn't unpack.
     #[inline(never)]
     pub(crate) fn decide<'s>(&'s self, call: Call<'s>, lookup: Lookup) -> MaybeReady<'s, Action> {
@@ -217,7 +235,7 @@ impl State {
     }
 
     /// Ends a renewal that failed: the old value is served on, and the next attempt has to wait.
-    pub(crate) fn renewal_failed(&self, run: Box<Run>, caller: Caller) {
+    pub(crate) fn renewal_failed(&self, run: Run, caller: Caller) {
         if let Some((key, _)) = &run.target {
             self.pauses.start(key.bytes(), self.clock.monotonic(), self.policy.pause());
         }

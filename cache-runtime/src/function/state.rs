@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::call::RunTime;
 use super::pauses::Pauses;
 use super::place::Place;
 use super::spec::Spec;
@@ -143,12 +144,13 @@ impl State {
         self.counters.hits.one(nanos(cost), stripe::current().unwrap_or(Stripe::ANY));
     }
 
-    /// Counts a run; returns the time it took.
-    pub(crate) fn count_run(&self, started: Instant) -> Duration {
-        let cost = started.elapsed();
+    /// Counts a run that ends now.
+    pub(crate) fn count_run(&self, started: Instant) -> RunTime {
+        let ended = Instant::now();
+        let cost = ended.saturating_duration_since(started);
         self.counters.runs.one();
         self.counters.body_nanos.time(cost);
-        cost
+        RunTime { cost, ended }
     }
 
     pub(super) fn count_store(&self, result: &Result<bool, Error>) {

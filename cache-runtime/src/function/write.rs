@@ -1,8 +1,6 @@
 //! Writing: the results of runs, values that users insert, and invalidations.
 
-use std::time::Duration;
-
-use super::call::{Life, Packaged, Run, Write};
+use super::call::{Life, Packaged, Run, RunTime, Write};
 use super::state::State;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
@@ -17,16 +15,16 @@ impl State {
     #[inline(never)]
     pub(crate) fn finish(
         &self,
-        run: Box<Run>,
+        run: Run,
         result: Option<Packaged>,
-        cost: Duration,
+        time: RunTime,
         caller: Caller,
     ) -> MaybeReady<'_, ()> {
-        MaybeReady::of(self.put_result(run, result, cost, caller), caller)
+        MaybeReady::of(self.put_result(run, result, time, caller), caller)
     }
 
-    async fn put_result(&self, run: Box<Run>, result: Option<Packaged>, cost: Duration, caller: Caller) {
-        let Run { leader, target, replaces } = *run;
+    async fn put_result(&self, run: Run, result: Option<Packaged>, time: RunTime, caller: Caller) {
+        let Run { leader, target, replaces } = run;
         let shared = result.as_ref().map(|result| Shared::Value(result.packed.clone()));
         let may_store = leader.as_ref().is_none_or(Leader::may_store);
         if let (true, Some((key, ticket))) = (may_store, target) {
@@ -35,7 +33,7 @@ impl State {
                 Some(Packaged { packed, life: Some(life) }) => {
                     let is_counted = ticket.failure().is_some();
                     let leader = leader.as_ref();
-                    let write = Write { key, ticket, packed, life, cost, replaces, leader, caller };
+                    let write = Write { key, ticket, packed, life, time, replaces, leader, caller };
                     let result = self.place.put(write).await;
                     if !is_counted {
                         self.count_store(&result);
@@ -53,12 +51,12 @@ impl State {
     /// the entry, which must not be served any more then.
     pub(crate) fn finish_without_result(
         &self,
-        run: Box<Run>,
+        run: Run,
         shared: Option<Shared>,
         is_newer: bool,
         caller: Caller,
     ) {
-        let Run { leader, target, replaces } = *run;
+        let Run { leader, target, replaces } = run;
         let may_store = leader.as_ref().is_none_or(Leader::may_store);
         if let (true, Some((key, ticket))) = (may_store, target) {
             let removes = is_newer && replaces;
