@@ -6,7 +6,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::backend::connected::Connected;
 use crate::backend::{Condition, Versioned};
 use crate::codec::{self, Codec, DefaultCodec};
 use crate::common::clock::{Clock, millis};
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, block_on};
 use crate::config::context::Context;
@@ -347,8 +348,8 @@ fn binding(text: &str, shape: u64) -> Binding<'_> {
 
 /// The fingerprint of `T`, traced once per type.
 fn shape_of<T: Serialize + DeserializeOwned + 'static>() -> Result<u64, Error> {
-    static SHAPES: OnceLock<Mutex<HashMap<TypeId, Result<u64, Error>>>> = OnceLock::new();
-    let shapes = SHAPES.get_or_init(Mutex::default);
+    static SHAPES: PerProcess<Mutex<HashMap<TypeId, Result<u64, Error>>>> = PerProcess::new();
+    let shapes = SHAPES.get(|_| Mutex::default());
     if let Some(known) = lock(shapes).get(&TypeId::of::<T>()) {
         return known.clone();
     }

@@ -11,6 +11,7 @@ use super::request::{
     backend_of_service, bytes_of,
 };
 use crate::common::clock::{Clock, nanos};
+use crate::common::process::PerProcess;
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
 use crate::memory::{Bound, New, Slot, Store};
@@ -29,7 +30,7 @@ use crate::value::Value;
 /// # Ok::<(), cache_runtime::Error>(())
 /// ```
 pub struct Memory {
-    store: Store,
+    store: PerProcess<Store>,
     bound: Bound,
     clock: Clock,
 }
@@ -37,7 +38,11 @@ pub struct Memory {
 impl Memory {
     /// An empty store within `bound`.
     pub fn new(bound: Bound) -> Self {
-        Self { store: Store::new(bound, 0), bound, clock: Clock::system() }
+        Self { store: PerProcess::new(), bound, clock: Clock::system() }
+    }
+
+    fn store(&self) -> &Store {
+        self.store.get(|parent| parent.map_or_else(|| Store::new(self.bound, 0), Store::in_child))
     }
 
     pub(crate) fn open(mut url: Url) -> Result<Self, Error> {
@@ -52,36 +57,35 @@ impl Memory {
             let message = "the call's time was used up before it reached the backend";
             return Err(Error::new(ErrorKind::Timeout, message));
         }
-        let now = self.clock.monotonic();
-        let get = |key: &[u8]| {
-            self.store.get(key, now).and_then(|slot| slot.value.copy::<Bytes>()).map(Versioned::from)
-        };
+        let (store, now) = (self.store(), self.clock.monotonic());
+        let get =
+            |key: &[u8]| store.get(key, now).and_then(|slot| slot.value.copy::<Bytes>()).map(Versioned::from);
         match request {
             Request::Get(key) => Ok(Reply::Value(get(key))),
             Request::GetMany(keys) => Ok(Reply::Values(keys.iter().map(|key| get(key)).collect())),
             Request::Set { key, value, options, condition } => {
-                let new = self.entry(value, options, now);
+                let new = entry(value, options, now, store.generation());
                 match condition {
-                    Condition::Always => self.store.set(key, new, now).map(|()| true),
-                    Condition::Absent => self.store.add(key, new, now),
+                    Condition::Always => store.set(key, new, now).map(|()| true),
+                    Condition::Absent => store.add(key, new, now),
                     Condition::Equals { bytes, .. } => {
                         let is_old =
                             |slot: &Slot| slot.value.copy::<Bytes>().is_some_and(|value| value == bytes);
-                        self.store.replace(key, is_old, new, now)
+                        store.replace(key, is_old, new, now)
                     }
                 }
                 .map(|is_set| Reply::Set(is_set.then_some(Version::UNKNOWN)))
             }
-            Request::Delete(key) => Ok(Reply::Done(self.store.delete(key, now))),
+            Request::Delete(key) => Ok(Reply::Done(store.delete(key, now))),
         }
     }
+}
 
-    fn entry(&self, value: Bytes, options: SetOptions, now: u64) -> New {
-        let deadline = options.ttl.map_or(u64::MAX, |ttl| now.saturating_add(nanos(ttl)));
-        let size = value.len() as u64;
-        let slot = Slot { value: Value::new(&value), deadline, cost: 0 };
-        New { slot, generation: self.store.generation(), size }
-    }
+fn entry(value: Bytes, options: SetOptions, now: u64, generation: u64) -> New {
+    let deadline = options.ttl.map_or(u64::MAX, |ttl| now.saturating_add(nanos(ttl)));
+    let size = value.len() as u64;
+    let slot = Slot { value: Value::new(&value), deadline, cost: 0 };
+    New { slot, generation, size }
 }
 
 impl Default for Memory {

@@ -28,6 +28,8 @@ thread_local! {
 
 /// A bit for each stripe that belongs to a thread.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// How many threads share the other stripes.
+static SHARING: AtomicUsize = AtomicUsize::new(0);
 
 /// The stripe that a thread counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,15 @@ pub(crate) fn current() -> Option<Stripe> {
     }
 }
 
+/// Whether no thread but this one has a stripe. The threads that a child of `fork` lacks keep theirs.
+pub(crate) fn is_only_user() -> bool {
+    let own = match STRIPE.get() {
+        stripe if stripe < OWN => 1 << stripe,
+        _ => 0,
+    };
+    TAKEN.load(Ordering::Acquire) & !own == 0 && SHARING.load(Ordering::Relaxed) == 0
+}
+
 /// True once in `number` calls on average; `number` is a power of two.
 #[inline]
 pub(crate) fn one_in(number: u32) -> bool {
@@ -73,7 +84,6 @@ pub(crate) fn one_in(number: u32) -> bool {
 
 #[cold]
 fn claim() -> Stripe {
-    static SHARING: AtomicUsize = AtomicUsize::new(0);
     // Thread-local destructors run in reverse order of first use. The index of a store keeps a thread-local variable;
     // using it here first makes it outlive ours, and after ours nothing uses an index through it.
     drop(papaya::HashSet::<u8>::new().pin());
@@ -99,6 +109,8 @@ impl Drop for Release {
         let stripe = STRIPE.replace(ENDING);
         if stripe < OWN {
             TAKEN.fetch_and(!(1 << stripe), Ordering::AcqRel);
+        } else {
+            SHARING.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -354,7 +354,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         started: Instant,
         caller: Caller,
     ) -> Result<(O::Stored, MaybeReady<'s, ()>), R> {
-        let cost = state.count_run(started);
+        let (cost, run) = (state.count_run(started), run.after_body());
         match O::split(ret) {
             Ok(stored) => {
                 let done = self.put(state, run, &stored, cost, caller);

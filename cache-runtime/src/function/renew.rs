@@ -190,6 +190,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         run: Box<Run>,
         ended: Result<R, Box<dyn Any + Send>>,
     ) -> Result<(Box<Run>, O::Stored), Result<R, Failure<R>>> {
+        let run = run.after_body();
         let failure = match ended.map(O::split) {
             Ok(Ok(stored)) => return Ok((run, stored)),
             Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.finish_unstored(state, run, ret))),

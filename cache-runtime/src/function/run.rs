@@ -156,7 +156,7 @@ impl State {
     fn run(&self, leader: Option<Leader>, key: &Key, mut ticket: Ticket, replaces: bool) -> Run {
         self.place.begin(&self.flights, leader.as_ref(), key, &mut ticket);
         let target = ticket.stores().then(|| (key.clone(), ticket));
-        Run { leader, target, replaces }
+        Run::new(leader, target, replaces)
     }
 
     /// Joins the run of `key`, or starts it. A run is not joined if another process has changed the key since it began.

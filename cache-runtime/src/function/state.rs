@@ -12,6 +12,7 @@ use super::pauses::Pauses;
 use super::place::Place;
 use super::spec::Spec;
 use crate::common::clock::{Clock, nanos};
+use crate::common::random::dice;
 use crate::common::stripe::{self, Stripe};
 use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
@@ -62,6 +63,12 @@ impl State {
         }
     }
 
+    /// The same function in a child of `fork`.
+    pub(crate) fn child_of(mut self, parent: &Self) -> Self {
+        self.place.inherit(&parent.place);
+        self
+    }
+
     /// The errors that keep this function, or some instantiations of it, from being cached.
     pub(crate) fn misuse(&self) -> Vec<Error> {
         self.place.misuse()
@@ -92,7 +99,7 @@ impl State {
 
     /// A lifetime with jitter.
     pub(crate) fn jittered(&self, life: Duration) -> Duration {
-        self.policy.lifetime(life, fastrand::f64)
+        self.policy.lifetime(life, dice)
     }
 
     pub(crate) fn default_ttl(&self) -> Option<Duration> {

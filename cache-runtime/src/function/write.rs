@@ -26,7 +26,7 @@ impl State {
     }
 
     async fn put_result(&self, run: Box<Run>, result: Option<Packaged>, cost: Duration, caller: Caller) {
-        let Run { leader, target, replaces } = *run;
+        let Run { leader, target, replaces, .. } = *run;
         let shared = result.as_ref().map(|(packed, _)| packed.clone());
         let may_store = leader.as_ref().is_none_or(Leader::may_store);
         if let (true, Some((key, ticket))) = (may_store, target) {

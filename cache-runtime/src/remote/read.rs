@@ -11,6 +11,7 @@ use super::lease::claim::Under;
 use super::ticket::{Lookup, Right, Seen, Ticket};
 use super::{Query, Remote};
 use crate::backend::{Condition, Versioned};
+use crate::common::random::dice;
 use crate::common::wait::Caller;
 use crate::error::{Error, ErrorKind};
 use crate::freshness::{Found, Freshness, Source};
@@ -123,7 +124,7 @@ impl Remote {
     fn freshness(&self, fresh_until_ms: Option<u64>, cost: Duration) -> Freshness {
         let nanos = |millis: u64| millis.saturating_mul(1_000_000);
         let fresh_until = fresh_until_ms.map_or(u64::MAX, nanos);
-        self.policy.freshness(nanos(self.clock.unix_ms()), fresh_until, cost, fastrand::f64)
+        self.policy.freshness(nanos(self.clock.unix_ms()), fresh_until, cost, dice)
     }
 
     fn get_while_down(&self, text: &[u8]) -> Option<Found> {

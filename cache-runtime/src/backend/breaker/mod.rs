@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::request::{Answer, Reply, Request, Service};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
@@ -45,8 +47,12 @@ struct Breakers {
     clock: Clock,
 }
 
+/// In a child of `fork` it begins anew: the parent's probes are not the child's.
 #[derive(Default)]
-struct Breaker {
+struct Breaker(PerProcess<State>);
+
+#[derive(Default)]
+struct State {
     /// Even while the breaker is closed, odd while it is open. Counts both.
     epoch: AtomicU64,
     /// Nanoseconds that slow answers took since the last fast one. After the breaker has closed it is not zero until the
@@ -54,6 +60,14 @@ struct Breaker {
     slow: AtomicU64,
     /// Locked while the other two change.
     outage: Mutex<Option<Outage>>,
+}
+
+impl Deref for Breaker {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.0.get(|_| State::default())
+    }
 }
 
 /// From the opening of a breaker until a call shows that the server is back.

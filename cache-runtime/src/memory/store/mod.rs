@@ -122,7 +122,7 @@ struct Held {
 }
 
 /// Held while the store is changed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Changes {
     /// The last entry's stamp.
     stamp: Stamp,
@@ -173,6 +173,24 @@ impl Store {
             grace,
             generation: AtomicU64::new(0),
             is_crowded: AtomicBool::new(false),
+        }
+    }
+
+    /// The store of a child of `fork`. It has the parent's entries unless another thread used caches there, which may have
+    /// been in the middle of a change.
+    pub(crate) fn in_child(&self) -> Self {
+        let changes = self.changes.try_lock().ok().filter(|_| stripe::is_only_user());
+        let new = Self::new(self.bound, self.grace);
+        let Some(changes) = changes else { return new };
+        Self {
+            index: self.index.clone(),
+            front: self.front.clone(),
+            stays: self.stays.clone(),
+            hasher: self.hasher.clone(),
+            changes: Mutex::new(changes.clone()),
+            generation: AtomicU64::new(self.generation()),
+            is_crowded: AtomicBool::new(self.is_crowded.load(Ordering::Relaxed)),
+            ..new
         }
     }
 

@@ -1,6 +1,6 @@
 //! The connections of blocking callers: how many there are, which is used next, and when a call is retried on a new one.
 //!
-//! Knows neither what the connections are nor what is sent over them.
+//! A child of `fork` makes connections of its own. Knows neither what the connections are nor what is sent over them.
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::dial::time_left;
 use super::options::Span;
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::error::{Error, ErrorKind};
 
@@ -101,9 +102,14 @@ impl<C> Idle<C> {
 
 /// The connections of blocking callers to one server.
 pub(crate) struct Pool<C> {
+    shared: PerProcess<Shared<C>>,
+    size: usize,
+}
+
+/// What the callers of a process share.
+struct Shared<C> {
     state: Mutex<State<C>>,
     released: Condvar,
-    size: usize,
 }
 
 struct State<C> {
@@ -118,26 +124,38 @@ struct State<C> {
 
 impl<C> Pool<C> {
     pub(crate) const fn new(size: usize) -> Self {
-        let state = State { idle: Idle::new(), used: 0, waiting: 0, reserved: 0 };
-        Self { state: Mutex::new(state), released: Condvar::new(), size }
+        Self { shared: PerProcess::new(), size }
+    }
+
+    fn shared(&self) -> &Shared<C> {
+        self.shared.get(|parent| {
+            // Closes the parent's idle connections here, which they survive in the parent.
+            if let Some(mut state) = parent.and_then(|parent| parent.state.try_lock().ok()) {
+                state.idle = Idle::new();
+            }
+            let state = State { idle: Idle::new(), used: 0, waiting: 0, reserved: 0 };
+            Shared { state: Mutex::new(state), released: Condvar::new() }
+        })
     }
 
     /// A permit, unless all are used.
     pub(crate) fn try_permit(&self, span: Span) -> Option<Permit<'_, C>> {
-        let mut state = lock(&self.state);
+        let shared = self.shared();
+        let mut state = lock(&shared.state);
         if state.used == self.size {
             return None;
         }
         state.used += 1;
-        Some(self.grant(state, span))
+        Some(shared.grant(state, span))
     }
 
     /// Waits for a permit.
     pub(crate) fn permit(&self, span: Span) -> Result<Permit<'_, C>, Error> {
-        let mut state = lock(&self.state);
+        let shared = self.shared();
+        let mut state = lock(&shared.state);
         if state.used < self.size {
             state.used += 1;
-            return Ok(self.grant(state, span));
+            return Ok(shared.grant(state, span));
         }
         // A permit that is reserved now belongs to a caller that came earlier.
         state.waiting += 1;
@@ -146,18 +164,14 @@ impl<C> Pool<C> {
                 state.waiting -= 1;
                 return Err(self.busy());
             };
-            state = self.released.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = shared.released.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             if state.reserved > 0 {
                 break;
             }
         }
         state.waiting -= 1;
         state.reserved -= 1;
-        Ok(self.grant(state, span))
-    }
-
-    fn grant(&self, mut state: MutexGuard<'_, State<C>>, span: Span) -> Permit<'_, C> {
-        Permit { pool: self, start: span.start, pooled: state.idle.take(span.start) }
+        Ok(shared.grant(state, span))
     }
 
     /// The error of a call that has waited in vain.
@@ -167,9 +181,15 @@ impl<C> Pool<C> {
     }
 }
 
+impl<C> Shared<C> {
+    fn grant(&self, mut state: MutexGuard<'_, State<C>>, span: Span) -> Permit<'_, C> {
+        Permit { shared: self, start: span.start, pooled: state.idle.take(span.start) }
+    }
+}
+
 /// The right to use one connection. Dropping it gives the right back, even in a panic.
 pub(crate) struct Permit<'p, C> {
-    pool: &'p Pool<C>,
+    shared: &'p Shared<C>,
     /// When the call began.
     start: Instant,
     /// The connection to give back with the permit.
@@ -188,7 +208,7 @@ impl<C: Connection> Permit<'_, C> {
             && retry.may_use(&mut pooled.connection)
         {
             match call(&mut pooled.connection) {
-                Err(error) if retry.applies(&error) => lock(&self.pool.state).idle.discard(&pooled),
+                Err(error) if retry.applies(&error) => lock(&self.shared.state).idle.discard(&pooled),
                 result => return self.give_back(pooled, result),
             }
         }
@@ -208,7 +228,7 @@ impl<C: Connection> Permit<'_, C> {
 
 impl<C> Drop for Permit<'_, C> {
     fn drop(&mut self) {
-        let mut state = lock(&self.pool.state);
+        let mut state = lock(&self.shared.state);
         if let Some(pooled) = self.pooled.take() {
             state.idle.keep(pooled, self.start);
         }
@@ -218,6 +238,6 @@ impl<C> Drop for Permit<'_, C> {
         }
         state.reserved += 1;
         drop(state);
-        self.pool.released.notify_one();
+        self.shared.released.notify_one();
     }
 }

@@ -25,6 +25,7 @@ use crate::backend::connected::Connected;
 use crate::backend::{Condition, Version, Versioned};
 use crate::common::background;
 use crate::common::clock::{Clock, millis};
+use crate::common::process::Process;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, MaybeReady, block_on};
 use crate::error::Error;
@@ -136,6 +137,7 @@ pub(in crate::remote) struct Claim(Arc<Shared>);
 
 /// Shared with the heartbeats.
 struct Shared {
+    process: Process,
     key: ClaimKey,
     /// When the look-up began that the run follows.
     since: Instant,
@@ -183,7 +185,8 @@ impl Claim {
         let stays = if stays || under.is_some() { VOID_FOR } else { Duration::ZERO };
         let progress =
             Progress { unchanged_at: since, seen: Some(under), marks: Vec::new(), marked: None, end: None };
-        Self(Arc::new(Shared { key, since, stays, generation, progress: Mutex::new(progress) }))
+        let (process, progress) = (Process::current(), Mutex::new(progress));
+        Self(Arc::new(Shared { process, key, since, stays, generation, progress }))
     }
 
     /// Puts a mark over what the look-up saw. `false` if the key has changed since.
@@ -264,6 +267,10 @@ impl flight::Claim for Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // The mark is that of the parent's run.
+        if !self.0.process.is_current() {
+            return;
+        }
         let (is_marked, end) = {
             let progress = lock(&self.0.progress);
             (progress.marked.is_some(), progress.end)
