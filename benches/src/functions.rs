@@ -60,6 +60,7 @@ fn(n: u64) -> Record { Record::of(n) } }
 
 /// The same by `memoize`, which takes owned arguments only, and makes functions without documentation.
 #[allow(missing_docs, reason = "the attribute adds functions")]
+#[cfg(feature = "peers")]
 pub mod memoized {
     use super::*;
     use std::time::Duration;

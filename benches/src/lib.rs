@@ -6,17 +6,20 @@
 //! dropped, and the result says how many were.
 //!
 //! [`machine`] knows the operating system, [`report`] the files and tables; neither knows what is measured. `cases` lists
-//! who is compared in memory, and calls [`functions`], [`bare_stores`] and `async_peers`. The benchmarks of servers use
-//! [`load`] for many callers and [`raw_protocol`] for the least that a client can do.
+//! who is compared in memory, and calls [`functions`], `bare_stores` and `async_peers`. The benchmarks of servers use
+//! `load` for many callers and `raw_protocol` for the least that a client can do.
 
-#[cfg(feature = "async-peers")]
+#[cfg(feature = "peers")]
 pub mod async_peers;
+#[cfg(feature = "peers")]
 pub mod bare_stores;
-#[cfg(feature = "async-peers")]
+#[cfg(feature = "peers")]
 pub mod cases;
 pub mod functions;
+#[cfg(feature = "peers")]
 pub mod load;
 pub mod machine;
+#[cfg(feature = "peers")]
 pub mod raw_protocol;
 pub mod report;
 

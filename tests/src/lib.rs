@@ -8,6 +8,7 @@ use std::task::Poll;
 
 pub mod conformance;
 pub mod fakes;
+pub mod history;
 pub mod proxy;
 pub mod servers;
 

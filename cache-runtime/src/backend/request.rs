@@ -33,6 +33,7 @@ pub(crate) enum Condition<'a> {
     /// Exactly these bytes are under the key. With a known version, a server that has versions compares only those.
     Equals {
         bytes: &'a [u8],
+        #[cfg_attr(not(feature = "memcached"), allow(dead_code, reason = "only Memcached has versions"))]
         version: Version,
     },
 }

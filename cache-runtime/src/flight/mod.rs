@@ -5,16 +5,18 @@
 //! How a caller waits is up to its driver.
 //!
 //! - A leader that panics or is canceled drops its [`Leader`]. The flight becomes vacant and one waiter takes it over.
-//! - A leader whose result can't be shared (an `Err`, or a value that is not stored) releases its waiters, who all run at
-//!   the same time instead of one after another.
+//! - A leader whose result can't be shared releases its waiters, who all run at the same time instead of one after
+//!   another.
 //! - A call inside the run of its own key runs alone, and so does one that would close a circle of waiting runs, because
 //!   neither could ever be answered.
 //! - An invalidation detaches the flight: its callers get its result, which is not stored, and later calls start anew.
 //! - A child of `fork` has no part in the runs of its parent, which other threads may lead.
+//! - A leader whose future was woken and is not polled for some seconds counts as dropped. Its waiters start anew.
 //! - A `refresh` takes only the result of a run that began after it was called. It waits for an older run to end.
 
 #[cfg(all(shuttle, test))]
 mod model;
+mod polls;
 #[cfg(all(test, not(shuttle)))]
 mod tests;
 mod waits;
@@ -30,13 +32,18 @@ use smallvec::SmallVec;
 use crate::common::background::{self, Alarm};
 use crate::common::process::Process;
 use crate::common::sync::checked::{Mutex, lock};
-use crate::value::Packed;
+use crate::value::Shared;
 
+use self::polls::Polls;
 use self::waits::Inside;
 
+pub(crate) use self::polls::LeaderPolls;
 pub(crate) use self::waits::is_inside_a_run;
 
-/// How long a run takes before its claim is secured, at least; at most twice as long.
+/// How often the runs under way are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a run takes before its claim is secured.
 const SLOW: Duration = Duration::from_millis(2_500);
 
 /// The runs of one function that are under way.
@@ -65,6 +72,7 @@ struct Flight {
     /// Changed only under the lock of `by_key`. It needs its own lock because a detached flight is in no map.
     status: Mutex<Status>,
     changed: Event,
+    polls: Polls,
 }
 
 struct Status {
@@ -100,8 +108,10 @@ enum Phase {
     Storing,
     /// The leader is gone and left no result.
     Vacant,
+    /// The leader counts as dropped. The flight is detached.
+    Abandoned,
     /// The run is over. Waiters take the result if there is one.
-    Completed(Option<Packed>),
+    Completed(Option<Shared>),
     /// The run is over, and its result is where look-ups find it.
     InStore,
 }
@@ -123,10 +133,10 @@ pub(crate) enum Turn {
     /// Run the body for this call only.
     Alone,
     /// Take the shared result.
-    Shared(Packed),
+    Shared(Shared),
     /// Look again: the result is where look-ups find it.
     InStore,
-    /// Join again: the run that has ended began too early for this call.
+    /// Join again: the run that has ended began too early for this call, or counts as dropped.
     Again,
 }
 
@@ -199,18 +209,19 @@ impl Flights {
         by_key.drain().for_each(|(_, flight)| drop(flight.invalidate()));
     }
 
-    /// Secures the claims of slow runs from now on, until no run is under way.
-    pub(crate) fn watch_for_slow_runs(&self) {
+    /// From now on, until no run is under way, secures the claims of slow runs, and abandons runs that nobody drives.
+    pub(crate) fn watch(&self) {
         if self.0.is_watched.swap(true, Ordering::SeqCst) {
             return;
         }
         let table = Arc::downgrade(&self.0);
-        let is_scheduled = background::schedule(SLOW, move || {
+        let is_scheduled = background::schedule(LOOK_EVERY, move || {
             let table = table.upgrade()?;
+            table.abandon_undriven();
             table.slow_claims().iter().for_each(|claim| claim.secure());
             table.is_watched.store(false, Ordering::SeqCst);
             let is_idle = lock(&table.by_key).is_empty();
-            (!is_idle && !table.is_watched.swap(true, Ordering::SeqCst)).then_some(SLOW)
+            (!is_idle && !table.is_watched.swap(true, Ordering::SeqCst)).then_some(LOOK_EVERY)
         });
         if !is_scheduled {
             self.0.is_watched.store(false, Ordering::SeqCst);
@@ -219,6 +230,18 @@ impl Flights {
 }
 
 impl Table {
+    /// Abandons the runs whose leaders nobody polls.
+    fn abandon_undriven(&self) {
+        let mut by_key = lock(&self.by_key);
+        by_key.retain(|_, flight| {
+            let is_driven = !flight.polls.look();
+            if !is_driven {
+                flight.abandon();
+            }
+            is_driven
+        });
+    }
+
     /// The claims of the runs that began a while ago.
     fn slow_claims(&self) -> Vec<Arc<dyn Claim>> {
         let by_key = lock(&self.by_key);
@@ -256,6 +279,7 @@ impl Flight {
             key: SmallVec::from_slice(key),
             status: Mutex::new(status),
             changed: Event::new(),
+            polls: Polls::default(),
         }
     }
 
@@ -265,6 +289,15 @@ impl Flight {
         let is_storing = matches!(status.phase, Phase::Storing);
         drop(status);
         is_storing.then_some(StoreInProgress(self))
+    }
+
+    /// Ends the wait of all waiters, who start anew. What the leader still does is not stored.
+    fn abandon(&self) {
+        let mut status = lock(&self.status);
+        status.is_invalidated = true;
+        status.phase = Phase::Abandoned;
+        drop(status);
+        self.changed.notify(usize::MAX);
     }
 
     /// Wakes everybody who waits after `delay`, unless the returned alarm is dropped first.
@@ -329,6 +362,11 @@ impl Leader {
         lock(&self.flight.status).began = Some(Began { at: Instant::now(), claim });
     }
 
+    /// For polling the futures of the leader.
+    pub(crate) fn polls(&self) -> LeaderPolls {
+        LeaderPolls(self.flight.clone())
+    }
+
     /// Marks this thread as inside the run until the returned guard is dropped. Calls of the same key inside the run
     /// don't wait for it.
     pub(crate) fn enter(&self) -> Inside {
@@ -345,13 +383,18 @@ impl Leader {
         !status.is_invalidated
     }
 
+    /// Whether calls wait for the result.
+    pub(crate) fn has_waiters(&self) -> bool {
+        lock(&self.flight.status).waiters > 0
+    }
+
     /// Whether an invalidation gave up waiting for the store, so that what was stored must be removed.
     pub(crate) fn store_must_be_removed(&self) -> bool {
         lock(&self.flight.status).store_must_be_removed
     }
 
     /// Ends the run. Waiters take `shared`.
-    pub(crate) fn complete(self, shared: Option<Packed>) {
+    pub(crate) fn complete(self, shared: Option<Shared>) {
         self.end(Phase::Completed(shared));
     }
 
@@ -382,7 +425,7 @@ impl Drop for Leader {
         }
         let mut by_key = lock(&self.table.by_key);
         let mut status = lock(&self.flight.status);
-        if matches!(status.phase, Phase::Completed(_) | Phase::InStore) {
+        if matches!(status.phase, Phase::Completed(_) | Phase::InStore | Phase::Abandoned) {
             return;
         }
         status.phase = Phase::Vacant;
@@ -416,9 +459,10 @@ impl Waiter {
         let is_too_old = self.flight.number < self.since;
         match &status.phase {
             Phase::Completed(_) | Phase::InStore if is_too_old => Ok(Turn::Again),
-            Phase::Completed(Some(packed)) => Ok(Turn::Shared(packed.clone())),
+            Phase::Completed(Some(shared)) => Ok(Turn::Shared(shared.clone())),
             Phase::Completed(None) => Ok(Turn::Alone),
             Phase::InStore => Ok(Turn::InStore),
+            Phase::Abandoned => Ok(Turn::Again),
             Phase::Vacant => {
                 status.phase = Phase::Running;
                 Ok(Turn::Lead(Leader { table: self.table.clone(), flight: self.flight.clone() }))

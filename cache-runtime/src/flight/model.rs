@@ -11,6 +11,7 @@ use bytes::Bytes;
 use shuttle::{future, thread};
 
 use super::*;
+use crate::value::Packed;
 
 const KEY: &[u8] = b"key";
 
@@ -27,6 +28,8 @@ enum End {
     Abandoned,
     /// The call is dropped when it has to wait for the first time.
     Cancelled,
+    /// Somebody notices that nobody polls it, and then it goes on after all.
+    Undriven,
 }
 
 #[derive(Default)]
@@ -65,7 +68,7 @@ impl World {
             Turn::Lead(leader) => self.run(leader, end),
             Turn::InStore => self.call(end),
             Turn::Shared(_) | Turn::Alone => {}
-            Turn::Again => unreachable!("this call takes the result of any run"),
+            Turn::Again => self.call(end),
         }
     }
 
@@ -76,7 +79,7 @@ impl World {
         loop {
             match future::block_on(self.flights.join(KEY, since).turn(None)) {
                 Turn::Lead(leader) => return self.run(leader, End::Value),
-                Turn::Shared(Packed::Encoded(read)) => {
+                Turn::Shared(Shared::Value(Packed::Encoded(read))) => {
                     let read = u64::from_le_bytes(read[..].try_into().expect("eight bytes"));
                     return assert!(read >= wanted, "{read} was read before {wanted}");
                 }
@@ -101,11 +104,21 @@ impl World {
                     thread::yield_now();
                     *lock(&self.store) = Some(began);
                 }
-                leader.complete(Some(Packed::Encoded(Bytes::copy_from_slice(&read.to_le_bytes()))));
+                leader.complete(Some(Shared::Value(Packed::Encoded(Bytes::copy_from_slice(
+                    &read.to_le_bytes(),
+                )))));
             }
             End::Nothing => leader.complete(None),
             End::InStore => leader.complete_in_store(),
             End::Abandoned | End::Cancelled => drop(leader),
+            End::Undriven => {
+                if let Some(flight) = lock(&self.flights.0.by_key).remove(KEY) {
+                    flight.abandon();
+                }
+                thread::yield_now();
+                assert!(!leader.may_store(), "a newer run may have stored its result");
+                leader.complete(None);
+            }
         }
     }
 
@@ -224,4 +237,9 @@ fn refreshes_take_nothing_that_was_read_before() {
     };
     shuttle::check_random(scenario, 4_000);
     shuttle::check_pct(scenario, 1_000, 3);
+}
+
+#[test]
+fn a_run_that_nobody_drives_keeps_nobody_waiting() {
+    model(&[End::Undriven, End::Value, End::Nothing, End::Value], true);
 }

@@ -1,4 +1,9 @@
 use super::*;
+use crate::value::Packed;
+
+fn packed(number: u8) -> Shared {
+    Shared::Value(Packed::Encoded(vec![number].into()))
+}
 
 fn lead(flights: &Flights, key: &[u8]) -> Leader {
     match flights.join(key, 0) {
@@ -40,8 +45,10 @@ fn one_waiter_takes_over_and_the_others_wait_for_it() {
     let Ok(Turn::Lead(leader)) = first.check() else { panic!("vacant") };
     assert!(second.check().is_err());
     drop(first);
-    leader.complete(Some(Packed::Encoded(vec![1].into())));
-    assert!(matches!(second.check(), Ok(Turn::Shared(Packed::Encoded(bytes))) if bytes[..] == [1]));
+    leader.complete(Some(packed(1)));
+    assert!(
+        matches!(second.check(), Ok(Turn::Shared(Shared::Value(Packed::Encoded(bytes)))) if bytes[..] == [1])
+    );
     assert_eq!(under_way(&flights), 0);
 }
 
@@ -80,10 +87,10 @@ fn a_refresh_takes_only_the_result_of_a_run_that_began_later() {
     let old = lead(&flights, b"key");
     let since = next_run();
     let Role::Wait(refresh) = flights.join(b"key", since) else { panic!("a run is under way") };
-    old.complete(Some(Packed::Encoded(vec![1].into())));
+    old.complete(Some(packed(1)));
     assert!(matches!(refresh.check(), Ok(Turn::Again)));
     let new = lead(&flights, b"key");
     let Role::Wait(refresh) = flights.join(b"key", since) else { panic!("a run is under way") };
-    new.complete(Some(Packed::Encoded(vec![2].into())));
+    new.complete(Some(packed(2)));
     assert!(matches!(refresh.check(), Ok(Turn::Shared(_))));
 }

@@ -3,18 +3,19 @@
 //! [`State`](super::state::State) makes them and [`Function`](super::Function) acts on them. Nothing is decided here.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::place::Ticket;
 use crate::common::process::Process;
 use crate::common::wait::Caller;
 use crate::error::Error;
-use crate::flight::Leader;
+use crate::flight::{Leader, LeaderPolls};
 use crate::freshness::{Found, Freshness, Source};
 use crate::key::Key;
 use crate::remote::Query;
-use crate::value::{MakeFormat, Packed};
+use crate::value::{MakeFormat, Packed, Shared};
 
 /// One call of a function.
 #[derive(Clone, Copy)]
@@ -62,7 +63,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The result of another call's run.
+    /// A value of another call's run.
     pub(crate) fn shared(packed: Packed, ticket: Ticket) -> Self {
         let found = Found { packed, cost: Duration::ZERO, freshness: Freshness::Fresh, source: Source::Run };
         Self { found, ticket }
@@ -78,6 +79,8 @@ impl Answer {
 /// a miss an allocation is nothing.
 pub(crate) enum Action {
     Return(Box<Answer>),
+    /// Return a result of another call's run that isn't stored.
+    Share(Shared),
     /// Run the body.
     Run(Box<Run>),
     /// Run the body to renew the entry, which others are served meanwhile.
@@ -131,14 +134,9 @@ impl Run {
         self.target.is_some()
     }
 
-    /// Ends the run without a result: all waiters run on their own.
-    pub(crate) fn finish_empty(self) {
-        if let Some((_, ticket)) = &self.target {
-            ticket.finish_empty();
-        }
-        if let Some(leader) = self.leader {
-            leader.complete(None);
-        }
+    /// Whether calls wait for the result.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.leader.as_ref().is_some_and(Leader::has_waiters)
     }
 
     /// Runs `body` as this run, so that calls of the same key inside it don't wait for it.
@@ -149,12 +147,42 @@ impl Run {
 
     /// [`inside`](Self::inside) for a future.
     pub(crate) async fn inside_async<F: Future>(&self, mut body: Pin<&mut F>) -> F::Output {
-        poll_fn(|cx| self.inside(|| body.as_mut().poll(cx))).await
+        let polls = self.polls();
+        poll_fn(|context| self.inside(|| poll(polls.as_ref(), body.as_mut(), context))).await
+    }
+
+    /// For polling the futures of the run.
+    pub(crate) fn polls(&self) -> Option<LeaderPolls> {
+        self.leader.as_ref().map(Leader::polls)
     }
 }
 
-/// A result that may be stored and shared, and how long it may be served; `None` is forever.
-pub(crate) type Packaged = (Packed, Option<Duration>);
+/// Waits for `future`, which belongs to the run that `polls` is of.
+pub(crate) async fn driven<F: Future>(polls: Option<LeaderPolls>, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| poll(polls.as_ref(), future.as_mut(), context)).await
+}
+
+fn poll<F: Future>(
+    polls: Option<&LeaderPolls>,
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Poll<F::Output> {
+    match polls {
+        Some(polls) => polls.poll(future, context),
+        None => future.poll(context),
+    }
+}
+
+/// A result that is shared, and may be stored.
+pub(crate) struct Packaged {
+    pub(crate) packed: Packed,
+    /// How long it may be served, if it is stored at all.
+    pub(crate) life: Option<Life>,
+}
+
+/// How long a value may be served; `None` is forever.
+pub(crate) type Life = Option<Duration>;
 
 /// A result on its way into the cache.
 pub(crate) struct Write<'r> {

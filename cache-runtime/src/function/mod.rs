@@ -26,7 +26,7 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use self::call::{Action, Answer, Call, Lookup, Packaged, Run};
+use self::call::{Action, Answer, Call, Life, Lookup, Packaged, Run, driven};
 pub use self::site::Site;
 use self::site::StateRef;
 use self::state::State;
@@ -38,7 +38,7 @@ use crate::key::{Args, Key};
 use crate::remote::Query;
 use crate::stats::Stats;
 use crate::value::outcome::Outcome;
-use crate::value::{MakeFormat, Mode, Packed};
+use crate::value::{MakeFormat, Mode, Packed, Shared};
 
 /// A body to run. Boxed, so that everything a miss needs is compiled once for all functions of a return type; next to
 /// a miss an allocation is nothing.
@@ -306,13 +306,13 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                 Next::Join(answer) => action = state.decide_again(call, answer),
             }
         };
-        let started = Instant::now();
+        let (started, polls) = (Instant::now(), run.polls());
         let ret = run.inside_async(body).await;
         let (stored, done) = match self.finish(state, run, ret, started, Caller::Async) {
             Ok(stored) => stored,
             Err(ret) => return ret,
         };
-        done.await;
+        driven(polls, done).await;
         O::revive(stored)
     }
 
@@ -321,6 +321,14 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let answer = match action {
             Action::Run(run) | Action::Renew(_, run) => return Next::Run(run),
             Action::Return(answer) => answer,
+            Action::Share(shared) => {
+                let ret = match shared {
+                    Shared::None(number) => O::of_none(number),
+                    Shared::Value(_) => None,
+                };
+                state.count_wait();
+                return ret.map_or_else(|| Next::Run(Box::new(Run::alone())), Next::Return);
+            }
         };
         match self.serve(state, &answer.found) {
             Some(ret) => Next::Return(ret),
@@ -360,7 +368,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                 let done = self.put(state, run, &stored, cost, caller);
                 Ok((stored, done))
             }
-            Err(ret) => Err(self.finish_unstored(state, run, ret)),
+            Err(ret) => Err(self.finish_unstored(state, run, ret, caller)),
         }
     }
 
@@ -378,13 +386,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// Ends a run whose result is not stored.
-    fn finish_unstored(self, state: &State, run: Box<Run>, ret: R) -> R {
-        if O::failed(&ret) {
-            // The old entry, if there is one, is still the best there is.
-            run.finish_empty();
-        } else {
-            state.finish_without_result(run);
-        }
+    fn finish_unstored(self, state: &State, run: Box<Run>, ret: R, caller: Caller) -> R {
+        let shared = O::none(&ret).map(Shared::None);
+        // After an `Err` the old entry, if there is one, is still the best there is.
+        state.finish_without_result(run, shared, !O::failed(&ret), caller);
         ret
     }
 
@@ -393,16 +398,12 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         if !run.wants_result() {
             return None;
         }
-        if O::LOOKS_PLAIN && state.is_hidden_failure(type_name::<O::Value>()) {
+        let life = self.life_if_stored(state, stored);
+        if life.is_none() && !run.has_waiters() {
             return None;
         }
-        let is_rejected = |value| self.values.cache_if.is_some_and(|cache_if| !cache_if(value));
-        if O::value(stored).is_some_and(is_rejected) {
-            return None;
-        }
-        let life = self.lifetime(state, stored)?;
         match self.pack(stored) {
-            Ok(packed) => Some((packed, life)),
+            Ok(packed) => Some(Packaged { packed, life }),
             Err(error) => {
                 // If nothing is stored anyway, the look-up has already reported why.
                 if run.stores() {
@@ -411,6 +412,18 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                 None
             }
         }
+    }
+
+    /// How long `stored` may be served, if it is stored.
+    fn life_if_stored(self, state: &State, stored: &O::Stored) -> Option<Life> {
+        if O::LOOKS_PLAIN && state.is_hidden_failure(type_name::<O::Value>()) {
+            return None;
+        }
+        let is_rejected = |value| self.values.cache_if.is_some_and(|cache_if| !cache_if(value));
+        if O::value(stored).is_some_and(is_rejected) {
+            return None;
+        }
+        self.lifetime(state, stored)
     }
 
     /// How long `stored` may be served: `Some(None)` is forever, `None` not at all.

@@ -88,13 +88,6 @@ impl Ticket {
         !matches!(self, Self::None)
     }
 
-    /// Records that the run has no result to share.
-    pub(crate) fn finish_empty(&self) {
-        if let Self::Remote(ticket) = self {
-            ticket.finish_empty();
-        }
-    }
-
     /// Whether the look-up was made so long ago that it should be made again before a run.
     pub(crate) fn is_old(&self) -> bool {
         matches!(self, Self::Remote(ticket) if ticket.is_old())
@@ -336,13 +329,17 @@ impl Place {
         }
     }
 
-    /// Removes the entry under `key`, on a server in the background. It is not served from now on.
-    pub(crate) fn remove_soon(&self, key: &Key, ticket: &Ticket) {
+    /// Ends a run of `key` that stores nothing. `removes` is whether what is under the key must not be served any more. A
+    /// future that is dropped leaves the rest to the background.
+    pub(crate) fn end(&self, key: &Key, ticket: Ticket, removes: bool, caller: Caller) -> MaybeReady<'_, ()> {
         match (self, ticket) {
-            (Self::Memory(memory), _) => memory.remove(key),
-            (Self::Remote(remote), Ticket::Remote(ticket)) => remote.remove_soon(key, ticket.format()),
+            (Self::Memory(memory), _) if removes => memory.remove(key),
+            (Self::Remote(remote), Ticket::Remote(ticket)) => {
+                return remote.end(key, ticket, removes, caller);
+            }
             _ => {}
         }
+        MaybeReady::done(())
     }
 
     /// Voids every entry.
@@ -427,7 +424,7 @@ impl Place {
             remote.claim(key, ticket);
             if let Some((leader, claim)) = leader.zip(ticket.claim()) {
                 leader.begin(claim);
-                flights.watch_for_slow_runs();
+                flights.watch();
             }
         }
     }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use super::call::{Action, Run};
+use super::call::{Action, Run, driven};
 use super::state::State;
 use super::{Function, spawn};
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
+use crate::flight::LeaderPolls;
 use crate::freshness::Found;
 use crate::key::Args;
 use crate::value::outcome::Outcome;
@@ -61,6 +62,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
     ) -> R {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
             let Some((runtime, kept)) = spawn::runtime().zip(keep(args)) else { return Some(run) };
+            run.polls().iter().for_each(LeaderPolls::spawned);
             let state = state.clone();
             spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
             None
@@ -140,7 +142,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let started = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
         let cost = state.count_run(started);
-        match self.ended(state, run, ended) {
+        match self.ended(state, run, ended, Caller::Blocking) {
             Ok((run, stored)) => {
                 self.put(state, run, &stored, cost, Caller::Blocking).wait();
                 Ok(O::revive(stored))
@@ -156,29 +158,29 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         run: Box<Run>,
         body: Pin<&mut impl Future<Output = R>>,
     ) -> Result<R, Failure<R>> {
-        let started = Instant::now();
+        let (started, polls) = (Instant::now(), run.polls());
         let ended = catch_unwind_async(run.inside_async(body)).await;
         let cost = state.count_run(started);
-        let (run, stored) = match self.ended(state, run, ended) {
+        let (run, stored) = match self.ended(state, run, ended, Caller::Async) {
             Ok(stored) => stored,
             Err(done) => return done,
         };
-        self.put(state, run, &stored, cost, Caller::Async).await;
+        driven(polls, self.put(state, run, &stored, cost, Caller::Async)).await;
         Ok(O::revive(stored))
     }
 
     /// [`renew_async`](Self::renew_async) when nobody waits for the value, which need not be `Send`.
     async fn renew_behind_async(self, state: &State, run: Box<Run>, body: impl Future<Output = R>) {
-        let started = Instant::now();
+        let (started, polls) = (Instant::now(), run.polls());
         let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
         let cost = state.count_run(started);
         let package = || {
-            let (run, stored) = self.ended(state, run, ended).ok()?;
+            let (run, stored) = self.ended(state, run, ended, Caller::Async).ok()?;
             let result = self.package(state, &run, &stored);
             Some((run, result))
         };
         if let Some((run, result)) = package() {
-            state.finish(run, result, cost, Caller::Async).await;
+            driven(polls, state.finish(run, result, cost, Caller::Async)).await;
         }
     }
 
@@ -189,15 +191,18 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         state: &State,
         run: Box<Run>,
         ended: Result<R, Box<dyn Any + Send>>,
+        caller: Caller,
     ) -> Result<(Box<Run>, O::Stored), Result<R, Failure<R>>> {
         let run = run.after_body();
         let failure = match ended.map(O::split) {
             Ok(Ok(stored)) => return Ok((run, stored)),
-            Ok(Err(ret)) if !O::failed(&ret) => return Err(Ok(self.finish_unstored(state, run, ret))),
+            Ok(Err(ret)) if !O::failed(&ret) => {
+                return Err(Ok(self.finish_unstored(state, run, ret, caller)));
+            }
             Ok(Err(ret)) => Failure::Returned(ret),
             Err(panic) => Failure::Panicked(panic),
         };
-        state.renewal_failed(run);
+        state.renewal_failed(run, caller);
         Err(Err(failure))
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::call::{Action, Answer, Call, Lookup, Run};
+use super::call::{Action, Answer, Call, Lookup, Run, driven};
 use super::place::Ticket;
 use super::spec::SingleFlight;
 use super::state::State;
@@ -15,7 +15,7 @@ use crate::flight::{Leader, Role, RunNumber, Turn, is_inside_a_run, next_run};
 use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::remote::{Lead, NESTED, Query};
-use crate::value::MakeFormat;
+use crate::value::{MakeFormat, Shared};
 
 impl State {
     /// A call that begins now.
@@ -108,7 +108,8 @@ impl State {
                 match role.turn(until).await {
                     Turn::Lead(leader) => break Some(leader),
                     Turn::Alone => return Run::alone().into(),
-                    Turn::Shared(packed) => return Answer::shared(packed, ticket).into(),
+                    Turn::Shared(Shared::Value(packed)) => return Answer::shared(packed, ticket).into(),
+                    Turn::Shared(shared) => return Action::Share(shared),
                     // What a run elsewhere has stored may be older than this call.
                     Turn::Again => {}
                     Turn::InStore if refreshes => {}
@@ -120,16 +121,17 @@ impl State {
                 role = self.join(query.key, &ticket, since);
             },
         };
+        let polls = leader.as_ref().map(Leader::polls);
         let has_news = || call.completed.is_some_and(|completed| completed != self.flights.completed());
         if !refreshes && (ticket.is_old() || has_news()) {
-            match self.get_again(query, ticket).await {
+            match driven(polls.clone(), self.get_again(query, ticket)).await {
                 Ok(answer) => return answer.into(),
                 Err(newer) => ticket = newer,
             }
         }
         let lead = match refreshes {
-            true => self.place.take_over(query, &mut ticket, until).await,
-            false if leader.is_some() => self.place.lead(query, &mut ticket, until).await,
+            true => driven(polls, self.place.take_over(query, &mut ticket, until)).await,
+            false if leader.is_some() => driven(polls, self.place.lead(query, &mut ticket, until)).await,
             false => Ok(Lead::InProcess),
         };
         let lead = lead.unwrap_or_else(|error| {
@@ -162,7 +164,11 @@ impl State {
     /// Joins the run of `key`, or starts it. A run is not joined if another process has changed the key since it began.
     fn join(&self, key: &Key, ticket: &Ticket, since: RunNumber) -> Role {
         self.place.detach_outdated(&self.flights, key, ticket);
-        self.flights.join(key.bytes(), since)
+        let role = self.flights.join(key.bytes(), since);
+        if matches!(role, Role::Wait(_)) {
+            self.flights.watch();
+        }
+        role
     }
 
     /// Looks for the result of a run that has ended; gives the newer ticket if it is not there.
@@ -211,10 +217,10 @@ impl State {
     }
 
     /// Ends a renewal that failed: the old value is served on, and the next attempt has to wait.
-    pub(crate) fn renewal_failed(&self, run: Box<Run>) {
+    pub(crate) fn renewal_failed(&self, run: Box<Run>, caller: Caller) {
         if let Some((key, _)) = &run.target {
             self.pauses.start(key.bytes(), self.clock.monotonic(), self.policy.pause());
         }
-        run.finish_empty();
+        self.finish_without_result(run, None, false, caller);
     }
 }

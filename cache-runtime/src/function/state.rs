@@ -132,6 +132,11 @@ impl State {
         }
     }
 
+    /// Counts an answer that was shared and is not stored.
+    pub(crate) fn count_wait(&self) {
+        self.counters.waits.one();
+    }
+
     fn count_hit(&self, cost: Duration) {
         self.counters.hits.one(nanos(cost), stripe::current().unwrap_or(Stripe::ANY));
     }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::flight::Leader;
 use crate::key::Key;
 use crate::remote::Query;
-use crate::value::Packed;
+use crate::value::{Packed, Shared};
 
 impl State {
     /// Ends a run: stores its result and hands it to all waiters. A store that fails is counted and not returned, because
@@ -27,12 +27,12 @@ impl State {
 
     async fn put_result(&self, run: Box<Run>, result: Option<Packaged>, cost: Duration, caller: Caller) {
         let Run { leader, target, replaces, .. } = *run;
-        let shared = result.as_ref().map(|(packed, _)| packed.clone());
+        let shared = result.as_ref().map(|result| Shared::Value(result.packed.clone()));
         let may_store = leader.as_ref().is_none_or(Leader::may_store);
         if let (true, Some((key, ticket))) = (may_store, target) {
             self.pauses.end(key.bytes());
             match result {
-                Some((packed, life)) => {
+                Some(Packaged { packed, life: Some(life) }) => {
                     let is_counted = ticket.failure().is_some();
                     let leader = leader.as_ref();
                     let write = Write { key, ticket, packed, life, cost, replaces, leader, caller };
@@ -41,12 +41,7 @@ impl State {
                         self.count_store(&result);
                     }
                 }
-                None => {
-                    ticket.finish_empty();
-                    if replaces {
-                        self.place.remove_soon(&key, &ticket);
-                    }
-                }
+                _ => self.place.end(&key, ticket, replaces, caller).await,
             }
         }
         if let Some(leader) = leader {
@@ -54,14 +49,31 @@ impl State {
         }
     }
 
-    /// Ends a run whose result is not stored. The entry that it is newer than must not be served any more.
-    pub(crate) fn finish_without_result(&self, run: Box<Run>) {
-        let may_store = run.leader.as_ref().is_none_or(Leader::may_store);
-        if let (true, true, Some((key, ticket))) = (may_store, run.replaces, &run.target) {
-            self.pauses.end(key.bytes());
-            self.place.remove_soon(key, ticket);
+    /// Ends a run whose result is not stored; waiters take what is `shared`. `is_newer` is whether the result is newer than
+    /// the entry, which must not be served any more then.
+    pub(crate) fn finish_without_result(
+        &self,
+        run: Box<Run>,
+        shared: Option<Shared>,
+        is_newer: bool,
+        caller: Caller,
+    ) {
+        let Run { leader, target, replaces, .. } = *run;
+        let may_store = leader.as_ref().is_none_or(Leader::may_store);
+        if let (true, Some((key, ticket))) = (may_store, target) {
+            let removes = is_newer && replaces;
+            if removes {
+                self.pauses.end(key.bytes());
+            }
+            let ended = self.place.end(&key, ticket, removes, caller);
+            // An async caller holds its return value, which need not be `Send`, so it can't wait.
+            if caller == Caller::Blocking {
+                ended.wait();
+            }
         }
-        run.finish_empty();
+        if let Some(leader) = leader {
+            leader.complete(shared);
+        }
     }
 
     /// Stores a value that no run computed.

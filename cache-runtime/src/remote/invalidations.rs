@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::envelope::{self, HOLLOW, Header, Token};
 use super::form::Form;
 use super::generation::{Generation, random_token};
+use super::lease::Ended;
 use crate::backend::Condition;
 use crate::backend::connected::Connected;
 use crate::common::background;
@@ -65,6 +66,7 @@ struct Pending {
 struct Entry {
     number: u64,
     form: Arc<Form>,
+    ended: Option<Ended>,
     /// When it is given up.
     until: u64,
     is_overdue: bool,
@@ -82,6 +84,7 @@ enum Target {
         key: Arc<[u8]>,
         number: u64,
         form: Arc<Form>,
+        ended: Option<Ended>,
     },
     /// All entries: a clear that began with this token.
     Generation(Token),
@@ -99,18 +102,23 @@ impl PendingInvalidations {
         }
     }
 
-    /// Begins the invalidation of the entry under `key`.
-    pub(crate) fn remove(self: &Arc<Self>, key: Arc<[u8]>, form: Arc<Form>) -> Invalidation {
+    /// Begins the invalidation of the entry under `key`. Its mark tells of the run that has `ended`, if one has.
+    pub(crate) fn remove(
+        self: &Arc<Self>,
+        key: Arc<[u8]>,
+        form: Arc<Form>,
+        ended: Option<Ended>,
+    ) -> Invalidation {
         let until = self.clock.monotonic().saturating_add(nanos(GIVE_UP_AFTER));
         let number = self.change(|pending| {
             pending.drop_if(&key, |_| true);
             pending.total += 1;
             let number = pending.total;
-            let entry = Entry { number, form: form.clone(), until, is_overdue: false };
+            let entry = Entry { number, form: form.clone(), ended, until, is_overdue: false };
             pending.by_key.insert(key.clone(), entry);
             number
         });
-        Invalidation { pending: self.clone(), target: Target::Entry { key, number, form } }
+        Invalidation { pending: self.clone(), target: Target::Entry { key, number, form, ended } }
     }
 
     /// Begins the invalidation of all entries, which includes those that are pending.
@@ -148,8 +156,8 @@ impl PendingInvalidations {
     async fn send(&self, target: &Target, caller: Caller) -> Result<(), Error> {
         let deadline = Instant::now() + self.connected.timeout;
         match target {
-            Target::Entry { key, number, form } => {
-                self.put_mark(key, form, deadline, caller).await?;
+            Target::Entry { key, number, form, ended } => {
+                self.put_mark(key, form, *ended, deadline, caller).await?;
                 self.change(|pending| pending.drop_if(key, |entry| entry.number == *number));
             }
             Target::Generation(token) => {
@@ -169,15 +177,16 @@ impl PendingInvalidations {
         &self,
         key: &[u8],
         form: &Form,
+        ended: Option<Ended>,
         deadline: Instant,
         caller: Caller,
     ) -> Result<(), Error> {
-        let header = Header {
-            flags: HOLLOW,
-            created_ms: self.clock.unix_ms(),
-            groups: [random_token()].into(),
-            ..Header::default()
+        let groups = match ended {
+            Some(ended) => ended.mark().groups(ended.generation).into_iter().collect(),
+            None => [random_token()].into(),
         };
+        let created_ms = self.clock.unix_ms();
+        let header = Header { flags: HOLLOW, created_ms, groups, ..Header::default() };
         let mark = envelope::seal(&form.binding(key), &header, 0, |_| Ok(()))?.into();
         match self.connected.set(key, mark, Some(VOID_FOR), Condition::Always, deadline, caller).await {
             // A server whose memory is full takes no mark, and no result that is older than it either.
@@ -261,10 +270,9 @@ impl Pending {
         self.by_key.retain(|_, entry| now < entry.until || !entry.is_overdue);
         let overdue = || self.by_key.iter().filter(|(_, entry)| entry.is_overdue);
         self.overdue = overdue().count();
-        let target = |(key, entry): (&Arc<[u8]>, &Entry)| Target::Entry {
-            key: key.clone(),
-            number: entry.number,
-            form: entry.form.clone(),
+        let target = |(key, entry): (&Arc<[u8]>, &Entry)| {
+            let Entry { number, form, ended, .. } = entry;
+            Target::Entry { key: key.clone(), number: *number, form: form.clone(), ended: *ended }
         };
         overdue().map(target).collect()
     }

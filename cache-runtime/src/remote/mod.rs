@@ -111,8 +111,9 @@ pub(crate) trait RemoteEntries: Send + Sync {
     /// Removes the entry.
     fn remove<'a>(&'a self, query: Query<'a>) -> MaybeReady<'a, Result<(), Error>>;
 
-    /// Removes the entry in the background. It is not served from now on.
-    fn remove_soon(&self, key: &Key, format: MakeFormat);
+    /// Ends a run that stores nothing. `removes` is whether what is under the key must not be served any more. A future that
+    /// is dropped leaves the rest to the background.
+    fn end(&self, key: &Key, ticket: Ticket, removes: bool, caller: Caller) -> MaybeReady<'static, ()>;
 
     /// Voids every entry.
     fn clear(&self, caller: Caller) -> MaybeReady<'_, Result<(), Error>>;
@@ -268,9 +269,10 @@ impl RemoteEntries for Remote {
         MaybeReady::of(remove, query.caller)
     }
 
-    fn remove_soon(&self, key: &Key, format: MakeFormat) {
-        // Dropped without being sent, the invalidation is delivered in the background.
-        drop(self.invalidation(key, format));
+    fn end(&self, key: &Key, ticket: Ticket, removes: bool, caller: Caller) -> MaybeReady<'static, ()> {
+        let Ok(form) = self.form(ticket.format) else { return MaybeReady::done(()) };
+        let text = ticket.text.unwrap_or_else(|| key.text_bytes(&form.head).as_slice().into());
+        MaybeReady::of(Remote::end(self, text, form, &ticket.right, removes, caller), caller)
     }
 
     fn clear(&self, caller: Caller) -> MaybeReady<'_, Result<(), Error>> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::envelope::{self, Binding, Header, Token};
+use super::lease::Ended;
 use super::lease::claim::Under;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
@@ -60,8 +61,15 @@ pub(super) struct Seen {
 
 /// The claim of a run on its key.
 pub(crate) trait RunClaim: flight::Claim {
-    /// Records that the run has no result to share.
-    fn finish_empty(&self);
+    /// Ends the claim of a run that has no result to share. [`release`](Self::release) leaves the key to other runs; without
+    /// it, that happens when the claim is dropped.
+    fn finish(&self);
+
+    /// Leaves the key to other runs, and tells those who waited that there was no result to share.
+    fn release(&self, caller: Caller) -> MaybeReady<'_, ()>;
+
+    /// Ends the claim for an invalidation, whose mark must say what is returned.
+    fn give_up(&self) -> Option<Ended>;
 
     /// Stores `entry`. `false` if the key has changed since the run's look-up.
     fn put(
@@ -76,10 +84,6 @@ pub(crate) trait RunClaim: flight::Claim {
 impl Ticket {
     pub(super) fn new(token: Result<Token, Error>, clears: u64, format: MakeFormat, left: Duration) -> Self {
         Self { token, clears, format, text: None, left, right: Right::Nothing }
-    }
-
-    pub(crate) fn format(&self) -> MakeFormat {
-        self.format
     }
 
     /// What the look-up saw, unless the run has begun. It is for one claim.
@@ -104,13 +108,6 @@ impl Ticket {
     /// Whether the look-up was made so long ago that its run could hardly prove its right to store.
     pub(crate) fn is_old(&self) -> bool {
         matches!(&self.right, Right::Seen(seen) if seen.at.elapsed() > OLD)
-    }
-
-    /// Records that the run has no result to share.
-    pub(crate) fn finish_empty(&self) {
-        if let Right::Claim(claim) = &self.right {
-            claim.finish_empty();
-        }
     }
 
     /// Records that the server has been lost.

@@ -1,11 +1,13 @@
 //! Writing: results, values and invalidations.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::envelope::{self, Header};
 use super::fallback::FallbackResult;
+use super::form::Form;
 use super::invalidations::{Invalidation, VOID_FOR};
 use super::ticket::{Right, Ticket};
 use super::{Query, Remote, Write};
@@ -35,17 +37,19 @@ impl Remote {
         match &result {
             Ok(false) => {}
             _ if leader.is_some_and(Leader::store_must_be_removed) => {
-                drop(self.invalidations.remove(text, form.clone()));
+                drop(self.invalidations.remove(text, form.clone(), None));
             }
             Ok(true) => {
                 self.invalidations.replaced(&text, since);
                 self.fallback(&text).remove(&text);
             }
             Err(error) => {
-                ticket.finish_empty();
                 // A server that gave no answer may still store the result, when it has become old.
-                if replaces || (is_sent && error.is_without_answer()) {
-                    drop(self.invalidations.remove(text.clone(), form.clone()));
+                let removes = replaces || (is_sent && error.is_without_answer());
+                let ended = self.end(text.clone(), form, &ticket.right, removes, caller);
+                // Asking the same server again would exceed the call's time.
+                if !error.is_without_answer() {
+                    ended.await;
                 }
                 let Ticket { token, clears, .. } = ticket;
                 let result = FallbackResult { payload, cost, clears, generation: token.ok() };
@@ -53,6 +57,34 @@ impl Remote {
             }
         }
         result
+    }
+
+    /// Ends a run that stores nothing. `removes` is whether what is under the key must not be served any more. A future that
+    /// is dropped leaves the rest to the background.
+    pub(super) fn end(
+        &self,
+        text: Arc<[u8]>,
+        form: &Arc<Form>,
+        right: &Right,
+        removes: bool,
+        caller: Caller,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let claim = if let Right::Claim(claim) = right { Some(claim.clone()) } else { None };
+        // Now, because the future may be dropped.
+        claim.iter().for_each(|claim| claim.finish());
+        let invalidation = removes.then(|| {
+            self.fallback(&text).remove(&text);
+            let ended = claim.as_ref().and_then(|claim| claim.give_up());
+            self.invalidations.remove(text, form.clone(), ended)
+        });
+        async move {
+            if let Some(invalidation) = invalidation {
+                // After an error it is pending.
+                _ = invalidation.send(caller).await;
+            } else if let Some(claim) = claim {
+                claim.release(caller).await;
+            }
+        }
     }
 
     /// The envelope around a payload.
@@ -136,6 +168,6 @@ impl Remote {
         let form = self.form(format)?;
         let text = key.text_bytes(&form.head);
         self.fallback(&text).remove(&text);
-        Ok(self.invalidations.remove(text.as_slice().into(), form.clone()))
+        Ok(self.invalidations.remove(text.as_slice().into(), form.clone(), None))
     }
 }

@@ -55,6 +55,15 @@ pub enum Packed {
     Encoded(Bytes),
 }
 
+/// What a run hands to the calls that wait for it.
+#[derive(Clone)]
+pub(crate) enum Shared {
+    /// A value, packed as entries are.
+    Value(Packed),
+    /// A `None` that isn't stored, by its number; see [`Outcome::none`](outcome::Outcome::none).
+    None(u8),
+}
+
 /// The format of encoded values: the codec's number and the shape of the type.
 pub(crate) struct Format {
     pub(crate) codec: u8,

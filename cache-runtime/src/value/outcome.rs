@@ -76,6 +76,18 @@ pub trait Outcome<R> {
     fn value(stored: &Self::Stored) -> Option<&Self::Value>;
     /// The return value that a stored part stands for.
     fn revive(stored: Self::Stored) -> R;
+    /// The number of the `None` that `ret` is, if that isn't stored: anybody can make the same one.
+    fn none(ret: &R) -> Option<u8> {
+        let _ = ret;
+        None
+    }
+
+    /// The return value with this number.
+    fn of_none(number: u8) -> Option<R> {
+        let _ = number;
+        None
+    }
+
     /// Whether a return value that isn't stored is an `Err`, rather than a `None`.
     fn failed(_ret: &R) -> bool {
         false
@@ -134,7 +146,9 @@ pub type StoredBy<F, R> = <<F as Returns<R>>::Part as Outcome<R>>::Stored;
 macro_rules! outcome {
     ($([$($generic:ident),* $(; $flag:ident)?] $outer:ident $inner:ident [$none:tt $err:tt]:
         $ret:ty => $stored:ty, $value:ty;
-        stored $pattern:pat => $part:expr; value $within:pat => $success:expr; revive $back:expr $(; failed [$($failure:tt)*])?;)*) => {$(
+        stored $pattern:pat => $part:expr; value $within:pat => $success:expr; revive $back:expr
+        $(; none [$($number:literal $none_pattern:pat => $none_value:expr),*])?
+        $(; failed [$($failure:tt)*])?;)*) => {$(
         impl<$($generic,)* $(const $flag: bool)?> Outcome<$ret> for StoredPart<$outer, $inner, $none, $err> {
             type Value = $value;
             type Stored = $stored;
@@ -151,6 +165,12 @@ macro_rules! outcome {
                 let back: fn($stored) -> $ret = $back;
                 back(stored)
             }
+            $(fn none(ret: &$ret) -> Option<u8> {
+                match ret { $($none_pattern => Some($number),)* _ => None }
+            }
+            fn of_none(number: u8) -> Option<$ret> {
+                match number { $($number => Some($none_value),)* _ => None }
+            })?
             $(fn failed(ret: &$ret) -> bool {
                 #[allow(clippy::redundant_pattern_matching, reason = "the pattern is given")]
                 let failed = matches!(ret, $($failure)*);
@@ -183,7 +203,7 @@ outcome! {
     [T, E; N] RESULT PLAIN [N true]: Result<T, E> => Result<T, E>, T;
         stored part => part; value Ok(value) => value; revive |whole| whole;
     [T; X] OPTION PLAIN [false X]: Option<T> => T, T;
-        stored Some(part) => part; value part => part; revive Some;
+        stored Some(part) => part; value part => part; revive Some; none [0 None => None];
     [T; X] OPTION PLAIN [true X]: Option<T> => Option<T>, T;
         stored part => part; value Some(value) => value; revive |whole| whole;
 
@@ -193,25 +213,29 @@ outcome! {
         stored part => part; value Ok(Ok(value)) => value; revive |whole| whole;
     [T; X] OPTION OPTION [false X]: Option<Option<T>> => T, T;
         stored Some(Some(part)) => part; value part => part; revive |part| Some(Some(part));
+        none [0 None => None, 1 Some(None) => Some(None)];
     [T; X] OPTION OPTION [true X]: Option<Option<T>> => Option<Option<T>>, T;
         stored part => part; value Some(Some(value)) => value; revive |whole| whole;
 
     [T, E] RESULT OPTION [false false]: Result<Option<T>, E> => T, T;
-        stored Ok(Some(part)) => part; value part => part; revive |part| Ok(Some(part)); failed [Err(_)];
+        stored Ok(Some(part)) => part; value part => part; revive |part| Ok(Some(part));
+        none [0 Ok(None) => Ok(None)]; failed [Err(_)];
     [T, E] RESULT OPTION [true false]: Result<Option<T>, E> => Option<T>, T;
         stored Ok(part) => part; value Some(value) => value; revive Ok; failed [Err(_)];
     [T, E] RESULT OPTION [false true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored whole @ (Ok(Some(_)) | Err(_)) => whole; value Ok(Some(value)) => value; revive |whole| whole;
+        none [0 Ok(None) => Ok(None)];
     [T, E] RESULT OPTION [true true]: Result<Option<T>, E> => Result<Option<T>, E>, T;
         stored part => part; value Ok(Some(value)) => value; revive |whole| whole;
 
     [T, E] OPTION RESULT [false false]: Option<Result<T, E>> => T, T;
-        stored Some(Ok(part)) => part; value part => part; revive |part| Some(Ok(part)); failed [Some(Err(_))];
+        stored Some(Ok(part)) => part; value part => part; revive |part| Some(Ok(part));
+        none [0 None => None]; failed [Some(Err(_))];
     [T, E] OPTION RESULT [true false]: Option<Result<T, E>> => Option<Result<T, E>>, T;
         stored whole @ (None | Some(Ok(_))) => whole; value Some(Ok(value)) => value; revive |whole| whole;
         failed [Some(Err(_))];
     [T, E] OPTION RESULT [false true]: Option<Result<T, E>> => Result<T, E>, T;
-        stored Some(part) => part; value Ok(value) => value; revive Some;
+        stored Some(part) => part; value Ok(value) => value; revive Some; none [0 None => None];
     [T, E] OPTION RESULT [true true]: Option<Result<T, E>> => Option<Result<T, E>>, T;
         stored whole => whole; value Some(Ok(value)) => value; revive |whole| whole;
 }

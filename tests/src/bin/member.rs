@@ -67,6 +67,26 @@ fn stale(key: u64) -> Result<u64, String> {
     }
 }
 
+/// Its values are too large for a server that takes 2 KiB.
+#[cached(backend = "shared", namespace = "cluster:large", single_flight = "cluster")]
+fn large(key: u64) -> Vec<u8> {
+    println!("runs {key}");
+    while OUTCOME.lock().unwrap().is_none() {
+        std::thread::sleep(PAUSE);
+    }
+    vec![0; 4096]
+}
+
+/// It never has a value.
+#[cached(backend = "shared", namespace = "cluster:absent", single_flight = "cluster")]
+fn absent(key: u64) -> Option<Vec<u8>> {
+    println!("runs {key}");
+    while OUTCOME.lock().unwrap().is_none() {
+        std::thread::sleep(PAUSE);
+    }
+    None
+}
+
 /// Reads the truth, and takes its time.
 #[cached(backend = "shared", namespace = "cluster:churn", single_flight = "cluster", skip(dir))]
 fn truth(dir: &Path) -> u64 {
@@ -187,6 +207,16 @@ async fn main() {
                     })),
                     false => drop(std::thread::spawn(move || told("refresh", blocking::refresh(key)))),
                 }
+            }
+            "large" => {
+                let key = key();
+                std::thread::spawn(move || println!("large = {}", large(key).len()));
+            }
+            "absent" => {
+                let key = key();
+                std::thread::spawn(move || {
+                    println!("absent = {}", absent(key).map_or(0, |value| value.len()))
+                });
             }
             "stale" => told("stale", stale(key())),
             "insert-stale" => done("insert", stale::insert(key(), number(&words, 2))),

@@ -3,6 +3,8 @@
 
 mod deploy;
 mod golden;
+#[cfg(all(feature = "servers", target_os = "linux"))]
+mod history;
 #[cfg(feature = "servers")]
 mod invalidation;
 #[cfg(feature = "servers")]

@@ -383,6 +383,6 @@ mod unsafety {
             };
         }
 
-        every_async_backend!(suite);
+        each_kind!(suite);
     }
 }

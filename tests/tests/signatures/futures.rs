@@ -474,4 +474,4 @@ macro_rules! suite {
     };
 }
 
-every_async_backend!(suite);
+each_kind!(suite);

@@ -339,5 +339,5 @@ mod fragments {
         };
     }
 
-    every_async_backend!(suite);
+    each_kind!(suite);
 }

@@ -252,6 +252,28 @@ macro_rules! suite {
                 }
             }
 
+            /// Although the holder's process ends right after its call.
+            #[test]
+            fn a_run_that_stores_nothing_leaves_nobody_waiting() {
+                let server = <$server>::start();
+                for (order, result) in [("large", "large = 4096"), ("absent", "absent = 0")] {
+                    let url = format!("{}?max_value=2KiB", server.url());
+                    let [mut holder, first, second] = std::array::from_fn(|_| Member::start(&url, $kind));
+                    let mut others = [first, second];
+                    assert_eq!(holder.ask(&format!("{order} 1")), "runs 1");
+                    for other in &mut others {
+                        other.tell(&format!("{order} 1"));
+                        other.is_silent(LEASE / 8);
+                    }
+                    assert_eq!(holder.ask("give 1"), result);
+                    drop(holder);
+                    assert_eq!(say(&others, "runs 1", LEASE / 2), 2, "{order}: at the same time");
+                    for other in &mut others {
+                        assert_eq!(other.ask("give 1"), result);
+                    }
+                }
+            }
+
             #[test]
             fn when_a_run_panics_one_of_those_who_waited_follows() {
                 let server = <$server>::start();

@@ -154,6 +154,46 @@ macro_rules! suite {
             }
 
             #[test]
+            fn what_is_not_stored_is_shared_all_the_same() {
+                #[cached(backend = $backend, single_flight = $flight, skip(world))]
+                fn absent(world: &World) -> Result<Option<u64>, String> {
+                    world.run();
+                    world.pass();
+                    Ok(None)
+                }
+                #[cached(backend = $backend, single_flight = $flight, skip(world), cache_if = |value| *value > 7)]
+                fn refused(world: &World) -> Option<u64> {
+                    world.run();
+                    world.pass();
+                    Some(7)
+                }
+                let (scope, _servers) = scope();
+                let [one, other] = [World::default(), World::default()];
+                let results = threads(&scope, 10, |index| {
+                    if index == 0 {
+                        until_misses(absent::stats, 9);
+                        one.open();
+                        return Ok(None);
+                    }
+                    absent(&one)
+                });
+                assert!(results.iter().all(|result| *result == Ok(None)), "{results:?}");
+                let results = threads(&scope, 10, |index| {
+                    if index == 0 {
+                        until_misses(refused::stats, 9);
+                        other.open();
+                        return Some(7);
+                    }
+                    refused(&other)
+                });
+                assert_eq!(results, [Some(7); 10]);
+                let _entered = scope.enter();
+                assert_eq!((absent::stats().runs, absent::stats().waits), (1, 8));
+                assert_eq!((refused::stats().runs, refused::stats().waits), (1, 8));
+                assert_eq!((absent::peek().unwrap(), refused::peek().unwrap()), (None, None));
+            }
+
+            #[test]
             fn a_panic_is_its_callers_and_a_waiter_takes_over() {
                 #[cached(backend = $backend, single_flight = $flight, skip(world))]
                 fn panicking(world: &World) -> u64 {
@@ -426,7 +466,9 @@ mod leases {
         let scope = Scope::with_config(Config::new().backend("shared", Simple::default())).unwrap();
         assert_eq!(both(&scope, || ()), 2);
         let _entered = scope.enter();
-        assert_eq!((one::peek(4).unwrap(), other::stats().stores, one::stats().errors), (Some(40), 1, 0));
+        // Both found nothing, so the second store is refused.
+        let stores = one::stats().stores + other::stats().stores;
+        assert_eq!((one::peek(4).unwrap(), stores, one::stats().errors), (Some(40), 1, 0));
     }
 }
 
@@ -517,6 +559,23 @@ mod futures {
                 before + 1,
                 "an entry doesn't keep it from running"
             );
+        }));
+    }
+
+    /// As a `buffer_unordered` does whose consumer asks for the same key.
+    #[test]
+    fn a_leader_that_nobody_polls_keeps_nobody_waiting() {
+        let (scope, world) = (Scope::new(), Arc::new(Async::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(scope.run(async {
+            let mut leader = Box::pin(load(world.clone(), 4));
+            assert!(futures_poll(leader.as_mut()).is_pending());
+            world.gate.notify_one();
+            // Nobody polls the leader, which could go on now.
+            assert_eq!(load(world.clone(), 4).await, 40);
+            assert_eq!(world.runs.load(Ordering::SeqCst), 2);
+            assert_eq!(leader.await, 40);
+            assert_eq!(load::stats().stores, 1, "its result is older");
         }));
     }
 

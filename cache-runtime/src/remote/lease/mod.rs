@@ -25,6 +25,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use super::envelope::{Header, Token};
+use super::generation::random_token;
 use super::invalidations::VOID_FOR;
 use crate::freshness::Found;
 
@@ -103,8 +104,22 @@ impl Mark {
         }
     }
 
-    fn groups(&self, generation: Token) -> [Token; 4] {
+    pub(super) fn groups(&self, generation: Token) -> [Token; 4] {
         [generation, self.holder, self.heartbeat.to_le_bytes(), self.ended]
+    }
+}
+
+/// A run that has ended without a result to share, for the mark that says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) generation: Token,
+    holder: Token,
+}
+
+impl Ended {
+    /// A mark without a holder that no other has.
+    pub(super) fn mark(self) -> Mark {
+        Mark { holder: NOBODY, heartbeat: u128::from_le_bytes(random_token()), ended: self.holder }
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{MAX_LOST_HEARTBEATS, Mark, NOBODY, Pace, RELEASED};
+use super::{Ended, MAX_LOST_HEARTBEATS, Mark, NOBODY, Pace, RELEASED};
 use crate::backend::connected::Connected;
 use crate::backend::{Condition, Version, Versioned};
 use crate::common::background;
@@ -175,6 +175,8 @@ enum End {
     Done,
     /// It has no result to share.
     Empty,
+    /// By a panic, or because nobody waits for it any more.
+    Abandoned,
 }
 
 impl Claim {
@@ -234,8 +236,18 @@ impl Claim {
 }
 
 impl RunClaim for Claim {
-    fn finish_empty(&self) {
+    fn finish(&self) {
         self.0.finish(End::Empty);
+    }
+
+    fn release(&self, caller: Caller) -> MaybeReady<'_, ()> {
+        MaybeReady::of(self.0.release(End::Empty, caller), caller)
+    }
+
+    fn give_up(&self) -> Option<Ended> {
+        self.0.finish(End::Done);
+        let holder = lock(&self.0.progress).marked.as_ref().map(|marked| marked.mark.holder)?;
+        Some(Ended { generation: self.0.generation, holder })
     }
 
     fn put(
@@ -267,21 +279,18 @@ impl flight::Claim for Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The mark is that of the parent's run.
+        // In a child of `fork`, the mark belongs to the parent's run.
         if !self.0.process.is_current() {
             return;
         }
-        let (is_marked, end) = {
-            let progress = lock(&self.0.progress);
-            (progress.marked.is_some(), progress.end)
-        };
-        if !is_marked || end == Some(End::Done) {
+        let end = lock(&self.0.progress).end.unwrap_or(End::Abandoned);
+        if end == End::Done || lock(&self.0.progress).marked.is_none() {
             return;
         }
         // In the background, because the caller may be panicking or a task that ends.
         let shared = self.0.clone();
         background::schedule(Duration::ZERO, move || {
-            block_on(pin!(shared.release(end)));
+            block_on(pin!(shared.release(end, Caller::Blocking)));
             None
         });
     }
@@ -402,19 +411,16 @@ impl Shared {
     }
 
     /// Leaves the key to other runs.
-    async fn release(&self, end: Option<End>) {
+    async fn release(&self, end: End, caller: Caller) {
         let Some(Marked { carrier, mark, .. }) = lock(&self.progress).marked.clone() else { return };
-        let ended = if end == Some(End::Empty) { mark.holder } else { NOBODY };
+        let holder = if end == End::Empty { mark.holder } else { NOBODY };
         lock(&self.progress).seen = None;
         let marks = self.finish(End::Done);
-        // No other mark has these bytes.
-        let heartbeat = u128::from_le_bytes(mark.holder);
-        let Ok(released) = carrier.seal(&Mark { holder: NOBODY, heartbeat, ended }, &self.key) else {
-            return;
-        };
+        let ended = Ended { generation: self.generation, holder };
+        let Ok(released) = carrier.seal(&ended.mark(), &self.key) else { return };
         let deadline = Instant::now() + self.key.connected.timeout;
         let ttl = carrier.ttl(RELEASED, &self.key.clock);
-        if let Err(error) = self.replace_any(&marks, &released, ttl, deadline, Caller::Blocking).await {
+        if let Err(error) = self.replace_any(&marks, &released, ttl, deadline, caller).await {
             log::debug!("{}: a lease is left to expire: {error:?}", self.key.text_for_log());
         }
     }

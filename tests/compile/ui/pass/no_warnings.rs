@@ -35,7 +35,7 @@ impl Users {
     async fn later(&self, id: u64) -> u64 { id }
 }
 
-fn main() {
+pub(crate) fn main() {
     double(1);
     sum((1, 2));
     by_expressions(1, 2);

@@ -67,7 +67,7 @@ fn remote(id: u64) -> u64 {
     id
 }
 
-fn main() {
+pub(crate) fn main() {
     assert_eq!(plain(7), 7);
     assert_eq!(plain(7), 7);
     nothing();

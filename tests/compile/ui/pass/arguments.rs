@@ -52,7 +52,7 @@ fn user() -> User {
     User { id: 1, name: ("Ada".to_owned(), 1) }
 }
 
-fn main() {
+pub(crate) fn main() {
     assert_eq!(sum(1, (2, 3), 4), 6);
     assert_eq!(taken_apart(Path(1), (2, "two".to_owned())), 3);
     assert_eq!(behind(&(1, 2), 3), 6);
