@@ -20,8 +20,9 @@ use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, block_on};
 use crate::config::context::Context;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::function::world::World;
+use crate::key::path::KeySpace;
 use crate::remote::envelope::{self, Binding, Header};
 
 /// A cache for blocking code, the same on memory, Redis and Memcached.
@@ -68,10 +69,15 @@ pub struct Cache(Plain);
 #[derive(Clone, Debug)]
 pub struct AsyncCache(Plain);
 
+/// The kind of the keys of the plain cache. The kinds of a function's keys are 0 and the fingerprints of value types.
+const ANY_VALUE: u64 = 1;
+
 /// What both have in common: everything but the waiting.
 #[derive(Clone)]
 struct Plain {
     connected: Arc<Connected>,
+    /// The text in front of every key.
+    head: Arc<str>,
     clock: Clock,
     is_disabled: bool,
     caller: Caller,
@@ -102,10 +108,12 @@ impl Cache {
         block_on(pin!(self.0.get(key)))
     }
 
-    /// Stores `value` under `key` for `ttl`. With `None` it doesn't expire.
+    /// Stores `value` under `key` for `ttl`. With `None` it doesn't expire. A value that can't be stored leaves nothing under
+    /// the key.
     ///
     /// # Errors
-    /// The backend failed, or the value can't be encoded so that it decodes to itself.
+    /// The backend failed, or the value can't be encoded so that it decodes to itself. If the server doesn't answer, the old
+    /// value may still be there.
     pub fn set<T: Serialize + DeserializeOwned + 'static>(
         &self,
         key: &str,
@@ -248,11 +256,12 @@ impl Plain {
 
     fn new(context: &Context, connected: Arc<Connected>, caller: Caller) -> Self {
         let is_disabled = context.config.is_disabled();
-        Self { connected, clock: context.clock.clone(), is_disabled, caller }
+        let head = KeySpace::new(&connected.prefix, "cache", 0).head(ANY_VALUE).into();
+        Self { connected, head, clock: context.clock.clone(), is_disabled, caller }
     }
 
     fn text(&self, key: &str) -> String {
-        format!("{}cache:{key}", self.connected.prefix)
+        format!("{}{key}", self.head)
     }
 
     fn deadline(&self) -> Instant {
@@ -283,32 +292,53 @@ impl Plain {
         value: &T,
         ttl: Option<Duration>,
     ) -> Result<(), Error> {
-        let (text, shape) = (self.text(key), shape_of::<T>()?);
         if self.is_disabled {
             return Ok(());
         }
-        let now = self.clock.unix_ms();
         if ttl.is_some_and(|ttl| ttl.is_zero()) {
             // Not stored. The value before it must not stay either.
             return self.delete(key).await.map(drop);
         }
+        let set = match self.seal(key, value, ttl) {
+            Ok(bytes) => self.set_bytes(key, bytes, ttl).await,
+            Err(error) => Err(error),
+        };
+        // The value that was to be replaced must not stay. Asking a server that gave no answer would double the time.
+        if let Err(error) = &set
+            && !error.is_without_answer()
+            && let Err(error) = self.delete(key).await
+        {
+            log::warn!("cache key `{key}`: the old value may still be served: {error:?}");
+        }
+        set
+    }
+
+    async fn set_bytes(&self, key: &str, bytes: Vec<u8>, ttl: Option<Duration>) -> Result<(), Error> {
+        let (text, deadline, condition) = (self.text(key), self.deadline(), Condition::Always);
+        self.connected
+            .set(text.as_bytes(), bytes.into(), ttl, condition, deadline, self.caller)
+            .await
+            .map(drop)
+    }
+
+    /// The envelope around `value`.
+    fn seal<T: Serialize + DeserializeOwned + 'static>(
+        &self,
+        key: &str,
+        value: &T,
+        ttl: Option<Duration>,
+    ) -> Result<Vec<u8>, Error> {
+        let now = self.clock.unix_ms();
         let header = Header {
             created_ms: now,
             fresh_until_ms: ttl.map(|ttl| now.saturating_add(millis(ttl))),
             ..Header::default()
         };
         let payload = |out: &mut Vec<u8>| codec::encode_checked::<DefaultCodec, T>(value, None, out);
+        let (text, shape) = (self.text(key), shape_of::<T>()?);
         let bytes = envelope::seal(&binding(&text, shape), &header, codec::INITIAL_CAPACITY, payload)?;
-        let limit = self.connected.max_value_len();
-        if bytes.len() > limit {
-            let message = format!("{} bytes, but the backend takes at most {limit}", bytes.len());
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
-        let (deadline, condition) = (self.deadline(), Condition::Always);
-        self.connected
-            .set(text.as_bytes(), bytes.into(), ttl, condition, deadline, self.caller)
-            .await
-            .map(drop)
+        self.connected.check_len(bytes.len())?;
+        Ok(bytes)
     }
 
     async fn delete(&self, key: &str) -> Result<bool, Error> {

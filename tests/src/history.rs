@@ -13,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub const KEYS: usize = 16;
 
 /// What a process has seen or done.
+#[expect(missing_docs, reason = "the variants say what their fields are")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The truth under `key` has had at least this `stamp`, and the cache has known, since `at`.

@@ -74,7 +74,7 @@ fn memory() {
 #[cfg(feature = "servers")]
 mod servers {
     use super::*;
-    use cache_runtime::ErrorKind;
+    use cache_runtime::{ErrorKind, cached};
     use cache_tests::servers::{MemcachedServer, RedisServer};
 
     #[test]
@@ -84,6 +84,54 @@ mod servers {
             Config::new().url("redis", &redis.url()).url("memcached", &memcached.url()),
             &["redis", "memcached"],
         );
+    }
+
+    /// Prefixes and functions share no entries with the plain cache, wherever colons are.
+    #[test]
+    fn keys_of_different_parts_are_different() {
+        #[cached(backend = "store", namespace = "cache", key = "{name}")]
+        fn function(name: &str) -> u8 {
+            name.len() as u8
+        }
+
+        let server = RedisServer::start();
+        let url = |prefix: &str| format!("{}?prefix={prefix}", server.url());
+        let (plain, prefixed) =
+            (Cache::from_url(&url("")).unwrap(), Cache::from_url(&url("cache:")).unwrap());
+        plain.set("cache:x", &1_u8, None).unwrap();
+        prefixed.set("x", &2_u8, None).unwrap();
+        assert_eq!(plain.get("cache:x").unwrap(), Some(1_u8));
+        assert_eq!(prefixed.get("x").unwrap(), Some(2_u8));
+
+        let scope = Scope::with_config(Config::new().url("store", &server.url())).unwrap();
+        let _entered = scope.enter();
+        assert_eq!(function("x"), 1);
+        let key = function::key("x");
+        plain.set(key.strip_prefix("cache:").unwrap(), &3_u8, None).unwrap();
+        assert_eq!(function::peek("x").unwrap(), Some(1));
+    }
+
+    #[test]
+    fn functions_of_different_prefixes_and_namespaces_are_different() {
+        #[cached(backend = "store", namespace = "b")]
+        fn one() -> u8 {
+            1
+        }
+        #[cached(backend = "store", namespace = "a:b")]
+        fn other() -> u8 {
+            2
+        }
+
+        let server = RedisServer::start();
+        let scope =
+            |prefix| Scope::with_config(Config::new().prefix(prefix).url("store", &server.url())).unwrap();
+        let within = |prefix, call: fn() -> u8| {
+            let scope = scope(prefix);
+            let _entered = scope.enter();
+            call()
+        };
+        assert_eq!(within("a:", one), 1);
+        assert_eq!(within("", other), 2);
     }
 
     #[test]

@@ -49,7 +49,8 @@ fn can_keep(func: &Func) -> bool {
     looks_fine && !is_recursive && func.params.iter().all(|param| is_kept(&param.ty))
 }
 
-fn mentions(tokens: TokenStream, name: &syn::Ident) -> bool {
+/// Whether `name` is among the tokens.
+pub(super) fn mentions(tokens: TokenStream, name: &syn::Ident) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == *name,
         TokenTree::Group(group) => mentions(group.stream(), name),
@@ -64,9 +65,14 @@ fn is_kept(ty: &Type) -> bool {
         Type::Reference(reference) => &reference.elem,
         ty => ty,
     };
+    !borrows(inner)
+}
+
+/// Whether a type shows that it borrows.
+pub(super) fn borrows(ty: &Type) -> bool {
     let mut borrows = Borrows(false);
-    borrows.visit_type(inner);
-    !borrows.0
+    borrows.visit_type(ty);
+    borrows.0
 }
 
 /// `&'static T` is kept as a value: what the background lends to the body doesn't live that long.

@@ -1,11 +1,13 @@
 //! Everything beside the function: its companions, and the hidden functions that they share.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::{Attribute, Safety, Signature};
 
-use super::{attrs, generic_names, key, part, rt, signature, site, turbofish};
-use crate::func::{Func, Param};
+use super::{
+    attrs, foreign, generic_names, key, of_companion, part, rt, signature_of_companion, site, turbofish,
+};
+use crate::func::{Flow, Func, Param};
 use crate::validate::{Companions, Plan};
 
 /// How generated code names the companions: `user::peek`, or `Self::user_peek`.
@@ -39,39 +41,51 @@ impl Names {
         }
     }
 
-    /// The path of `uncached`. All uses have one span, so that an error in each is shown once.
+    /// The function that has the body: `uncached`, or among siblings a hidden one, which `uncached` calls. Unused code is
+    /// reported together with the siblings, see `attrs::of_siblings`, and no attribute of ours may be around a body.
+    fn body(&self) -> Ident {
+        let mut body = if self.prefix.is_some() { self.hidden("uncached") } else { self.ident("uncached") };
+        // All uses have one span, so that an error in each is shown once.
+        body.set_span(Span::call_site());
+        body
+    }
+
+    /// The path of the function that has the body.
     pub(super) fn uncached(&self) -> TokenStream {
-        let (scope, mut uncached) = (&self.scope, self.ident("uncached"));
-        uncached.set_span(Span::call_site());
-        quote!(#scope::#uncached)
+        let (scope, body) = (&self.scope, self.body());
+        quote!(#scope::#body)
     }
 }
 
 /// Everything beside the function.
 pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
-    let (func, rt, uncached) = (&plan.func, rt(plan), uncached(plan, names));
+    let (func, rt, body) = (&plan.func, rt(plan), body(plan, names));
     let Companions::Struct(name) = &plan.companions else {
-        let (guard, companions) =
-            (trait_impl_guard(names), companions(plan, names, &attrs::of_companions(func)));
-        return quote!(#guard #uncached #companions);
+        let attrs = attrs::of_siblings(func);
+        let (guard, uncached, companions) =
+            (trait_impl_guard(names), uncached(plan, names, &attrs), companions(plan, names, &attrs));
+        return quote!(#guard #[doc(hidden)] #body #uncached #companions);
     };
-    let (shown, cfgs) = (attrs::of_struct(func), attrs::of_impls(func));
+    let cfgs = attrs::of_impls(func);
     let returns = part::returns(plan).map(|returns| quote!(#(#cfgs)* #returns));
     let (companions, attrs) = (companions(plan, names, &[]), attrs::of_companions(func));
-    let (vis, about) = (&func.vis, format!("Companions of the cached function {}.", link(plan)));
+    let (vis, about) = (visibility(func), format!(" Companions of the cached function {}.", link(plan)));
+    let name = foreign(name.clone().into());
     quote! {
         // In an `impl`, the compiler's error shows the name of this macro.
         #rt::in_an_impl_write_companions_Self! {
             #[doc = #about]
-            #[allow(non_camel_case_types)]
-            #(#shown)*
+            // Otherwise a link to the function in its documentation could mean the struct too.
+            #[doc(hidden)]
+            #(#cfgs)*
             #vis struct #name {}
 
             #returns
 
             #(#cfgs)*
             impl #name {
-                #uncached
+                #[doc = #ABOUT_UNCACHED]
+                #body
             }
 
             #(#attrs)*
@@ -88,21 +102,43 @@ fn trait_impl_guard(names: &Names) -> TokenStream {
     let guard = names.hidden("in_a_trait_impl_needs__companions_false");
     quote! {
         #[doc(hidden)]
-        #[allow(dead_code, non_upper_case_globals)]
         const #guard: () = ();
     }
 }
 
-/// The function as it was written, under another name.
-fn uncached(plan: &Plan, names: &Names) -> TokenStream {
+const ABOUT_UNCACHED: &str = " Runs the body; the cache is neither read nor written.";
+
+/// The function as it was written, under another name. Lints on arguments and on the body fire here, and lints on the
+/// item don't, because it starts with a span of this macro.
+fn body(plan: &Plan, names: &Names) -> TokenStream {
     let func = &plan.func;
-    let (vis, body, attrs) = (&func.vis, &func.body, attrs::of_uncached(func));
-    let ident = Ident::new(&names.ident("uncached").to_string(), func.sig.ident.span());
-    let sig = Signature { ident, ..func.sig.clone() };
+    let (vis, body, attrs) = (visibility(func), &func.body, attrs::of_uncached(func));
+    let sig = Signature { ident: names.body(), ..func.sig.clone() };
+    let (mut is_head, name) = (true, sig.ident.clone());
+    let sig = sig.into_token_stream().into_iter().map(|token| {
+        let is_of_head = is_head;
+        is_head &= !matches!(&token, TokenTree::Ident(ident) if *ident == name);
+        if is_of_head { foreign(token) } else { token }
+    });
+    let sig: TokenStream = sig.collect();
+    quote!(#(#attrs)* #vis #sig #body)
+}
+
+/// The visibility of a companion.
+fn visibility(func: &Func) -> TokenStream {
+    func.vis.to_token_stream().into_iter().map(foreign).collect()
+}
+
+/// `uncached` of a method.
+fn uncached(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
+    let (func, ident) = (&plan.func, names.ident("uncached"));
+    let (vis, sig) = (visibility(func), Signature { ident, ..signature_of_companion(func) });
+    let (call, awaited) = (call_body(plan, names), (func.flow == Flow::Async).then(|| quote!(.await)));
     quote! {
-        /// Runs the body; the cache is neither read nor written.
+        #[doc = #ABOUT_UNCACHED]
+        #[inline]
         #(#attrs)*
-        #vis #sig #body
+        #vis #sig { #call #awaited }
     }
 }
 
@@ -113,12 +149,13 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let all =
         ["peek", "insert", "invalidate", "refresh", "clear", "stats", "key"].map(|name| names.ident(name));
     let (hidden, function) = (names.hidden("cached"), function(plan, names));
-    let (link, vis, unsafety) = (link(plan), &func.vis, unsafety(func));
-    let (generics, bounds) = (&func.sig.generics.params, &func.sig.generics.where_clause);
+    let (link, vis, unsafety) = (link(plan), visibility(func), unsafety(func));
+    let (generics, bounds) =
+        (of_companion(&func.sig.generics.params), of_companion(&func.sig.generics.where_clause));
     let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));
     let this = key::this(plan).map(|this| quote!(&#this,));
     let (params, key_params, inserted) =
-        (&signature(func, true).inputs, declared(read()), free_name("value", read()));
+        (&signature_of_companion(func).inputs, declared(read()), free_name("value", read()));
     let (key, body, stored) = (key::of_arguments(plan), call_uncached(plan, names), part::stored(plan));
     let (key_fn, site_fn) = (key::function(plan, names), shared_site(plan, names));
     let hidden_fns = [site_fn, key_fn].into_iter().flatten();
@@ -127,7 +164,7 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
         Some(shared) => (shared.clone(), shared),
         None => (site::site(plan), function.clone()),
     };
-    let typed = site::typed_view(plan, &site);
+    let (variable, typed) = (key::variable(), site::typed_view(plan, &site));
     quote! {
         #(#hidden_fns)*
         #rt::companions! {
@@ -142,7 +179,7 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
             params: [#params],
             key_params: [#this #key_params],
             inserted: #inserted,
-            key: __key { #key },
+            key: #variable { #key },
             body: #body,
             function: #function,
             entries: #entries,
@@ -175,15 +212,19 @@ fn shared_site_path(plan: &Plan, names: &Names) -> Option<TokenStream> {
     generic_names(&plan.func).next().map(|_| quote!(#scope::#ident()))
 }
 
-/// A call of `uncached` as something to run: a closure or a future.
+/// A call of the body as something to run: a closure or a future.
 pub(super) fn call_uncached(plan: &Plan, names: &Names) -> TokenStream {
+    let (func, call) = (&plan.func, call_body(plan, names));
+    if func.is_async() { awaited(func, call) } else { quote!(move || #call) }
+}
+
+fn call_body(plan: &Plan, names: &Names) -> TokenStream {
     let func = &plan.func;
     let (uncached, types) = (names.uncached(), turbofish(func));
     let receiver = func.receiver.iter().map(|receiver| receiver.self_token.to_token_stream());
     let inputs = receiver.chain(func.params.iter().map(|param| param.ident.to_token_stream()));
     let call = quote!(#uncached #types(#(#inputs),*));
-    let call = if unsafety(func).is_some() { quote!(unsafe { #call }) } else { call };
-    if func.is_async() { awaited(func, call) } else { quote!(move || #call) }
+    if unsafety(func).is_some() { quote!(unsafe { #call }) } else { call }
 }
 
 /// Wraps a call that returns a future. The call is made when the future is awaited, unless the future can't hold the
@@ -200,7 +241,7 @@ pub(super) fn unsafety(func: &Func) -> Option<TokenStream> {
 /// `ident: Type, …`
 fn declared<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
     let params = params.map(|Param { attrs, ident, ty, .. }| {
-        let attrs = attrs::of_argument(attrs);
+        let (attrs, ty) = (attrs::of_argument(attrs), of_companion(ty));
         quote!(#(#attrs)* #ident: #ty)
     });
     quote!(#(#params,)*)

@@ -12,9 +12,9 @@ mod key;
 mod part;
 mod site;
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{FnArg, GenericParam, Signature, parse_quote};
+use syn::{FnArg, GenericParam, Receiver, ReceiverKind, ReturnType, Signature, Type, parse_quote};
 
 use self::companions::{Names, awaited, beside, call_uncached};
 use crate::func::{Flow, Func, Param};
@@ -30,35 +30,42 @@ pub(crate) fn expand(plan: &Plan) -> TokenStream {
 /// The function as its callers know it.
 fn function(plan: &Plan) -> TokenStream {
     let (func, rt, names) = (&plan.func, rt(plan), Names::of(plan));
-    let (attrs, vis, sig) =
-        (attrs::of_function(func, names.is_some()), &func.vis, signature(func, names.is_some()));
+    let (attrs, vis, sig) = (attrs::of_function(func), &func.vis, signature(func, names.is_some()));
     let (key, typed_view) = (key::of_arguments(plan), typed_view(plan, names.as_ref()));
+    let (cached, future, made_body) = (local("__cached"), local("__call"), local("__body"));
     let body = names.as_ref().map_or_else(|| body_in_place(func), |names| call_uncached(plan, names));
     // A future that can't hold the arguments is made here, even for a hit; its work still waits for a miss. The cache
     // isn't read before the returned future is awaited, because the entry may be removed until then.
-    let (made, body) =
-        if func.is_detached { (Some(quote!(let __body = #body;)), quote!(__body)) } else { (None, body) };
+    let (made, body) = if func.is_detached {
+        (Some(quote!(let #made_body = #body;)), quote!(#made_body))
+    } else {
+        (None, body)
+    };
     let call = call(plan, names.as_ref(), &body);
     // This comes first, because preparing for a miss costs more than a hit.
     let hit = matches!(plan.target, Target::Memory { .. }).then(|| {
-        quote!(if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
-            return __hit;
+        let (hit, key) = (local("__hit"), key::variable());
+        quote!(if let ::core::option::Option::Some(#hit) = #cached.hit(&#key) {
+            return #hit;
         })
     });
     let made = quote!(#key #made);
-    let call = quote!(let __cached = #typed_view; #hit __cached.#call);
+    let call = quote!(let #cached = #typed_view; #hit #cached.#call);
     let run = match func.flow {
         Flow::Blocking => quote!(#made #call),
         // In a block, so that the future holds the call but not the key.
-        Flow::Async => quote!(let __call = { #made #call }; __call.await),
-        Flow::Future => quote!(#made async move { let __call = { #call }; __call.await }),
-        Flow::BoxedFuture => quote!(#made #rt::Box::pin(async move { let __call = { #call }; __call.await })),
+        Flow::Async => quote!(let #future = { #made #call }; #future.await),
+        Flow::Future => quote!(#made async move { let #future = { #call }; #future.await }),
+        Flow::BoxedFuture => {
+            quote!(#made #rt::Box::pin(async move { let #future = { #call }; #future.await }))
+        }
     };
+    // Between the user's braces: the compiler takes the span of an item from its ends, and lints only what is the user's.
+    let mut block = Group::new(Delimiter::Brace, run);
+    block.set_span(func.body.span());
     quote! {
         #(#attrs)*
-        #vis #sig {
-            #run
-        }
+        #vis #sig #block
     }
 }
 
@@ -117,14 +124,17 @@ fn body_in_place(func: &Func) -> TokenStream {
     let rebinds = quote!(#(#rebinds)*);
     match func.flow {
         Flow::Blocking => quote!(move || -> #output { #rebinds #body }),
-        Flow::Async => quote!(async move {
-            // Never taken: it tells the compiler the type, because an async block can't be annotated.
-            if let ::core::option::Option::Some(__output) = ::core::option::Option::None::<#output> {
-                return __output;
-            }
-            #rebinds
-            #body
-        }),
+        Flow::Async => {
+            let typed = local("__output");
+            quote!(async move {
+                // Never taken: it tells the compiler the type, because an async block can't be annotated.
+                if let ::core::option::Option::Some(#typed) = ::core::option::Option::None::<#output> {
+                    return #typed;
+                }
+                #rebinds
+                #body
+            })
+        }
         // The return type is inferred, because a closure can't return `impl Future`.
         Flow::Future => awaited(func, quote!((move || { #rebinds #body })())),
         Flow::BoxedFuture => {
@@ -161,6 +171,57 @@ fn spanned(source: &impl ToTokens, tokens: TokenStream) -> TokenStream {
         last.set_span(last.span().located_at(ends[1]));
     }
     tokens.into_iter().collect()
+}
+
+/// A token with a span of this macro, at the same place: the compiler's lints skip an item that starts with one.
+fn foreign(mut token: TokenTree) -> TokenTree {
+    token.set_span(at(token.span()));
+    token
+}
+
+/// A part of a signature, for a companion. Its lifetimes get spans of this macro, because a companion that takes fewer
+/// arguments may not use them all. Everything else keeps its span, so that an error in it is shown once.
+fn of_companion(tokens: &impl ToTokens) -> TokenStream {
+    let mut is_lifetime = false;
+    let change = |token: TokenTree| {
+        let was_quote = is_lifetime;
+        is_lifetime = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'');
+        match token {
+            TokenTree::Group(group) => {
+                let mut changed = Group::new(group.delimiter(), of_companion(&group.stream()));
+                changed.set_span(group.span());
+                changed.into()
+            }
+            token if was_quote || is_lifetime => foreign(token),
+            token => token,
+        }
+    };
+    tokens.to_token_stream().into_iter().map(change).collect()
+}
+
+/// The signature of a companion that takes what the function takes.
+fn signature_of_companion(func: &Func) -> Signature {
+    let mut sig = signature(func, true);
+    let change = |ty: &mut Type| *ty = Type::Verbatim(of_companion(ty));
+    for input in &mut sig.inputs {
+        match input {
+            FnArg::Typed(typed) => change(&mut typed.ty),
+            FnArg::Receiver(Receiver { kind: ReceiverKind::Typed(_, ty), .. }) => change(ty),
+            FnArg::Receiver(Receiver { kind: ReceiverKind::Reference(_, Some(lifetime), _), .. }) => {
+                lifetime.set_span(at(lifetime.span()));
+            }
+            FnArg::Receiver(_) => {}
+        }
+    }
+    if let ReturnType::Type(_, ty) = &mut sig.output {
+        change(ty);
+    }
+    sig
+}
+
+/// The name of a variable of generated code, which no name in the user's code can mean.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
 }
 
 /// For `quote_spanned!`: a span whose names are resolved here, also where `macro_rules!` made the tokens that `span`

@@ -5,12 +5,13 @@
 //! holds the result. In a generic function or a method it can't, because constants may not mention type parameters.
 //! There the kinds are read off the spelling, and the compiler checks that no alias hides one.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Ident, Type};
 
+use super::background::{borrows, mentions};
 use super::{generic_names, rt, spanned};
-use crate::func::argument_of;
+use crate::func::{argument_of, arguments_of};
 use crate::validate::{Companions, Plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,24 @@ pub(super) fn stored(plan: &Plan) -> TokenStream {
     };
     stored.to_token_stream()
 }
+
+/// Lets the compiler find out whether errors that aren't stored can be shared with those who wait. It can't if an error
+/// may borrow from the call, or has a type parameter.
+pub(super) fn share_err(plan: &Plan) -> Option<TokenStream> {
+    let (rt, func, output) = (rt(plan), &plan.func, &plan.func.output);
+    let result = argument_of("Option", output).unwrap_or(output);
+    let error = arguments_of("Result", result).nth(1).unwrap_or(output);
+    let tokens = error.to_token_stream();
+    let is_plain = NEVER_RESULTS.iter().any(|name| tokens.to_string() == *name);
+    let may_borrow = borrows(error) || mentions(tokens.clone(), &Ident::new("Self", Span::call_site()));
+    let is_shared =
+        plan.negative.err.is_none() && !is_plain && !may_borrow && !func.has_type_parameter(&tokens);
+    is_shared.then(|| quote!(.share_err(#rt::share_err!(#output))))
+}
+
+/// Common types for which generated code should be short.
+const NEVER_RESULTS: [&str; 11] =
+    ["bool", "f32", "f64", "i32", "i64", "u8", "u32", "u64", "usize", "String", "()"];
 
 /// Statements that stop the compilation if an option has no use, or if an alias hides a kind.
 pub(super) fn checks(plan: &Plan) -> TokenStream {

@@ -146,7 +146,8 @@ fn options(plan: &Plan) -> TokenStream {
         let stored = part::stored(plan);
         quote!(.weighed::<#stored>())
     });
-    quote!(#ttl #negative #cache_if #weighed)
+    let share_err = part::share_err(plan);
+    quote!(#ttl #negative #cache_if #share_err #weighed)
 }
 
 /// An expression of type `Duration`.

@@ -55,6 +55,32 @@ impl Func {
         self.flow != Flow::Blocking
     }
 
+    /// Gives arguments spans of this macro, at the same places, so that lints on their names fire only where the body is.
+    /// Not those that `is_used` outside of the body, and none if another macro's attribute may mention them.
+    pub(crate) fn hide_names(&mut self, is_used: impl Fn(usize) -> bool) {
+        const INERT: &str = "allow cfg clippy cold deny deprecated doc expect forbid inline must_use rustfmt track_caller \
+                             warn";
+        let is_inert = |attr: &Attribute| {
+            attr.path()
+                .segments
+                .first()
+                .is_some_and(|first| INERT.split(' ').any(|inert| first.ident == inert))
+        };
+        if !self.attrs.iter().all(is_inert) {
+            return;
+        }
+        // Names in the edition of the user's crate, and keywords in that of this one.
+        const KEYWORDS: [&str; 5] = ["async", "await", "dyn", "gen", "try"];
+        // In `macro_rules!` two arguments may have the same name.
+        let names: Vec<String> = self.params.iter().map(|param| param.ident.to_string()).collect();
+        for (index, param) in self.params.iter_mut().enumerate() {
+            let is_one_of_two = names.iter().filter(|name| **name == names[index]).count() > 1;
+            if !is_one_of_two && !is_used(index) && !KEYWORDS.contains(&&*names[index]) {
+                param.ident.set_span(Span::call_site().located_at(param.ident.span()));
+            }
+        }
+    }
+
     /// Whether a type mentions a type or const parameter of the function, or one of the `impl` around it, as far as a
     /// capital letter tells. It decides which message a missing bound gets, and nothing more.
     pub(crate) fn has_type_parameter(&self, ty: &TokenStream) -> bool {
@@ -123,10 +149,20 @@ impl Parse for Func {
 
 /// The first type argument of a path that ends in `name`.
 pub(crate) fn argument_of<'t>(name: &str, ty: &'t Type) -> Option<&'t Type> {
-    let Type::Path(path) = plain(ty) else { return None };
-    let last = path.path.segments.last().filter(|last| last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    arguments.args.iter().find_map(|argument| match argument {
+    arguments_of(name, ty).next()
+}
+
+/// The type arguments of a path that ends in `name`.
+pub(crate) fn arguments_of<'t>(name: &str, ty: &'t Type) -> impl Iterator<Item = &'t Type> {
+    let arguments = match plain(ty) {
+        Type::Path(path) => path.path.segments.last().filter(|last| last.ident == name),
+        _ => None,
+    };
+    let arguments = arguments.and_then(|last| match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    });
+    arguments.into_iter().flatten().filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
     })
@@ -201,19 +237,24 @@ impl Param {
     }
 
     /// `let PAT = &ident;`, which gives a key the names of the pattern before the body runs; nothing if the pattern
-    /// is a name.
-    pub(crate) fn view(&self) -> Option<TokenStream> {
+    /// is a name. `is_borrowed` says that the argument is borrowed once already.
+    pub(crate) fn view(&self, is_borrowed: bool) -> Option<TokenStream> {
         if matches!(&self.pat, Pat::Ident(PatIdent { subpat: None, .. })) {
             return None;
         }
-        let Self { ident, pat, .. } = self;
+        let Self { ident, pat, bindings, .. } = self;
+        let is_reference = matches!(pat, Pat::Reference(_));
+        let value = match (is_reference, is_borrowed) {
+            // Nothing moves out of a reference, so this pattern can be matched again almost as it is.
+            (true, false) => quote!(#ident),
+            (true, true) => quote!(*#ident),
+            (false, _) => quote!(&#ident),
+        };
         let mut shared = pat.clone();
-        if let Pat::Reference(_) = pat {
-            // Nothing moves out of a reference, so this pattern can be matched again as it is.
-            return Some(quote!(#[allow(unused_variables, unused_mut)] let #pat = #ident;));
-        }
-        ByReference.visit_pat_mut(&mut shared);
-        Some(quote!(#[allow(unused_variables)] let #shared = &#ident;))
+        Shared { keeps_ref: is_reference }.visit_pat_mut(&mut shared);
+        // A key need not read all of these. What starts with `_` need not be read anyway, and lints object if it is.
+        let read = bindings.iter().filter(|name| !name.to_string().starts_with('_'));
+        Some(quote!(let #shared = #value; #(let _ = &#read;)*))
     }
 
     /// Whether the type is `impl Trait`, or has one inside.
@@ -257,13 +298,18 @@ impl<'ast> Visit<'ast> for Contents {
     }
 }
 
-/// Removes `mut` and `ref`, which a pattern can't have if it is matched through a reference.
-struct ByReference;
+/// Removes `mut` and `ref`, which a pattern can't have if it is matched through a reference. If it is the pattern of a
+/// reference, it may need its `ref`.
+struct Shared {
+    keeps_ref: bool,
+}
 
-impl VisitMut for ByReference {
+impl VisitMut for Shared {
     fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
-        pat.by_ref = None;
-        pat.mutability = None;
+        if !self.keeps_ref || pat.by_ref.is_none() {
+            pat.by_ref = None;
+            pat.mutability = None;
+        }
         visit_mut::visit_pat_ident_mut(self, pat);
     }
 }

@@ -219,7 +219,7 @@ fn patterns() {
     let text = |tokens: Option<TokenStream>| tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
     let params = &plan.func.params;
     let rebinds: Vec<String> = params.iter().map(|param| text(param.rebind())).collect();
-    let views: Vec<String> = params.iter().map(|param| text(param.view())).collect();
+    let views: Vec<String> = params.iter().map(|param| text(param.view(false))).collect();
     assert_eq!(
         rebinds,
         [
@@ -231,8 +231,8 @@ fn patterns() {
         ]
     );
     assert_eq!(views[0], "");
-    assert_eq!(views[1], "# [allow (unused_variables)] let Path (a) = & __arg1 ;");
-    assert_eq!(views[3], "# [allow (unused_variables , unused_mut)] let & (e , f) = __arg3 ;");
+    assert_eq!(views[1], "let Path (a) = & __arg1 ; let _ = & a ;");
+    assert_eq!(views[3], "let & (e , f) = __arg3 ; let _ = & e ; let _ = & f ;");
     assert_eq!(plan.func.attrs.len(), 1, "attributes inside of the body are the function's");
     assert_eq!(plan.func.body.to_string(), "{ x }");
 }

@@ -235,15 +235,12 @@ fn what_is_hidden_has_hidden_companions() {
         #[doc(hidden)]
         pub fn user() {}
     ));
-    assert!(text.contains("#[allow(non_camel_case_types)]#[doc(hidden)]pubstructuser"), "{text}");
+    assert!(text.contains("#[doc(hidden)]pubstructuser"), "{text}");
     let text = expanded(quote!(
         #[doc(hidden)]
         pub fn user() -> Self {}
     ));
     assert!(text.starts_with("#[doc(hidden)]pubfnuser()"), "{text}");
-    assert!(text.contains("#[doc(hidden)]pubfnuser_uncached()"), "{text}");
-    assert!(
-        text.contains("attrs:[#[allow(dead_code,clippy::all,clippy::pedantic)]#[doc(hidden)]]"),
-        "{text}"
-    );
+    assert!(text.contains("#[doc(hidden)]#[forbid(dead_code)]pubfnuser_uncached()"), "{text}");
+    assert!(text.contains("attrs:[#[doc(hidden)]#[forbid(dead_code)]]"), "{text}");
 }

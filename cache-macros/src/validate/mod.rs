@@ -109,7 +109,7 @@ pub(crate) enum Companions {
     Siblings(Ident),
 }
 
-pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
+pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
     let mut errors = Errors::default();
     signature::arguments(&func, &mut errors);
     signature::returned(&func, &mut errors);
@@ -119,6 +119,10 @@ pub(crate) fn validate(args: Args, func: Func) -> Result<Plan> {
     namespace(&args, &mut errors);
     let is_method = func.receiver.is_some() || signature::names_self(&func);
     let companions = companions(&args, &func, is_method);
+    if !matches!(companions, Companions::Off) {
+        let reads_by_name = matches!(key.source, KeySource::Exprs(_));
+        func.hide_names(|index| reads_by_name && key.reads.contains(&index));
+    }
     let (single_flight, wait) = args.single_flight.map_or((SingleFlight::Process, None), |given| given.value);
     errors.or(Plan {
         target,

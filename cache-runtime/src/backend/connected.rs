@@ -8,7 +8,7 @@ use super::SetOptions;
 use super::breaker::{PROBE, WithBreaker};
 use super::request::{Condition, Request, Service, Version, Versioned};
 use crate::common::wait::Caller;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 pub(crate) struct Connected {
     service: Box<dyn Service>,
@@ -71,8 +71,13 @@ impl Connected {
         self.service.call(Request::Delete(key), deadline, caller).await?.done()
     }
 
-    pub(crate) fn max_value_len(&self) -> usize {
-        self.service.max_value_len()
+    /// Fails for a value of `len` bytes if the backend takes none so large.
+    pub(crate) fn check_len(&self, len: usize) -> Result<(), Error> {
+        let limit = self.service.max_value_len();
+        if len <= limit {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::TooLarge, format!("{len} bytes, but the backend takes at most {limit}")))
     }
 
     /// How many servers the keys are spread over; at least one.

@@ -22,6 +22,7 @@ pub(crate) use self::formats::DefaultCodec;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 pub use self::formats::*;
 use self::shape::Shape;
+use crate::common::catch::catch;
 use crate::error::{Error, ErrorKind};
 
 /// Initial capacity in bytes of a payload's buffer: a small value is written with one allocation.
@@ -61,9 +62,10 @@ pub(crate) fn shape<C: Codec, T: DeserializeOwned>() -> Result<Shape, Error> {
 /// Decodes a payload from any source, within bounded time, memory and depth.
 ///
 /// # Errors
-/// [`ErrorKind::Protocol`] if the bytes are not a `T` or exceed a bound.
+/// [`ErrorKind::Protocol`] if the bytes are not a `T` or exceed a bound, or if the code of `T` panics.
 pub(crate) fn decode<C: Codec, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    C::read(bytes, Budget::for_input(bytes.len(), !C::SELF_DESCRIBING).seed::<T>())
+    let budget = Budget::for_input(bytes.len(), !C::SELF_DESCRIBING);
+    catch::<T, _>(ErrorKind::Protocol, || C::read(bytes, budget.seed::<T>()))
 }
 
 /// Appends the payload of `value` to `out`, and checks that it decodes to `value` again.
@@ -78,7 +80,7 @@ pub(crate) fn decode<C: Codec, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, E
 /// itself, such as NaN.
 ///
 /// # Errors
-/// [`ErrorKind::Encode`] if the format can't express the value, the value is too deep, or it would come back
+/// [`ErrorKind::Encode`] if the format can't express the value, the value is too deep, its code panics, or it would come back
 /// changed. `out` may then hold part of the payload.
 pub(crate) fn encode_checked<C, T>(
     value: &T,
@@ -93,6 +95,14 @@ where
     if !C::SELF_DESCRIBING && is_scalar_or_bytes::<T>() {
         return C::write(value, out);
     }
+    catch::<T, _>(ErrorKind::Encode, || encode_and_compare::<C, T>(value, equal, out))
+}
+
+fn encode_and_compare<C: Codec, T: Serialize + DeserializeOwned>(
+    value: &T,
+    equal: Option<fn(&T, &T) -> bool>,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
     // First, because its depth limit keeps the formats from overflowing the stack: they have none when
     // writing.
     let expected = canonical_bytes(Order::AsSerialized, value)?;

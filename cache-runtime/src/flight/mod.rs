@@ -300,6 +300,18 @@ impl Flight {
         self.changed.notify(usize::MAX);
     }
 
+    /// Waits until the run counts as dropped, and forever if it ends.
+    async fn abandoned(&self) {
+        while let Some(change) = self.change_unless_abandoned() {
+            change.await;
+        }
+    }
+
+    fn change_unless_abandoned(&self) -> Option<EventListener> {
+        let status = lock(&self.status);
+        (!matches!(status.phase, Phase::Abandoned)).then(|| self.changed.listen())
+    }
+
     /// Wakes everybody who waits after `delay`, unless the returned alarm is dropped first.
     fn wake_after(self: &Arc<Self>, delay: Duration) -> Option<Alarm> {
         let flight = Arc::downgrade(self);

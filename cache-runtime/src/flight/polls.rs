@@ -102,6 +102,11 @@ impl LeaderPolls {
         let _no_task_yet = self.0.polls.wake();
     }
 
+    /// Waits until the run counts as dropped, and forever if it ends.
+    pub(crate) async fn abandoned(self) {
+        self.0.abandoned().await;
+    }
+
     pub(crate) fn poll<F: Future>(&self, future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
         self.0.polls.begin(context.waker());
         let polled = future.poll(&mut Context::from_waker(&self.0.clone().into()));

@@ -8,6 +8,8 @@ use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
+use crate::common::catch::catch;
+use crate::error::ErrorKind;
 use crate::function::renew::BackgroundFuture;
 
 /// An argument of a call: a value, or what a reference points to.
@@ -32,9 +34,9 @@ impl<'a, T: ?Sized> Arg<'a, T> {
 }
 
 impl<T: ToOwned<Owned: Send + 'static> + ?Sized> Arg<'_, T> {
-    /// A copy.
+    /// A copy, unless making it panics.
     pub fn to_own(&self) -> Option<OwnedArg<T>> {
-        Some(OwnedArg(self.0.to_owned()))
+        catch::<T, _>(ErrorKind::Key, || Ok(OwnedArg(self.0.to_owned()))).ok()
     }
 }
 

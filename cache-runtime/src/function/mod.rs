@@ -31,8 +31,9 @@ pub use self::site::Site;
 use self::site::StateRef;
 use self::state::State;
 pub use self::values::Values;
+use crate::common::catch::catch;
 use crate::common::wait::{Caller, MaybeReady, block_on};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::freshness::{Found, Freshness, Source};
 use crate::key::{Args, Key};
 use crate::remote::Query;
@@ -324,6 +325,9 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Action::Share(shared) => {
                 let ret = match shared {
                     Shared::None(number) => O::of_none(number),
+                    Shared::Err(error) => {
+                        self.values.share_err.as_ref().and_then(|share| (share.revive)(&error))
+                    }
                     Shared::Value(_) => None,
                 };
                 state.count_wait();
@@ -387,7 +391,9 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
 
     /// Ends a run whose result is not stored.
     fn finish_unstored(self, state: &State, run: Box<Run>, ret: R, caller: Caller) -> R {
-        let shared = O::none(&ret).map(Shared::None);
+        let share_err = self.values.share_err.as_ref().filter(|_| run.has_waiters());
+        let error = || share_err.and_then(|share| (share.copy)(&ret));
+        let shared = O::none(&ret).map(Shared::None).or_else(|| error().map(Shared::Err));
         // After an `Err` the old entry, if there is one, is still the best there is.
         state.finish_without_result(run, shared, !O::failed(&ret), caller);
         ret
@@ -398,20 +404,25 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         if !run.wants_result() {
             return None;
         }
-        let life = self.life_if_stored(state, stored);
-        if life.is_none() && !run.has_waiters() {
-            return None;
-        }
-        match self.pack(stored) {
-            Ok(packed) => Some(Packaged { packed, life }),
-            Err(error) => {
-                // If nothing is stored anyway, the look-up has already reported why.
-                if run.stores() {
-                    state.failed(&error);
-                }
-                None
+        let package = || {
+            let life = self.asked(|| self.life_if_stored(state, stored))?;
+            if life.is_none() && !run.has_waiters() {
+                return Ok(None);
             }
-        }
+            Ok(Some(Packaged { packed: self.pack(stored)?, life }))
+        };
+        package().unwrap_or_else(|error| {
+            // If nothing is stored anyway, the look-up has already reported why.
+            if run.stores() {
+                state.failed(&error);
+            }
+            None
+        })
+    }
+
+    /// The answer of the functions that the user has given as options.
+    fn asked<T>(self, ask: impl FnOnce() -> T) -> Result<T, Error> {
+        catch::<O::Value, _>(ErrorKind::Encode, || Ok(ask()))
     }
 
     /// How long `stored` may be served, if it is stored.
@@ -459,15 +470,9 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     ) -> Result<(), Error> {
         let (key, state) = (key?, self.state());
         let query = self.query(&key, caller);
-        let packaged = match self.lifetime(&state, &value) {
-            None => None,
-            Some(life) => Some((self.pack(&value)?, life)),
-        };
+        let life = self.asked(|| self.lifetime(&state, &value));
+        let packaged = life.and_then(|life| life.map(|life| Ok((self.pack(&value)?, life))).transpose());
         drop(value);
-        match packaged {
-            Some((packed, life)) => state.insert(query, packed, life).await,
-            // A value without a lifetime is not stored. The one before it must not stay either.
-            None => state.remove(query).await,
-        }
+        state.insert(query, packaged).await
     }
 }

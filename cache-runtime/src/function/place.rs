@@ -382,7 +382,9 @@ impl MemoryEntries {
         let now = self.clock.monotonic();
         let deadline = life.map_or(u64::MAX, |life| now.saturating_add(nanos(life)));
         let slot = Slot { value, deadline, cost: nanos(cost) };
-        self.store.set(key.words(), New { slot, generation: *generation, size }, now)
+        let stored = self.store.set(key.words(), New { slot, generation: *generation, size }, now);
+        // The value that was to be replaced must not stay.
+        stored.inspect_err(|_| self.remove(key))
     }
 
     fn remove(&self, key: &Key) {

@@ -1,10 +1,12 @@
 //! Renewal: the old value is served while one caller, or the background, runs the body.
 //!
-//! A part of [`Function`] for the options `stale` and `early`. The [`State`] decides which call renews. The work is
+//! A part of [`Function`] for the options `stale` and `early`, and for `single_flight(detach = true)`, where the
+//! background makes all runs. The [`State`] decides which call renews. The work is
 //! done by a thread or task if the arguments can be kept for it. Otherwise the elected caller does it, and gets the
 //! new value, or the old one if the body fails.
 
 use std::any::Any;
+use std::future::Pending;
 use std::ops::ControlFlow::{Break, Continue};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
@@ -16,9 +18,10 @@ use super::call::{Action, Run, driven};
 use super::state::State;
 use super::{Function, spawn};
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
-use crate::flight::LeaderPolls;
+use crate::error::Error;
+use crate::flight::{LeaderPolls, is_inside_a_run};
 use crate::freshness::Found;
-use crate::key::Args;
+use crate::key::{Args, Key};
 use crate::value::outcome::Outcome;
 
 /// A body that owns its arguments, to run on another thread.
@@ -60,14 +63,65 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         keep: impl FnOnce(&A) -> Option<BackgroundFuture<R>>,
         body: impl FnOnce(A) -> F,
     ) -> R {
-        let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
-            let Some((runtime, kept)) = spawn::runtime().zip(keep(args)) else { return Some(run) };
-            run.polls().iter().for_each(LeaderPolls::spawned);
-            let state = state.clone();
-            spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
-            None
-        };
-        self.renewing_async(key, args, behind, body).await
+        let behind = |state: &Arc<State>, run, args: &A| self.renewal_behind(state, run, || keep(args));
+        self.renewing_async(key, args, behind, in_place, body).await
+    }
+
+    /// [`call_or_renew_behind_async`](Self::call_or_renew_behind_async), in which each run goes on when its caller gives up.
+    pub async fn call_detached_async<A, F: Future<Output = R>>(
+        self,
+        key: Args,
+        args: A,
+        keep: impl Fn(&A) -> Option<BackgroundFuture<R>>,
+        body: impl FnOnce(A) -> F,
+    ) -> R
+    where
+        R: Send,
+        O::Stored: Send,
+    {
+        let behind = |state: &Arc<State>, run, args: &A| self.renewal_behind(state, run, || keep(args));
+        let detach =
+            |state: &Arc<State>, key: &_, run, args: &A| self.run_behind(state, key, run, keep(args));
+        self.renewing_async(key, args, behind, detach, body).await
+    }
+
+    /// Renews in the background if `keep` can keep the arguments; returns the run otherwise.
+    fn renewal_behind(
+        self,
+        state: &Arc<State>,
+        run: Box<Run>,
+        keep: impl FnOnce() -> Option<BackgroundFuture<R>>,
+    ) -> Option<Box<Run>> {
+        let Some((runtime, kept)) = spawn::runtime().zip(keep()) else { return Some(run) };
+        run.polls().iter().for_each(LeaderPolls::spawned);
+        let state = state.clone();
+        drop(spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await }));
+        None
+    }
+
+    /// Runs in the background if that could keep the arguments; returns the run otherwise. A run inside another one stays
+    /// there, because waiting for it would hide which run waits for which.
+    fn run_behind(
+        self,
+        state: &Arc<State>,
+        key: &Result<Key, Error>,
+        run: Box<Run>,
+        kept: Option<BackgroundFuture<R>>,
+    ) -> Result<impl Future<Output = Option<R>> + use<O, R>, Box<Run>>
+    where
+        R: Send,
+        O::Stored: Send,
+    {
+        let Some(polls) = run.polls().filter(|_| !is_inside_a_run()) else { return Err(run) };
+        let Some((runtime, kept)) = spawn::runtime().zip(kept) else { return Err(run) };
+        polls.spawned();
+        state.flights.watch();
+        let (state, key) = (state.clone(), key.clone());
+        let task = spawn::task(&runtime, async move {
+            let call = state.call(&key, self.format(), Caller::Async);
+            self.perform_async(&state, call, MaybeReady::done(Action::Run(run)), pin!(kept)).await
+        });
+        Ok(spawn::result(task, polls.abandoned()))
     }
 }
 
@@ -79,7 +133,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
 
     /// [`call_or_renew`](Self::call_or_renew) for async functions.
     pub async fn call_or_renew_async(self, key: Args, body: impl Future<Output = R>) -> R {
-        self.renewing_async(key, body, |_, run, _| Some(run), |body| body).await
+        self.renewing_async(key, body, |_, run, _| Some(run), in_place, |body| body).await
     }
 
     /// Serves or renews. `behind` takes the run to the background, or returns it.
@@ -109,12 +163,14 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         self.perform(&state, call, MaybeReady::done(action), Box::new(|| body(args)))
     }
 
-    /// [`renewing`](Self::renewing) for async functions.
-    async fn renewing_async<A, F: Future<Output = R>>(
+    /// [`renewing`](Self::renewing) for async functions. `detach` takes a run that isn't a renewal to the background, or
+    /// returns it. The background may lose it, and gives `None` then.
+    async fn renewing_async<A, F: Future<Output = R>, D: Future<Output = Option<R>>>(
         self,
         key: Args,
         args: A,
         behind: impl FnOnce(&Arc<State>, Box<Run>, &A) -> Option<Box<Run>>,
+        detach: impl FnOnce(&Arc<State>, &Result<Key, Error>, Box<Run>, &A) -> Result<D, Box<Run>>,
         body: impl FnOnce(A) -> F,
     ) -> R {
         let (Args(key), state) = (key, self.state());
@@ -131,6 +187,13 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                     return renewed.unwrap_or_else(|failure| self.fall_back(&state, &answer.found, failure));
                 }
                 None => Action::Return(answer),
+            },
+            Action::Run(run) => match detach(state.arc(), &key, run, &args) {
+                Ok(detached) => match detached.await {
+                    Some(ret) => return ret,
+                    None => Run::alone().into(),
+                },
+                Err(run) => Action::Run(run),
             },
             action => action,
         };
@@ -214,6 +277,16 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             (None, Failure::Panicked(panic)) => resume_unwind(panic),
         }
     }
+}
+
+/// For functions whose runs aren't detached. The type of the future is one that holds no result.
+fn in_place<A, R>(
+    _: &Arc<State>,
+    _: &Result<Key, Error>,
+    run: Box<Run>,
+    _: &A,
+) -> Result<Pending<Option<R>>, Box<Run>> {
+    Err(run)
 }
 
 async fn catch_unwind_async<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {

@@ -1,4 +1,4 @@
-//! Renewals beside the caller: threads for blocking functions, tasks for async ones, both in the caller's world.
+//! Runs beside the caller: threads for blocking functions, tasks for async ones, both in the caller's world.
 //!
 //! Knows nothing of what the work is. The number of threads is bounded: if there is no room for another, the caller does
 //! the renewal itself. A child of `fork` begins with room for all.
@@ -43,13 +43,19 @@ pub(crate) fn thread(room: Room, work: impl FnOnce() + Send + 'static) {
 }
 
 #[cfg(feature = "tokio")]
-pub(crate) use self::tasks::{runtime, task};
+pub(crate) use self::tasks::{result, runtime, task};
 #[cfg(not(feature = "tokio"))]
-pub(crate) use self::without_tasks::{runtime, task};
+pub(crate) use self::without_tasks::{result, runtime, task};
 
 #[cfg(feature = "tokio")]
 mod tasks {
+    use std::future::poll_fn;
+    use std::panic::resume_unwind;
+    use std::pin::{Pin, pin};
+    use std::task::Poll;
+
     use tokio::runtime::Handle;
+    use tokio::task::{JoinError, JoinHandle};
 
     use crate::function::world::World;
 
@@ -58,12 +64,37 @@ mod tasks {
         Handle::try_current().ok()
     }
 
-    /// Runs `work` as a new task.
-    pub(crate) fn task(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+    /// Runs `work` as a new task. Dropping what is returned doesn't end it.
+    pub(crate) fn task<T: Send + 'static>(
+        runtime: &Handle,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
         match World::scoped() {
-            Some(scope) => drop(runtime.spawn(scope.run(work))),
-            None => drop(runtime.spawn(work)),
+            Some(scope) => runtime.spawn(scope.run(work)),
+            None => runtime.spawn(work),
         }
+    }
+
+    /// Waits for a task; passes its panic on. `None` if its runtime has ended, or once `is_abandoned` is ready.
+    pub(crate) async fn result<T>(
+        mut task: JoinHandle<T>,
+        is_abandoned: impl Future<Output = ()>,
+    ) -> Option<T> {
+        let mut is_abandoned = pin!(is_abandoned);
+        poll_fn(|context| {
+            if let Poll::Ready(result) = Pin::new(&mut task).poll(context) {
+                return Poll::Ready(match result.map_err(JoinError::try_into_panic) {
+                    Ok(value) => Some(value),
+                    Err(Ok(panic)) => resume_unwind(panic),
+                    Err(Err(_)) => None,
+                });
+            }
+            is_abandoned.as_mut().poll(context).map(|()| {
+                task.abort();
+                None
+            })
+        })
+        .await
     }
 }
 
@@ -71,11 +102,18 @@ mod tasks {
 mod without_tasks {
     use std::convert::Infallible;
 
-    pub(crate) fn runtime() -> Option<Infallible> {
+    /// There is none.
+    pub(crate) struct Runtime(Infallible);
+
+    pub(crate) fn runtime() -> Option<Runtime> {
         None
     }
 
-    pub(crate) fn task(runtime: &Infallible, _work: impl Future<Output = ()> + Send + 'static) {
-        match *runtime {}
+    pub(crate) fn task<T>(runtime: &Runtime, _work: impl Future<Output = T> + Send + 'static) -> Runtime {
+        match runtime.0 {}
+    }
+
+    pub(crate) async fn result<T>(task: Runtime, _is_abandoned: impl Future<Output = ()>) -> Option<T> {
+        match task.0 {}
     }
 }

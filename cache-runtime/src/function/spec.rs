@@ -123,7 +123,6 @@ impl Spec {
     /// The function's namespace as servers know it.
     pub(crate) fn namespace_on_servers<'n>(&self, namespace: &'n str) -> Cow<'n, str> {
         match &self.written {
-            // No path contains a `~`.
             Some(written) if written.may_have_namesakes(namespace) => {
                 format!("{namespace}~{:016x}", written.text).into()
             }

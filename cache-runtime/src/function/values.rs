@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::value::outcome::Outcome;
 use crate::value::{
-    ClonedOnHit, Encoded, MakeFormat, Mode, Pack, Packed, SharedByThreads, StoredOnServer, Typed, weigh,
+    ClonedOnHit, Encoded, MakeFormat, Mode, Pack, Packed, ShareErr, SharedByThreads, StoredOnServer, Typed,
+    weigh,
 };
 
 /// A lifetime: mostly a constant, so that most functions bring no code for it.
@@ -50,6 +51,8 @@ pub struct Values<O: Outcome<R>, R> {
     pub(super) negative_ttl: Ttl<fn() -> Duration>,
     /// Which successes are stored.
     pub(super) cache_if: Option<fn(&O::Value) -> bool>,
+    /// How errors that aren't stored are shared, if they can be.
+    pub(super) share_err: Option<ShareErr<R>>,
     /// Measures a value, for a store that is bounded by bytes.
     pub(super) weigh: Option<fn(&O::Stored) -> u64>,
 }
@@ -101,6 +104,7 @@ impl<O: Outcome<R>, R> Values<O, R> {
             ttl: Ttl::Default,
             negative_ttl: Ttl::Default,
             cache_if: None,
+            share_err: None,
             weigh: None,
         }
     }
@@ -139,6 +143,12 @@ impl<O: Outcome<R>, R> Values<O, R> {
     /// `cache_if = |value| …`
     pub const fn cache_if(mut self, cache_if: fn(&O::Value) -> bool) -> Self {
         self.cache_if = Some(cache_if);
+        self
+    }
+
+    /// Shares errors that aren't stored with the calls that waited for them.
+    pub const fn share_err(mut self, share: Option<ShareErr<R>>) -> Self {
+        self.share_err = share;
         self
     }
 

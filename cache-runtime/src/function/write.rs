@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::call::{Packaged, Run, Write};
+use super::call::{Life, Packaged, Run, Write};
 use super::state::State;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
@@ -76,14 +76,26 @@ impl State {
         }
     }
 
-    /// Stores a value that no run computed.
+    /// Stores a value that no run computed; `None` has no lifetime, and an error could not be packed. The value before it
+    /// is removed if the new one is not stored.
     #[inline(never)]
     pub(crate) fn insert<'s>(
         &'s self,
         query: Query<'s>,
-        packed: Packed,
-        life: Option<Duration>,
+        value: Result<Option<(Packed, Life)>, Error>,
     ) -> MaybeReady<'s, Result<(), Error>> {
+        let (packed, life) = match value {
+            Ok(Some(value)) => value,
+            Ok(None) => return self.remove(query),
+            Err(error) => {
+                let remove = async move {
+                    // If that fails, it is pending.
+                    _ = self.remove(query).await;
+                    Err(error)
+                };
+                return MaybeReady::of(remove, query.caller);
+            }
+        };
         let insert = async move {
             if self.is_disabled {
                 return Ok(());

@@ -1,7 +1,7 @@
 //! Keys: from arguments to the bytes that identify a call, and to the text used on servers.
 //!
-//! The bytes are [canonical](crate::codec::canonical) and injective. The text on a server is
-//! `{prefix}{namespace}:{version}:{shape}:` followed by either `#` and the digest of the bytes in base64 (BLAKE3 with
+//! The bytes are [canonical](crate::codec::canonical) and injective. The text on a server is the
+//! [head](path::KeySpace::head) for the type of the value, followed by either `#` and the digest of the bytes in base64 (BLAKE3 with
 //! 256 bits, so no collision can be forged and a key shows nothing personal), or the text of a `key = "…"` template,
 //! whose fields are escaped so that two keys can't collide.
 

@@ -1,4 +1,4 @@
-//! The path of a function, which is its namespace unless the attribute gives another, and its form in keys.
+//! The path of a function, which is its namespace unless the attribute gives another, and the text in front of keys.
 
 use std::borrow::Cow;
 
@@ -52,14 +52,38 @@ impl Written {
     }
 }
 
+/// The keys of one namespace on a server. All of them begin with `{prefix}{namespace}:{version}:`.
+pub(crate) struct KeySpace {
+    front: String,
+    /// A hash of what `front` alone doesn't tell: where the prefix ends, and the namespace as it was given.
+    parts: blake3::Hasher,
+}
+
+impl KeySpace {
+    pub(crate) fn new(prefix: &str, namespace: &str, version: u32) -> Self {
+        let mut parts = blake3::Hasher::new();
+        parts.update(&(prefix.len() as u64).to_le_bytes()).update(namespace.as_bytes());
+        Self { front: format!("{prefix}{}:{version}:", namespace_in_keys(namespace, prefix)), parts }
+    }
+
+    /// The text in front of the keys of one kind: `{prefix}{namespace}:{version}:{kind}:`, where the last part is a hash
+    /// of `kind` and of the parts before it. So keys differ whenever their parts do, wherever colons and spaces are.
+    pub(crate) fn head(&self, kind: u64) -> String {
+        let hash = self.parts.clone().update(&kind.to_le_bytes()).finalize().to_hex();
+        format!("{}{}:", self.front, &hash[..KIND])
+    }
+}
+
+/// The length of a kind in a key.
+const KIND: usize = 16;
+
 /// The form of a namespace in keys: only characters that every backend accepts, and short enough for a digest to fit after
 /// it and `prefix`. `<A as Trait>::f` has spaces, and type names can be arbitrarily long.
-pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n, str> {
-    // `:4294967295:`, the shape, `:#`, the digest.
-    const BEHIND: usize = 12 + 16 + 2 + DIGEST;
+fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n, str> {
+    // `:4294967295:`, the kind, `:#`, the digest.
+    const BEHIND: usize = 12 + KIND + 2 + DIGEST;
     let room = MAX_TEXT.saturating_sub(BEHIND + prefix.len()).max(64);
     let spaced = match namespace.contains(' ') {
-        // No path contains a `~`.
         true => namespace.replace(' ', "~").into(),
         false => Cow::Borrowed(namespace),
     };
@@ -75,6 +99,8 @@ pub(crate) fn namespace_in_keys<'n>(namespace: &'n str, prefix: &str) -> Cow<'n,
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -116,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn heads_differ_whenever_their_parts_do() {
+        let parts =
+            [("", "a:b"), ("a:", "b"), ("a:b", ""), ("", "a b"), ("", "a~b"), ("", "a:b:0"), ("a", ":b")];
+        let head = |(prefix, namespace), kind| KeySpace::new(prefix, namespace, 0).head(kind);
+        let heads: BTreeSet<String> =
+            parts.iter().flat_map(|parts| [0, 1].map(|kind| head(*parts, kind))).collect();
+        assert_eq!(heads.len(), 2 * parts.len(), "{heads:?}");
+    }
+
+    #[test]
     fn namespaces_fit_in_keys() {
         assert_eq!(namespace_in_keys("app::user", "p:"), "app::user");
         assert_eq!(namespace_in_keys("<app::A as app::B>::user", ""), "<app::A~as~app::B>::user");
@@ -124,7 +160,7 @@ mod tests {
         assert!(long("user").ends_with("app::user") && long("user").len() == 175, "{}", long("user"));
         let foreign = ["größe", "grösse", "gre", "gr e"].map(|name| namespace_in_keys(name, "").into_owned());
         assert!(foreign.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_graphic())), "{foreign:?}");
-        assert_eq!(foreign.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        assert_eq!(foreign.iter().collect::<BTreeSet<_>>().len(), 4);
         assert_ne!(long("a-user"), long("b-user"));
         assert_ne!(namespace_in_keys(&"a".repeat(300), ""), namespace_in_keys(&"a".repeat(301), ""));
     }

@@ -6,7 +6,7 @@ mod template;
 pub use crate::{
     __assert_kinds as assert_kinds, __companions as companions,
     __companions_struct as in_an_impl_write_companions_Self, __function as function, __keep as keep,
-    __site as site, __stored_part as stored_part,
+    __share_err as share_err, __site as site, __stored_part as stored_part,
 };
 
 // What generated code calls.
@@ -23,6 +23,6 @@ pub use crate::function::spec::Spec;
 pub use crate::function::{Function, Site, Values};
 pub use crate::key::{Args, Template};
 pub use crate::value::outcome::{KindFallback, KindProbe, Returns, StoredBy, StoredPart};
-pub use crate::value::{EqFallback, EqProbe};
+pub use crate::value::{EqFallback, EqProbe, ErrFallback, ErrProbe};
 pub use std::boxed::Box;
 pub use std::string::String;

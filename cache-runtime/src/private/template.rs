@@ -65,11 +65,20 @@ macro_rules! __values {
     };
     ($mode:ident, $part:ty, $output:ty, $stored:ty, $codec:ident) => {
         $crate::private::Values::<$part, $output>::$mode::<$stored, $crate::private::$codec>({
-            #[allow(unused_imports)]
             use $crate::private::EqFallback as _;
             $crate::private::EqProbe::<$crate::private::$codec, $stored>::PACK
         })
     };
+}
+
+/// How the errors of a return type are shared, as an expression of type `Option<ShareErr>`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __share_err {
+    ($output:ty) => {{
+        use $crate::private::ErrFallback as _;
+        $crate::private::ErrProbe::<$output>::SHARE
+    }};
 }
 
 /// The `StoredPart` of a function without type parameters, whose kinds the compiler finds through any alias.
@@ -102,7 +111,6 @@ macro_rules! __assert_kinds {
 #[macro_export]
 macro_rules! __kind {
     ($which:ident of $ty:ty) => {{
-        #[allow(unused_imports)]
         use $crate::private::KindFallback as _;
         $crate::private::KindProbe::<$ty>::$which
     }};
@@ -117,6 +125,7 @@ macro_rules! __kind {
 macro_rules! __companions_struct {
     ($(#[$attr:meta])* $vis:vis struct $name:ident {} $($impls:tt)*) => {
         $(#[$attr])*
+        #[non_exhaustive]
         $vis struct $name {}
         $($impls)*
     };
@@ -280,7 +289,6 @@ macro_rules! __keep {
         args: [$($arg:ident: $by:ident),*]
     ) => {
         |($($arg,)*)| {
-            #[allow(unused_imports)]
             use $crate::private::CloneFallback as _;
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             ::core::option::Option::Some($crate::private::Box::new(move || {
@@ -295,7 +303,6 @@ macro_rules! __keep {
         args: [$($arg:ident: $by:ident),*]
     ) => {
         |($($arg,)*)| {
-            #[allow(unused_imports)]
             use $crate::private::{CloneFallback as _, SendFallback as _};
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             $crate::private::BodyFuture::of(|| {

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::envelope::Binding;
 use crate::error::Error;
+use crate::key::path::KeySpace;
 use crate::value::{Format, MakeFormat};
 
 pub(super) struct Form {
     pub(super) codec: u8,
     pub(super) shape: u64,
-    /// `{prefix}{namespace}:{version}:{shape}:`, the text in front of every entry's key.
+    /// The text in front of every entry's key.
     pub(super) head: String,
 }
 
@@ -24,8 +25,7 @@ impl Form {
 /// The form of each value type, found by the address of the function that makes its format. A generic function has one for
 /// each instantiation, any other function has one.
 pub(super) struct Forms {
-    /// `{prefix}{namespace}:{version}:`
-    head: String,
+    keys: KeySpace,
     list: List,
 }
 
@@ -39,8 +39,8 @@ struct List {
 type Made = Result<Arc<Form>, Error>;
 
 impl Forms {
-    pub(super) fn new(head: String) -> Self {
-        Self { head, list: List::default() }
+    pub(super) fn new(keys: KeySpace) -> Self {
+        Self { keys, list: List::default() }
     }
 
     /// The form of the type whose format `make` makes; made at first use.
@@ -50,7 +50,7 @@ impl Forms {
         }
         // Made before it is added: tracing a type runs the user's `Deserialize`.
         let made = make().map_err(|error| error.at(namespace)).map(|Format { codec, shape }| {
-            let head = format!("{}{:016x}:", self.head, shape.fingerprint);
+            let head = self.keys.head(shape.fingerprint);
             Arc::new(Form { codec, shape: shape.fingerprint, head })
         });
         self.list.add(make as usize, made).as_ref().map_err(Error::clone)

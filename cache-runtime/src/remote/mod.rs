@@ -44,7 +44,7 @@ use crate::error::Error;
 use crate::flight::Leader;
 use crate::freshness::FreshnessPolicy;
 use crate::key::Key;
-use crate::key::path::namespace_in_keys;
+use crate::key::path::KeySpace;
 use crate::value::MakeFormat;
 
 pub(crate) use self::lease::{Lead, NESTED};
@@ -165,6 +165,9 @@ pub(crate) fn open(
     Box::new(Remote::new(connected, clock, naming, policy))
 }
 
+/// The kind of the generation's key. The kinds of other keys are fingerprints of value types.
+const GENERATION: u64 = 0;
+
 struct Remote {
     facts: Facts,
     connected: Arc<Connected>,
@@ -182,9 +185,8 @@ struct Remote {
 
 impl Remote {
     fn new(connected: Arc<Connected>, clock: Clock, naming: &Naming<'_>, policy: FreshnessPolicy) -> Self {
-        let name = namespace_in_keys(naming.namespace_on_servers, &connected.prefix);
-        let head = format!("{}{name}:{}:", connected.prefix, naming.version);
-        let generation_key = format!("{head}generation");
+        let keys = KeySpace::new(&connected.prefix, naming.namespace_on_servers, naming.version);
+        let generation_key = format!("{}generation", keys.head(GENERATION));
         let invalidations =
             PendingInvalidations::new(connected.clone(), clock.clone(), generation_key.clone());
         Self {
@@ -198,7 +200,7 @@ impl Remote {
             connected,
             clock,
             namespace: naming.namespace.to_owned(),
-            forms: Forms::new(head),
+            forms: Forms::new(keys),
             generation_key,
             invalidations: Arc::new(invalidations),
             leases: Leases::default(),

@@ -14,7 +14,7 @@ use super::{Query, Remote, Write};
 use crate::backend::Condition;
 use crate::common::clock::millis;
 use crate::common::wait::Caller;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::flight::Leader;
 use crate::key::Key;
 use crate::value::MakeFormat;
@@ -109,11 +109,7 @@ impl Remote {
                 out.extend_from_slice(payload);
                 Ok(())
             })?;
-        let limit = self.connected.max_value_len();
-        if bytes.len() > limit {
-            let message = format!("{} bytes, but the backend takes at most {limit}", bytes.len());
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
+        self.connected.check_len(bytes.len())?;
         Ok(bytes.into())
     }
 

@@ -1,5 +1,6 @@
 //! Values on their way in and out of a cache: typed in memory, encoded on servers.
 
+mod errors;
 mod mode;
 mod number;
 pub(crate) mod outcome;
@@ -15,6 +16,9 @@ use crate::codec::canonical::{self, Buffer};
 use crate::codec::shape::Shape;
 use crate::error::Error;
 
+pub(crate) use self::errors::ShareErr;
+pub(crate) use self::errors::SharedErr;
+pub use self::errors::{ErrFallback, ErrProbe};
 pub(crate) use self::mode::{Encoded, Mode, Pack, Typed};
 pub use self::mode::{EqFallback, EqProbe};
 
@@ -62,6 +66,8 @@ pub(crate) enum Shared {
     Value(Packed),
     /// A `None` that isn't stored, by its number; see [`Outcome::none`](outcome::Outcome::none).
     None(u8),
+    /// An error that isn't stored.
+    Err(SharedErr),
 }
 
 /// The format of encoded values: the codec's number and the shape of the type.

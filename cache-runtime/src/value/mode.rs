@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Format, Packed, Value, number};
 use crate::codec::{self, Codec};
+use crate::common::catch::catch;
 use crate::error::{Error, ErrorKind};
 
 /// Packs and unpacks values of type `S`: [`Typed`] or [`Encoded`].
@@ -53,22 +54,25 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Typed {
 
     #[inline]
     fn pack(value: &S, weigh: Option<fn(&S) -> u64>) -> Result<Packed, Error> {
-        let size = weigh.map_or(0, |weigh| weigh(value));
-        Ok(Packed::Typed(Value::new(value), size))
+        catch::<S, _>(ErrorKind::Encode, || {
+            let size = weigh.map_or(0, |weigh| weigh(value));
+            Ok(Packed::Typed(Value::new(value), size))
+        })
     }
 
     #[inline]
     fn copy(value: &Value) -> Option<S> {
-        value.copy()
+        catch::<S, _>(ErrorKind::Protocol, || Ok(value.copy())).ok().flatten()
     }
 
     #[inline]
     fn unpack(packed: &Packed) -> Result<S, Error> {
         match packed {
-            Packed::Typed(value, _) => value.copy(),
-            Packed::Encoded(_) => None,
+            Packed::Typed(value, _) => {
+                catch::<S, _>(ErrorKind::Protocol, || value.copy().ok_or_else(mismatch))
+            }
+            Packed::Encoded(_) => Err(mismatch()),
         }
-        .ok_or_else(mismatch)
     }
 }
 

@@ -106,19 +106,20 @@ impl World {
         self.directory.join(format!("history-{number}"))
     }
 
-    fn events(&self) -> Vec<Event> {
-        let texts = (0..self.roles.len()).map(|number| fs::read_to_string(self.history(number)).unwrap());
+    /// What the processes of `role` have recorded.
+    fn events(&self, role: &str) -> Vec<Event> {
+        let numbers = (0..self.roles.len()).filter(|number| self.roles[*number] == role);
+        let texts = numbers.map(|number| fs::read_to_string(self.history(number)).unwrap());
         texts
             .flat_map(|text| text.split_inclusive('\n').filter_map(Event::parse).collect::<Vec<_>>())
             .collect()
     }
 
-    /// About how many events the processes of `role` have recorded.
-    fn recorded(&self, role: &str) -> usize {
-        let numbers = (0..self.roles.len()).filter(|number| self.roles[*number] == role);
-        let bytes: u64 = numbers.map(|number| fs::metadata(self.history(number)).unwrap().len()).sum();
-        // A line has about 25 bytes.
-        usize::try_from(bytes).unwrap() / 25
+    /// Whether there are enough events.
+    fn is_complete(&self, operations: usize) -> bool {
+        let writes =
+            || self.events("writer").into_iter().filter(|event| matches!(event, Event::Known { .. }));
+        writes().count() >= operations / WRITES && self.events("reader").len() >= operations
     }
 }
 
@@ -139,7 +140,7 @@ fn check(name: &str, kind: &'static str, server: &mut Process, trouble: Trouble,
     let start = Instant::now();
     let pause = || std::thread::sleep(Duration::from_millis(100));
     let patience = PATIENCE * u32::try_from(operations.div_ceil(OPERATIONS)).unwrap();
-    while world.recorded("reader") < operations || world.recorded("writer") < operations / WRITES {
+    while !world.is_complete(operations) {
         assert!(start.elapsed() < patience, "it takes too long");
         (0..3).for_each(|_| pause());
         match trouble {
@@ -171,9 +172,7 @@ fn check(name: &str, kind: &'static str, server: &mut Process, trouble: Trouble,
         }
     }
     writer.into_iter().chain(readers).for_each(Historian::end);
-    let events = world.events();
-    let writes = events.iter().filter(|event| matches!(event, Event::Known { .. })).count();
-    assert!(writes > operations / WRITES / 2, "{writes} writes of {}", events.len());
+    let events = [world.events("writer"), world.events("reader")].concat();
     let older = violations(&events, trouble.bound());
     assert!(
         older.is_empty(),

@@ -2,6 +2,7 @@
 //! not from before an invalidation.
 
 mod deploy;
+mod failed_writes;
 mod golden;
 #[cfg(all(feature = "servers", target_os = "linux"))]
 mod history;

@@ -116,15 +116,18 @@ macro_rules! suite {
             }
 
             #[test]
-            fn a_failing_run_makes_nobody_wait_in_line() {
+            fn errors_that_cant_be_copied_make_nobody_wait_in_line() {
+                #[derive(Debug, PartialEq)]
+                struct Down;
+
                 #[cached(backend = $backend, single_flight = $flight, skip(world, together))]
-                fn failing(world: &World, together: &Barrier) -> Result<u64, String> {
+                fn failing(world: &World, together: &Barrier) -> Result<u64, Down> {
                     match world.run() {
                         1 => world.pass(),
                         // Never returns unless all waiters run their bodies at the same time.
                         _ => drop(together.wait()),
                     }
-                    Err("down".to_owned())
+                    Err(Down)
                 }
                 let (scope, _servers) = scope();
                 let (world, together) = (World::default(), Barrier::new(9));
@@ -149,7 +152,7 @@ macro_rules! suite {
                         failing(&world, &together)
                     }
                 });
-                assert_eq!(results, vec![Err("down".to_owned()); 10]);
+                assert!(results.iter().all(|result| *result == Err(Down)), "{results:?}");
                 assert_eq!(world.runs(), 10);
             }
 
@@ -167,8 +170,15 @@ macro_rules! suite {
                     world.pass();
                     Some(7)
                 }
+                type Failing = Result<u64, String>;
+                #[cached(backend = $backend, single_flight = $flight, skip(world))]
+                fn failing(world: &World) -> Failing {
+                    world.run();
+                    world.pass();
+                    Err("down".to_owned())
+                }
                 let (scope, _servers) = scope();
-                let [one, other] = [World::default(), World::default()];
+                let [one, other, third] = [World::default(), World::default(), World::default()];
                 let results = threads(&scope, 10, |index| {
                     if index == 0 {
                         until_misses(absent::stats, 9);
@@ -187,9 +197,19 @@ macro_rules! suite {
                     refused(&other)
                 });
                 assert_eq!(results, [Some(7); 10]);
+                let results = threads(&scope, 10, |index| {
+                    if index == 0 {
+                        until_misses(failing::stats, 9);
+                        third.open();
+                        return Err("down".to_owned());
+                    }
+                    failing(&third)
+                });
+                assert_eq!(results, vec![Err("down".to_owned()); 10]);
                 let _entered = scope.enter();
                 assert_eq!((absent::stats().runs, absent::stats().waits), (1, 8));
                 assert_eq!((refused::stats().runs, refused::stats().waits), (1, 8));
+                assert_eq!((failing::stats().runs, failing::stats().waits), (1, 8));
                 assert_eq!((absent::peek().unwrap(), refused::peek().unwrap()), (None, None));
             }
 

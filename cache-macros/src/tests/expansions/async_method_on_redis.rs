@@ -12,27 +12,25 @@ impl Users {
             Self::__user_key(&self, &mut __key, &id);
             let __cached = Self::__user_cached();
             __cached
-                .call_async(__key, async move { Self::user_uncached(self, id).await })
+                .call_async(__key, async move { Self::__user_uncached(self, id).await })
         };
         __call.await
     }
     #[doc(hidden)]
-    #[allow(dead_code, non_upper_case_globals)]
     const __user_in_a_trait_impl_needs__companions_false: () = ();
-    /// Runs the body; the cache is neither read nor written.
-    #[allow(
-        dead_code,
-        clippy::missing_errors_doc,
-        clippy::missing_panics_doc,
-        clippy::missing_safety_doc,
-        clippy::must_use_candidate
-    )]
-    async fn user_uncached(&self, id: u64) -> Result<User, Error> {
+    #[doc(hidden)]
+    async fn __user_uncached(&self, id: u64) -> Result<User, Error> {
         self.db.load(id).await
+    }
+    /// Runs the body; the cache is neither read nor written.
+    #[inline]
+    #[forbid(dead_code)]
+    async fn user_uncached(&self, id: u64) -> Result<User, Error> {
+        Self::__user_uncached(self, id).await
     }
     #[doc(hidden)]
     #[inline]
-    #[allow(dead_code, clippy::all, clippy::pedantic)]
+    #[forbid(dead_code)]
     fn __user_key(&self, __key: &mut ::cache_runtime::private::Args, id: &u64) {
         let mut __key = ::cache_runtime::private::Template::new(__key);
         __key.instance(&Self::__user_cached, false);
@@ -45,7 +43,7 @@ impl Users {
         async,
         names: [__user_cached user_peek user_insert user_invalidate user_refresh user_clear user_stats user_key],
         link: "[`user`](Self::user)",
-        attrs: [#[allow(dead_code, clippy::all, clippy::pedantic)]],
+        attrs: [#[forbid(dead_code)]],
         vis: [],
         unsafety: [],
         generics: [],
@@ -54,7 +52,7 @@ impl Users {
         key_params: [&self, id: u64,],
         inserted: value,
         key: __key { let mut __key = ::cache_runtime::private::Args::new(); Self::__user_key(&self, &mut __key, &id); },
-        body: async move { Self::user_uncached(self, id).await },
+        body: async move { Self::__user_uncached(self, id).await },
         function: Self::__user_cached(),
         entries: Self::__user_cached(),
         stored: User,
@@ -62,7 +60,7 @@ impl Users {
         output: Result<User, Error>,
         part: ::cache_runtime::private::StoredPart<'R', '-', false, false>,
         values: encoded(User, Bincode),
-        options: { .ttl(::core::time::Duration::new(300u64, 0u32)) },
+        options: { .ttl(::core::time::Duration::new(300u64, 0u32)).share_err(::cache_runtime::private::share_err!(Result<User, Error>)) },
         checks: { ::cache_runtime::private::assert_kinds! { ::cache_runtime::private::StoredPart<'R', '-', false, false>, Result<User, Error> } },
     }
 }

@@ -18,7 +18,7 @@ pub fn user(id: u64, name: &str) -> Option<User> {
         output: Option<User>,
         part: ::cache_runtime::private::StoredPart<'O', '-', false, false>,
         values: in_memory(User),
-        options: { .ttl(::core::time::Duration::new(60u64, 0u32)) },
+        options: { .ttl(::core::time::Duration::new(60u64, 0u32)).share_err(::cache_runtime::private::share_err!(Option<User>)) },
         checks: { ::cache_runtime::private::assert_kinds! { ::cache_runtime::private::StoredPart<'O', '-', false, false>, Option<User> } },
     };
     if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {

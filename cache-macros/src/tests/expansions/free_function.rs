@@ -19,8 +19,8 @@ pub fn user(id: u64) -> io::Result<User> {
     __cached.call(&__key, move || user::uncached(id))
 }
 ::cache_runtime::private::in_an_impl_write_companions_Self! {
-    ///Companions of the cached function [`user`](fn@user).
-    #[allow(non_camel_case_types)]
+    /// Companions of the cached function [`user`](fn@user).
+    #[doc(hidden)]
     pub struct user {}
     impl ::cache_runtime::private::Returns<io::Result<User>> for user {
         type Part = ::cache_runtime::private::stored_part!(
@@ -29,18 +29,10 @@ pub fn user(id: u64) -> io::Result<User> {
     }
     impl user {
         /// Runs the body; the cache is neither read nor written.
-        #[allow(
-            dead_code,
-            clippy::missing_errors_doc,
-            clippy::missing_panics_doc,
-            clippy::missing_safety_doc,
-            clippy::must_use_candidate
-        )]
         pub fn uncached(id: u64) -> io::Result<User> {
             load(id)
         }
     }
-    #[allow(dead_code, clippy::all, clippy::pedantic)]
     impl user {
         #[doc(hidden)]
         #[inline]

@@ -35,6 +35,7 @@ use smallvec::SmallVec;
 pub(crate) use self::buffer::Buffer;
 
 use crate::codec::byte_seq;
+use crate::common::catch::catch;
 use crate::error::{Error, ErrorKind};
 
 /// The deepest nesting of values, as in serde_json. It keeps deep values from overflowing the stack. Decoding
@@ -54,11 +55,13 @@ pub(crate) enum Order {
 /// Appends the canonical bytes of `value`, an argument, to `out`.
 ///
 /// # Errors
-/// [`ErrorKind::Key`] if the value is nested deeper than [`MAX_DEPTH`] or its `Serialize` impl fails.
+/// [`ErrorKind::Key`] if the value is nested deeper than [`MAX_DEPTH`] or its `Serialize` impl fails or panics.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Result<(), Error> {
-    encode_ordered(Order::AsSerialized, value, out)
-        .map_err(|error| Error::new(ErrorKind::Key, error.to_string()))
+    catch::<T, _>(ErrorKind::Key, || {
+        encode_ordered(Order::AsSerialized, value, out)
+            .map_err(|error| Error::new(ErrorKind::Key, error.to_string()))
+    })
 }
 
 /// The same for any value, in a given order and with serde's error.

@@ -388,3 +388,24 @@ fn named_shapes_depend_on_codec_and_type() {
     assert_ne!(named::<u8>("json"), named::<u8>("msgpack"));
     assert_ne!(named::<u8>("json"), named::<u16>("json"));
 }
+
+/// A conversion that takes only addresses.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct Email(String);
+
+impl From<String> for Email {
+    fn from(text: String) -> Self {
+        let at = text.find('@').expect("an address");
+        Self(text[at..].to_owned())
+    }
+}
+
+#[test]
+fn the_name_stands_for_what_panics() {
+    assert_eq!(text::<Email>(), "string");
+    let (pair, list) = (text::<(Email, u64)>(), text::<Vec<Email>>());
+    assert!(pair.starts_with("tuple(string,~") && pair.contains("::Email"), "{pair}");
+    assert_ne!(of::<(Email, u64)>().unwrap().fingerprint, of::<(Email, u8)>().unwrap().fingerprint);
+    assert!(list.starts_with("seq("), "{list}");
+}

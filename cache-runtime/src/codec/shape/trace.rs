@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::tracer::Tracer;
 use crate::codec::canonical::MAX_DEPTH;
+use crate::common::catch::catch;
 use crate::error::{Error, ErrorKind};
 
 /// No type needs more runs than this, unless its `Deserialize` impl behaves differently each time.
@@ -110,8 +111,15 @@ impl Trace {
         for _ in 0..MAX_RUNS {
             trace.passed = 0;
             trace.found = Found::Nothing;
-            // The result doesn't matter: an impl may swallow the error that ends the run.
-            drop(T::deserialize(Tracer::new(&mut trace)));
+            // The value doesn't matter: an impl may swallow the error that ends the run.
+            let run = catch::<T, _>(ErrorKind::Encode, || {
+                drop(T::deserialize(Tracer::new(&mut trace)));
+                Ok(())
+            });
+            if let Err(error) = run {
+                log::warn!("a change of the type won't show in its keys, so raise `version` then: {error}");
+                break;
+            }
             let has_next = match trace.found {
                 Found::NotPositional => return Err(trace.not_positional(type_name::<T>())),
                 Found::Shape => trace.next_path(),
