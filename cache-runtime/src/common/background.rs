@@ -1,8 +1,8 @@
 //! Work that no caller waits for: probes of servers that are down, pending invalidations, heartbeats of leases.
 //!
-//! One thread serves the whole process; a child of `fork` has its own, and none of the parent's jobs. It starts when there is work and ends a little after the last of it. A job may
+//! One thread serves the whole process. It starts when there is work and ends a little after the last of it. A job may
 //! block for as long as one backend operation takes, because the other jobs wait for it. Jobs use backends as blocking
-//! callers. Knows nothing of what the jobs do.
+//! callers. A child of `fork` has a thread of its own and none of its parent's jobs. Knows nothing of what the jobs do.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,11 +1,11 @@
 //! What belongs to one process.
 //!
-//! `fork` copies memory and shares sockets, but copies only one thread. So a child has copies of locks whose owners it lacks,
-//! of runs that nobody in it leads, and of connections over which its parent still talks.
+//! `fork` copies memory and shares sockets, but copies only one thread. So a child has locks whose owners it lacks, runs that
+//! nobody in it leads, and connections that its parent goes on using.
 //!
-//! **Whatever a lock, a thread or a socket stands behind is in a [`PerProcess`], or in something that is.** A child makes its
-//! own at first use. It doesn't drop the parent's either, because a socket that is dropped leaves the poller that both share.
-//! What was under way when its process was copied holds a [`Process`], and is left to the parent.
+//! **Everything that holds a lock, a thread or a socket is in a [`PerProcess`], or in something that is.** A child makes its
+//! own at first use. It doesn't drop the parent's, because dropping a socket removes it from the poller that both share.
+//! Things that end with an action, such as the lead of a run, hold a [`Process`] and leave that action to the parent.
 
 use std::mem;
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
-//! Random bytes and numbers. A child of `fork` draws others than its parent.
+//! Random bytes and numbers. A child of `fork` draws other ones than its parent.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::process;
 use std::time::SystemTime;
 
@@ -13,17 +13,16 @@ use super::process::PerProcess;
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {
-        // A sandbox without a source of random bytes: what differs between processes and moments must do.
+        // A sandbox without a source of random bytes. What differs between processes and moments is the best there is.
         for byte in &mut bytes {
-            let mut hasher = RandomState::new().build_hasher();
-            (process::id(), SystemTime::now()).hash(&mut hasher);
-            *byte = hasher.finish().to_le_bytes()[0];
+            let hash = RandomState::new().hash_one((process::id(), SystemTime::now()));
+            *byte = hash.to_le_bytes()[0];
         }
     }
     bytes
 }
 
-/// A number from 0 up to 1, drawn fast: nothing depends on its being unpredictable.
+/// A number from 0 up to 1. Fast, and predictable: nothing secret depends on it.
 pub(crate) fn dice() -> f64 {
     thread_local! {
         static GENERATOR: PerProcess<Cell<Rng>> = const { PerProcess::new() };

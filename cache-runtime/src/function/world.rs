@@ -1,6 +1,7 @@
 //! Where calls happen: the process's settings and functions, or a test's own.
 //!
-//! There is one world for each process: a child of `fork` has the parent's settings, and functions that begin anew. A [testing scope](crate::testing) is another, current on the threads that entered it.
+//! There is one world for each process. A child of `fork` has its parent's settings, and functions that begin anew. A
+//! [testing scope](crate::testing) is another world, current on the threads that entered it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
