@@ -20,6 +20,7 @@ use crate::common::sync::lock;
 use crate::common::wait::{Caller, block_on};
 use crate::config::context::Context;
 use crate::error::Error;
+use crate::freshness::is_from_future;
 use crate::function::world::World;
 use crate::key::path::KeySpace;
 use crate::remote::envelope::{self, Binding, Header};
@@ -277,7 +278,10 @@ impl Plain {
         // Bytes that are no value of this type under this key are a miss.
         Ok(bytes.and_then(|Versioned { bytes, .. }| {
             let (header, payload) = envelope::open(&binding(&text, shape), bytes).ok()?;
-            let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
+            let now = self.clock.unix_ms();
+            let is_fresh = header
+                .fresh_until_ms
+                .is_none_or(|until| now < until && !is_from_future(now, header.created_ms));
             if is_fresh && !header.is_hollow() {
                 codec::decode::<DefaultCodec, T>(&payload).ok()
             } else {
