@@ -15,7 +15,7 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token}
 
 use self::key::Key;
 use self::period::{Lifetime, Period};
-use self::value::{Codec, SingleFlight};
+use self::value::{Codec, SharedRun};
 use crate::diagnostic::{Errors, list, nearest};
 
 /// One option as written.
@@ -46,8 +46,7 @@ pub(crate) struct Args {
     pub(crate) stale: Option<Given<Period>>,
     pub(crate) early: Option<Given<f64>>,
     pub(crate) jitter: Option<Given<f64>>,
-    /// Which calls with the same key share a run, and how long they wait for it.
-    pub(crate) single_flight: Option<Given<(SingleFlight, Option<Period>)>>,
+    pub(crate) single_flight: Option<Given<SharedRun>>,
     pub(crate) codec: Option<Given<Codec>>,
     /// `None` means `companions = false`.
     pub(crate) companions: Option<Given<Option<Ident>>>,
@@ -122,7 +121,7 @@ impl Args {
                 value::shared_run(&content)
             }),
             "single_flight" => {
-                option.value(&mut self.single_flight, |input| Ok((value::single_flight(input)?, None)))
+                option.value(&mut self.single_flight, |input| Ok(value::single_flight(input)?.into()))
             }
             "codec" => option.value(&mut self.codec, value::codec),
             "companions" => option.value(&mut self.companions, value::companions),

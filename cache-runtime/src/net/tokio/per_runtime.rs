@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
 
 use crate::common::sync::lock;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 
 /// There are few runtimes, so a linear search is faster than hashing.
 type Values<T> = Mutex<Vec<(Id, T)>>;
@@ -30,7 +30,8 @@ impl<T: Send + 'static> PerRuntime<T> {
         work: impl FnOnce(&mut T) -> R,
     ) -> Result<R, Error> {
         let runtime = Handle::try_current().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "an async call outside a tokio runtime").with_source(error)
+            let message = "an async call outside a tokio runtime";
+            Error::new(ErrorKind::Config, message).with_source(error).because(Reason::Process)
         })?;
         let id = runtime.id();
         let mut values = lock(&self.values);
