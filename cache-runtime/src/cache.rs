@@ -21,6 +21,7 @@ use crate::common::sync::lock;
 use crate::common::wait::{Caller, block_on};
 use crate::config::context::Context;
 use crate::error::Error;
+use crate::freshness::is_from_future;
 use crate::function::world::World;
 use crate::key::path::KeySpace;
 use crate::remote::envelope::{self, Binding, Header};
@@ -92,7 +93,8 @@ impl Cache {
         Plain::named(alias, Caller::Blocking).map(Self)
     }
 
-    /// The backend at `url`. Nothing connects yet.
+    /// The backend at `url`. Nothing connects yet. Where remote functions use memory (in a
+    /// [`Scope`](crate::testing::Scope), or with `CACHE_BACKEND=memory`), so does this.
     ///
     /// # Errors
     /// The URL is wrong.
@@ -251,7 +253,7 @@ impl Plain {
 
     fn from_url(url: &str, caller: Caller) -> Result<Self, Error> {
         let world = World::current();
-        Ok(Self::new(&world.context, Arc::new(world.context.config.open_url(url)?), caller))
+        Ok(Self::new(&world.context, world.context.open_url(url)?, caller))
     }
 
     fn new(context: &Context, connected: Arc<Connected>, caller: Caller) -> Self {
@@ -277,7 +279,10 @@ impl Plain {
         // Bytes that are no value of this type under this key are a miss.
         Ok(bytes.and_then(|Versioned { bytes, .. }| {
             let (header, payload) = envelope::open(&binding(&text, shape), bytes).ok()?;
-            let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
+            let now = self.clock.unix_ms();
+            let is_fresh = header
+                .fresh_until_ms
+                .is_none_or(|until| now < until && !is_from_future(now, header.created_ms));
             if is_fresh && !header.is_hollow() {
                 codec::decode::<DefaultCodec, T>(&payload).ok()
             } else {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is wrong: an unknown alias, a bad URL, a bad number. Only a person can fix it.
+    /// A setting is wrong (an unknown alias, a bad URL, a bad number), or an async function is called without a suitable
+    /// tokio runtime. Only a person can fix it.
     Config,
     /// The server could not be reached, or the connection broke.
     Unavailable,
@@ -29,7 +30,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    const fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Config => "wrong cache configuration",
             Self::Unavailable => "cache unavailable",
@@ -42,6 +43,56 @@ impl ErrorKind {
             Self::TooLarge => "value too large for the cache",
         }
     }
+}
+
+/// What a failure means for the code between a connection and its callers, where the kind doesn't tell.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(any(feature = "redis", feature = "memcached")),
+    allow(dead_code, reason = "only servers refuse, and have large values")
+)]
+pub(crate) enum Reason {
+    /// What the kind says.
+    Kind,
+    /// Something in this process. It says nothing about the server.
+    Process,
+    /// The value takes more time to travel than the call had.
+    LargeValue,
+    /// A known refusal by the server.
+    Refusal(&'static Refusal),
+}
+
+/// A known way in which servers refuse.
+#[derive(Debug)]
+#[cfg_attr(
+    not(any(feature = "redis", feature = "memcached")),
+    allow(dead_code, reason = "only servers refuse")
+)]
+pub(crate) struct Refusal {
+    /// As the server calls it.
+    pub(crate) code: &'static str,
+    /// What a person can do about it.
+    pub(crate) advice: &'static str,
+    pub(crate) effect: Effect,
+    /// Whether it ends without anybody changing a setting.
+    pub(crate) passes: bool,
+}
+
+/// What a refusal concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "redis", feature = "memcached")),
+    allow(dead_code, reason = "each server has its own refusals")
+)]
+pub(crate) enum Effect {
+    /// This operation, now.
+    Operation,
+    /// A command that the server doesn't have or doesn't allow. Another one may do the same.
+    Command,
+    /// The connection: another server is the right one to ask.
+    Connection,
+    /// New connections.
+    NewConnection,
 }
 
 /// Why a cache operation failed.
@@ -66,12 +117,14 @@ struct Inner {
     /// The innermost first.
     places: Vec<String>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    reason: Reason,
 }
 
 impl Error {
     /// An error of `kind`. Backends outside this crate use it too.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), places: Vec::new(), source: None }))
+        let (message, places) = (message.into(), Vec::new());
+        Self(Arc::new(Inner { kind, message, places, source: None, reason: Reason::Kind }))
     }
 
     /// Adds the error that caused this one.
@@ -97,6 +150,36 @@ impl Error {
         &self.0.message
     }
 
+    #[must_use]
+    pub(crate) fn because(mut self, reason: Reason) -> Self {
+        Arc::make_mut(&mut self.0).reason = reason;
+        self
+    }
+
+    #[cfg(any(feature = "redis", feature = "memcached"))]
+    pub(crate) fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// The server's refusal, if it is a known one.
+    pub(crate) fn refusal(&self) -> Option<&'static Refusal> {
+        match self.0.reason {
+            Reason::Refusal(refusal) => Some(refusal),
+            Reason::Kind | Reason::Process | Reason::LargeValue => None,
+        }
+    }
+
+    /// Whether the server refuses, with this effect.
+    #[cfg(any(feature = "redis", feature = "memcached"))]
+    pub(crate) fn has_effect(&self, effect: Effect) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.effect == effect)
+    }
+
+    /// Whether the failure says something about the server, and not about this process or one value.
+    pub(crate) fn is_about_server(&self) -> bool {
+        !matches!(self.0.reason, Reason::Process | Reason::LargeValue)
+    }
+
     /// Whether it is unknown what the server has done: it may have performed the operation, or may still do so.
     pub(crate) fn is_without_answer(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol)
@@ -104,7 +187,8 @@ impl Error {
 
     /// Whether the same operation may succeed later without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)
+        let lasts = self.refusal().is_some_and(|refusal| !refusal.passes);
+        !lasts && matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Server)
     }
 }
 

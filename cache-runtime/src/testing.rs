@@ -49,12 +49,10 @@ impl Scope {
     /// With the settings of the test, which may name real servers.
     ///
     /// # Errors
-    /// A setting is wrong.
+    /// A setting or a URL is wrong.
     pub fn with_config(config: Config) -> Result<Self, Error> {
-        match config.first_problem() {
-            Some(problem) => Err(problem.clone()),
-            None => Ok(Self(Arc::new(World::new(config, Clock::manual())))),
-        }
+        config.validate()?;
+        Ok(Self(Arc::new(World::new(config, Clock::manual()))))
     }
 
     /// Makes this the current scope of the thread until the guard is dropped.

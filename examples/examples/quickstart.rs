@@ -71,7 +71,9 @@ impl Lockfile {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let (backend, file) = arguments()?;
-    Config::from_env().url("paths", &url(&backend)?).install()?;
+    let (source, url) = source_and_url(&backend)?;
+    let installed = Config::from_env().url("paths", &url).install();
+    installed.map_err(|error| format!("{source}: {error}"))?;
     cache_runtime::check()?;
     let lockfile =
         Lockfile::read(&file).map_err(|error| format!("can't read {}: {error}", file.display()))?;
@@ -118,16 +120,16 @@ fn arguments() -> Result<(String, PathBuf), String> {
     Ok((backend, file))
 }
 
-/// Where the backend is: the environment's word, or this machine.
-fn url(backend: &str) -> Result<String, String> {
+/// Where the backend is, and who says so: a variable, or this program, which takes this machine.
+fn source_and_url(backend: &str) -> Result<(&'static str, String), String> {
     let (variables, default) = match backend {
-        "memory" => return Ok("memory://".to_owned()),
+        "memory" => return Ok(("--backend", "memory://".to_owned())),
         "redis" => (["CACHE_REDIS_URL", "REDIS_URL"], "redis://127.0.0.1:6379"),
         "memcached" => (["CACHE_MEMCACHED_URL", "MEMCACHED_URL"], "memcached://127.0.0.1:11211"),
         _ => return Err(format!("there is no backend `{backend}`: choose memory, redis or memcached")),
     };
-    let set = variables.iter().filter_map(|name| env::var(name).ok()).find(|url| !url.trim().is_empty());
-    Ok(set.unwrap_or_else(|| default.to_owned()))
+    let set = |name| Some((name, env::var(name).ok().filter(|url| !url.trim().is_empty())?));
+    Ok(variables.into_iter().find_map(set).unwrap_or_else(|| ("--backend", default.to_owned())))
 }
 
 fn main() -> ExitCode {

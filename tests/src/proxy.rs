@@ -24,6 +24,8 @@ pub enum Fault {
     Garbage(&'static [u8]),
     /// Passes answers on a byte at a time, with this pause before each.
     Drip(Duration),
+    /// Passes answers on at this many bytes per second, on each connection.
+    Slow(usize),
 }
 
 /// A proxy on a free loopback port, in front of one server; gone when dropped.
@@ -33,7 +35,7 @@ pub struct Proxy {
 }
 
 struct Line {
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     fault: Mutex<Fault>,
     changed: Condvar,
     is_gone: AtomicBool,
@@ -47,7 +49,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let line = Arc::new(Line {
-            server,
+            server: Mutex::new(server),
             fault: Mutex::new(Fault::None),
             changed: Condvar::new(),
             is_gone: AtomicBool::new(false),
@@ -68,6 +70,11 @@ impl Proxy {
     pub fn set(&self, fault: Fault) {
         *self.line.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
         self.line.changed.notify_all();
+    }
+
+    /// Leads to `server` from now on; connections that are open stay where they are.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.line.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
     /// The connections that are open.
@@ -109,6 +116,10 @@ fn accept(line: &Arc<Line>, listener: &TcpListener) {
 const TICK: Duration = Duration::from_millis(5);
 
 impl Line {
+    fn server(&self) -> SocketAddr {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fault(&self) -> Fault {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +129,7 @@ impl Line {
         if self.fault() == Fault::Cut {
             return Ok(());
         }
-        let server = &TcpStream::connect(self.server)?;
+        let server = &TcpStream::connect(self.server())?;
         for stream in [client, server] {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(TICK))?;
@@ -152,7 +163,9 @@ impl Line {
             Fault::Cut => Err(io::ErrorKind::ConnectionAborted.into()),
             Fault::Silence => Ok(()),
             Fault::Garbage(noise) => client.write_all(noise),
-            Fault::None | Fault::Delay(_) | Fault::HalfOpen | Fault::Drip(_) => server.write_all(request),
+            Fault::None | Fault::Delay(_) | Fault::HalfOpen | Fault::Drip(_) | Fault::Slow(_) => {
+                server.write_all(request)
+            }
         }
     }
 
@@ -168,6 +181,10 @@ impl Line {
             Fault::Drip(pause) => answer.chunks(1).try_for_each(|byte| {
                 self.pause(pause);
                 client.write_all(byte)
+            }),
+            Fault::Slow(rate) => answer.chunks(1 << 14).try_for_each(|part| {
+                self.pause(Duration::from_secs_f64(part.len() as f64 / rate as f64));
+                client.write_all(part)
             }),
         }
     }

@@ -174,6 +174,11 @@ impl Process {
         self.port
     }
 
+    /// Its working directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -5,11 +5,19 @@ use std::process::Command;
 
 /// Runs the program with these variables and steps; its standard output.
 fn run<T: AsRef<OsStr>>(variables: &[(&str, T)], steps: &[&str]) -> String {
+    let [out, err] = run_for_both(variables, steps);
+    assert_eq!(err, "", "the log has said it");
+    out
+}
+
+/// The same, with its standard error.
+fn run_for_both<T: AsRef<OsStr>>(variables: &[(&str, T)], steps: &[&str]) -> [String; 2] {
     let mut command = Command::new(env!("CARGO_BIN_EXE_configured"));
     command.env_clear().envs(variables.iter().map(|(name, value)| (name, value))).args(steps);
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(output.status.success(), "{}", texts[1]);
+    texts
 }
 
 #[track_caller]
@@ -39,6 +47,27 @@ fn an_unknown_alias_names_its_variable_and_bodies_run() {
         ],
     );
     assert_eq!(output.matches("ERROR").count(), 1, "misuse is logged once:\n{output}");
+}
+
+#[test]
+fn one_variable_serves_all_aliases_that_have_none() {
+    let all = ("CACHE_URL", "memory://?prefix=all:");
+    assert_has(&run(&[all], &["calls"]), &["runs: 1 1", "key: all:configured::session:0:"]);
+    let output = run(&[all, ("CACHE_SESSIONS_URL", "memory://?prefix=own:")], &["calls"]);
+    assert_has(&output, &["runs: 1 1", "key: own:configured::session:0:"]);
+    let output = run(&[("CACHE_URL", "reddis://host")], &["calls"]);
+    assert_has(&output, &["runs: 3 1", "(CACHE_URL"]);
+}
+
+#[test]
+fn a_program_without_a_logger_says_it_once() {
+    for variables in [&[][..], &[("CACHE_BACKEND", "reddis")]] {
+        let [_, err] = run_for_both(variables, &["silent", "calls", "calls"]);
+        assert_has(&err, &["session is not cached: wrong cache configuration: ", "cache_runtime::check()"]);
+        assert_eq!(err.lines().count(), 2, "{err}");
+    }
+    let [_, err] = run_for_both(&[("CACHE_BACKEND", "memory")], &["silent", "calls"]);
+    assert_eq!(err, "");
 }
 
 #[test]
@@ -156,6 +185,14 @@ fn code_wins_over_the_environment_and_comes_first_or_never() {
     let variables = [("CACHE_SESSIONS_URL", "nonsense"), ("CACHE_PREFIX", "env:")];
     let output = run(&variables, &["install", "check", "calls"]);
     assert_has(&output, &["install: Ok", "check: ok", "runs: 1 1", "key: code:configured::session:0:"]);
+    for name in ["CACHE_MEMORY_URL", "CACHE_OTHER_URL"] {
+        assert_has(&run(&[(name, "memory://?speed=1")], &["install"]), &["install: Err", "`speed`", name]);
+    }
+    for url in ["gopher://other/program", "memory://"] {
+        assert_has(&run(&[("CACHE_OTHER_URL", url)], &["install"]), &["install: Ok"]);
+    }
+    // Perhaps only another library reads it.
+    assert_has(&run(&[("REDIS_URL", "redis://h?speed=1")], &["install"]), &["install: Ok"]);
     let output = run(&[("CACHE_BACKEND", "memory")], &["calls", "install"]);
     assert_has(&output, &["runs: 1 1", "install: Err", "install them once, before the first use of a cache"]);
 }

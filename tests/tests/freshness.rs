@@ -461,3 +461,120 @@ mod servers {
     tasks!(redis_async, "redis", redis());
     tasks!(memcached_async, "memcached", memcached());
 }
+
+/// Machines whose clocks differ.
+#[cfg(feature = "servers")]
+mod clocks {
+    use super::*;
+    use cache_tests::servers::{MemcachedServer, RedisServer};
+
+    /// The clocks of two machines: the first is `ahead`.
+    fn two_machines(url: &str, ahead: Duration) -> [Scope; 2] {
+        let [first, second] =
+            [(), ()].map(|()| Scope::with_config(Config::new().url("shared", url)).unwrap());
+        first.advance(ahead);
+        [first, second]
+    }
+
+    #[cached(backend = "shared", ttl = 3, stale = "1m")]
+    fn renewed(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(backend = "shared", ttl = 3)]
+    fn plain(n: u64) -> u64 {
+        n
+    }
+
+    #[test]
+    fn no_life_is_longer_because_a_clock_is_ahead() {
+        let (redis, memcached) = (RedisServer::start(), MemcachedServer::start());
+        for url in [redis.url(), memcached.url()] {
+            let [first, second] = two_machines(&url, Duration::from_secs(30));
+            {
+                let _entered = first.enter();
+                assert_eq!((renewed(1), plain(1)), (1, 1));
+            }
+            {
+                let _entered = second.enter();
+                assert_eq!((renewed(1), plain(1)), (1, 1));
+                assert_eq!((renewed::stats().stale, plain::stats().misses), (1, 1), "both are due");
+                until(|| renewed::stats().runs == 1);
+            }
+            let cache = |scope: &Scope| {
+                let _entered = scope.enter();
+                cache_runtime::Cache::named("shared").unwrap()
+            };
+            cache(&first).set("key", &1_u8, Duration::from_secs(3)).unwrap();
+            assert_eq!(cache(&second).get::<u8>("key").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_small_difference_of_clocks_costs_nothing() {
+        let redis = RedisServer::start();
+        let [first, second] = two_machines(&redis.url(), Duration::from_millis(500));
+        for scope in [first, second] {
+            let _entered = scope.enter();
+            assert_eq!((renewed(1), plain(1)), (1, 1));
+        }
+        let [_, third] = two_machines(&redis.url(), Duration::ZERO);
+        let _entered = third.enter();
+        assert_eq!((renewed(1), plain(1)), (1, 1));
+        assert_eq!((renewed::stats().hits, plain::stats().hits), (1, 1));
+        assert_eq!((renewed::stats().stale, renewed::stats().runs), (0, 0));
+    }
+}
+
+/// Options around the end of a lifetime, of functions whose entries have none.
+mod without_a_ttl {
+    use super::*;
+
+    #[cached(stale = 60)]
+    fn stale(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(backend = "shared", early = true, jitter = 0.1)]
+    fn early(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(jitter = 0.1, companions = false)]
+    fn jittered(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(jitter = 0.1, cache_none = true, negative_ttl = 5)]
+    fn negative(n: u64) -> Option<u64> {
+        Some(n)
+    }
+
+    fn check(config: Config) -> Vec<String> {
+        let scope = Scope::with_config(config).unwrap();
+        let _entered = scope.enter();
+        assert_eq!((stale(1), early(1), jittered(1), negative(1)), (1, 1, 1, Some(1)));
+        let problems = cache_runtime::check().err().map(|error| error.to_string()).unwrap_or_default();
+        problems.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_without_effect_are_reported() {
+        let shared = Config::new().url("shared", "memory://");
+        let mut problems = check(shared.clone());
+        problems.sort();
+        let is_about = |index: usize, option: &str, function: &str| {
+            let problem = &problems[index];
+            problem.contains(&format!("`{option}` has no effect"))
+                && problem.contains(&format!("::{function})"))
+        };
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(is_about(0, "early", "early"), "{problems:?}");
+        assert!(is_about(1, "jitter", "jittered"), "{problems:?}");
+        assert!(is_about(2, "stale", "stale"), "{problems:?}");
+
+        let problems = check(Config::new().url("shared", "memory://?ttl=5m"));
+        assert_eq!(problems.len(), 2, "a URL may give a ttl: {problems:?}");
+        assert!(check(shared.default_ttl(Duration::from_secs(60))).is_empty());
+    }
+}

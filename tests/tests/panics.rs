@@ -182,4 +182,5 @@ macro_rules! suite {
 suite!(typed, "memory", [], [], storing: Clone CacheIf Ttl, reading: Clone);
 suite!(typed_async, "memory", [async], [.await], storing: Clone CacheIf Ttl, reading: Clone);
 suite!(encoded, "bytes", [], [], storing: Serialize Deserialize PartialEq CacheIf Ttl, reading: Deserialize);
+#[cfg(feature = "servers")]
 suite!(encoded_async, "bytes", [async], [.await], storing: Serialize Deserialize PartialEq CacheIf Ttl, reading: Deserialize);

@@ -61,6 +61,43 @@ fn scopes_nest_and_are_left() {
     });
 }
 
+/// The servers don't exist, and a call would be an error.
+#[cfg(feature = "servers")]
+#[test]
+fn a_plain_cache_in_a_scope_asks_no_server() {
+    use cache_runtime::{Config, ErrorKind};
+
+    let memory_only = Scope::with_config(Config::new().memory_only()).unwrap();
+    for scope in [Scope::new(), memory_only] {
+        let _entered = scope.enter();
+        for url in ["redis://127.0.0.1:1?prefix=app:", "memcached://127.0.0.1:1", "unix:///no/such.sock"] {
+            Cache::from_url(url).unwrap().set("n", &1_u8, None).unwrap();
+            assert_eq!(Cache::from_url(url).unwrap().get("n").unwrap(), Some(1_u8), "{url} is one server");
+            let outside = std::thread::scope(|threads| {
+                threads
+                    .spawn(|| Cache::from_url(url).unwrap().get::<u8>("n").unwrap_err().kind())
+                    .join()
+                    .unwrap()
+            });
+            assert_eq!(outside, ErrorKind::Unavailable);
+        }
+        assert_eq!(Cache::from_url("redis://h?speed=1").unwrap_err().kind(), ErrorKind::Config);
+    }
+}
+
+#[test]
+fn a_bad_url_is_an_error_where_it_is_given() {
+    use cache_runtime::{Config, ErrorKind};
+
+    for url in ["memory://?speed=1", "redis//h", "gopher://h", "memcached://a;b"] {
+        let error = Scope::with_config(Config::new().url("cache", url)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        let error = Config::new().url("cache", url).install().unwrap_err();
+        assert!(error.to_string().contains("Config::url(\"cache\", …)"), "{error}");
+        assert!(Scope::with_config(Config::new().url("cache", url).memory_only()).is_ok(), "nobody reads it");
+    }
+}
+
 #[test]
 fn only_its_own_clock_moves() {
     let (moved, still) = (Scope::new(), Scope::new());

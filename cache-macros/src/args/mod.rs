@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of the function. Whether options fit it and each other is for `validate`.
 
+mod foreign;
 pub(crate) mod key;
 pub(crate) mod period;
 pub(crate) mod value;
@@ -14,7 +15,7 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token}
 
 use self::key::Key;
 use self::period::{Lifetime, Period};
-use self::value::{Codec, SingleFlight};
+use self::value::{Codec, SharedRun};
 use crate::diagnostic::{Errors, list, nearest};
 
 /// One option as written.
@@ -45,8 +46,7 @@ pub(crate) struct Args {
     pub(crate) stale: Option<Given<Period>>,
     pub(crate) early: Option<Given<f64>>,
     pub(crate) jitter: Option<Given<f64>>,
-    /// Which calls with the same key share a run, and how long they wait for it.
-    pub(crate) single_flight: Option<Given<(SingleFlight, Option<Period>)>>,
+    pub(crate) single_flight: Option<Given<SharedRun>>,
     pub(crate) codec: Option<Given<Codec>>,
     /// `None` means `companions = false`.
     pub(crate) companions: Option<Given<Option<Ident>>>,
@@ -121,7 +121,7 @@ impl Args {
                 value::shared_run(&content)
             }),
             "single_flight" => {
-                option.value(&mut self.single_flight, |input| Ok((value::single_flight(input)?, None)))
+                option.value(&mut self.single_flight, |input| Ok(value::single_flight(input)?.into()))
             }
             "codec" => option.value(&mut self.codec, value::codec),
             "companions" => option.value(&mut self.companions, value::companions),
@@ -193,12 +193,12 @@ impl NamedOption<'_> {
         let Self { name, input } = self;
         let _ = input.parse::<Token![=]>().and_then(|_| input.parse::<Expr>());
         let text = name.to_string();
-        let message = if let Some(meant) = nearest(&text, OPTIONS) {
-            format!("there is no option `{text}`: did you mean `{meant}`?")
-        } else {
-            format!("there is no option `{text}`: the options are {}", list(OPTIONS))
+        let advice = match (foreign::advice(&text), nearest(&text, OPTIONS)) {
+            (Some(advice), _) => advice.to_owned(),
+            (None, Some(meant)) => format!("did you mean `{meant}`?"),
+            (None, None) => format!("the options are {}", list(OPTIONS)),
         };
-        Error::new(name.span(), message)
+        Error::new(name.span(), format!("there is no option `{text}`: {advice}"))
     }
 }
 

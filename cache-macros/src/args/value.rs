@@ -45,11 +45,28 @@ impl Codec {
 }
 
 /// Which calls with the same key share a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SingleFlight {
     Off,
+    #[default]
     Process,
     Cluster,
+}
+
+/// `single_flight`
+#[derive(Debug, Default)]
+pub(crate) struct SharedRun {
+    pub(crate) mode: SingleFlight,
+    /// How long a call waits for another call's run.
+    pub(crate) wait: Option<Period>,
+    /// The option's name, where it is `true`: the run goes on when its caller gives up.
+    pub(crate) detach: Option<Ident>,
+}
+
+impl From<SingleFlight> for SharedRun {
+    fn from(mode: SingleFlight) -> Self {
+        Self { mode, ..Self::default() }
+    }
 }
 
 /// `early`: how eagerly values are renewed; `true` is 1.
@@ -225,36 +242,46 @@ pub(super) fn single_flight(input: ParseStream) -> Result<SingleFlight> {
     }
 }
 
-/// The inside of `single_flight("cluster", wait = "2s")`.
-pub(super) fn shared_run(input: ParseStream) -> Result<(SingleFlight, Option<Period>)> {
-    let mut mode = SingleFlight::Process;
-    if input.peek(LitStr) {
-        mode = single_flight(input)?;
-        input.parse::<Option<Token![,]>>()?;
-    }
-    if input.is_empty() {
-        return Ok((mode, None));
-    }
-    let name = input.call(Ident::parse_any)?;
-    if name != "wait" {
-        return Err(Error::new(
-            name.span(),
-            "write how long a call waits for another call's run: `wait = \"2s\"`",
-        ));
-    }
-    input.parse::<Token![=]>()?;
-    let wait = expr(input)?;
+/// The inside of `single_flight("cluster", wait = "2s", detach = true)`.
+pub(super) fn shared_run(input: ParseStream) -> Result<SharedRun> {
+    let mode = if input.peek(LitStr) { single_flight(input)? } else { SingleFlight::default() };
+    let (mut run, mut given) = (SharedRun::from(mode), Vec::new());
     input.parse::<Option<Token![,]>>()?;
-    if !input.is_empty() {
-        return Err(
-            input.error("`single_flight` takes `\"process\"` or `\"cluster\"`, and `wait`, and nothing more")
-        );
+    while !input.is_empty() {
+        let name = input.call(Ident::parse_any)?;
+        if given.contains(&name) {
+            return Err(Error::new(name.span(), format!("`{name}` is given twice: keep one of the two")));
+        }
+        match name.to_string().as_str() {
+            "wait" => {
+                input.parse::<Token![=]>()?;
+                run.wait = Some(period_of(
+                    expr(input)?,
+                    "zero would mean no waiting: write `single_flight = \"off\"`",
+                )?);
+            }
+            "detach" => {
+                input.parse::<Token![=]>()?;
+                run.detach = flag(input)?.then(|| name.clone());
+            }
+            _ => {
+                return Err(Error::new(
+                    name.span(),
+                    "write how long a call waits for another call's run, `wait = \"2s\"`, or that a run goes on when its \
+                     caller gives up, `detach = true`",
+                ));
+            }
+        }
+        if mode == SingleFlight::Off {
+            let message = format!("no run is shared if `single_flight` is \"off\": remove `{name}`");
+            return Err(Error::new(name.span(), message));
+        }
+        given.push(name);
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
     }
-    if mode == SingleFlight::Off {
-        return Err(Error::new(name.span(), "no call waits if `single_flight` is \"off\": remove `wait`"));
-    }
-    period_of(wait, "zero would mean no waiting: write `single_flight = \"off\"`")
-        .map(|wait| (mode, Some(wait)))
+    Ok(run)
 }
 
 /// `companions`: `None` is `false`.

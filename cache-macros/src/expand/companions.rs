@@ -2,12 +2,13 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Attribute, Safety, Signature};
+use syn::{Attribute, Safety, Signature, Type, TypeReference};
 
 use super::{
-    attrs, foreign, generic_names, key, of_companion, part, rt, signature_of_companion, site, turbofish,
+    attrs, background, foreign, generic_names, key, of_companion, part, rt, signature_of_companion, site,
+    turbofish,
 };
-use crate::func::{Flow, Func, Param};
+use crate::func::{Flow, Func, Param, plain};
 use crate::validate::{Companions, Plan};
 
 /// How generated code names the companions: `user::peek`, or `Self::user_peek`.
@@ -155,10 +156,10 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));
     let this = key::this(plan).map(|this| quote!(&#this,));
     let (params, key_params, inserted) =
-        (&signature_of_companion(func).inputs, declared(read()), free_name("value", read()));
+        (&signature_of_companion(func).inputs, declared(plan, read()), free_name("value", read()));
     let (key, body, stored) = (key::of_arguments(plan), call_uncached(plan, names), part::stored(plan));
     let (key_fn, site_fn) = (key::function(plan, names), shared_site(plan, names));
-    let hidden_fns = [site_fn, key_fn].into_iter().flatten();
+    let hidden_fns = [site_fn, key_fn, background::function(plan, names)].into_iter().flatten();
     let hidden_fns = hidden_fns.map(|item| quote!(#[doc(hidden)] #[inline] #(#attrs)* #item));
     let (site, entries) = match shared_site_path(plan, names) {
         Some(shared) => (shared.clone(), shared),
@@ -238,11 +239,19 @@ pub(super) fn unsafety(func: &Func) -> Option<TokenStream> {
     matches!(func.sig.safety, Safety::Unsafe(_)).then(|| quote!(unsafe))
 }
 
-/// `ident: Type, …`
-fn declared<'a>(params: impl Iterator<Item = &'a Param>) -> TokenStream {
+/// `ident: Type, …`. A `&mut T` goes by another name: a lint would propose a `&mut [T]` that suffices for the key.
+fn declared<'a>(plan: &Plan, params: impl Iterator<Item = &'a Param>) -> TokenStream {
+    let rt = rt(plan);
     let params = params.map(|Param { attrs, ident, ty, .. }| {
-        let (attrs, ty) = (attrs::of_argument(attrs), of_companion(ty));
-        quote!(#(#attrs)* #ident: #ty)
+        let (attrs, whole) = (attrs::of_argument(attrs), of_companion(ty));
+        match plain(ty) {
+            Type::Reference(TypeReference { mutability: Some(_), lifetime, elem, .. }) => {
+                let lifetime = lifetime.as_ref().map(of_companion).unwrap_or_else(|| quote!('_));
+                let elem = of_companion(elem);
+                quote!(#(#attrs)* #ident: #rt::Mut<#lifetime, #elem>)
+            }
+            _ => quote!(#(#attrs)* #ident: #whole),
+        }
     });
     quote!(#(#params,)*)
 }

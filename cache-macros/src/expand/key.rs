@@ -31,7 +31,7 @@ pub(super) fn of_arguments(plan: &Plan) -> TokenStream {
             let (scope, key, types) = (&names.scope, names.hidden("key"), turbofish(&plan.func));
             let this = this(plan).map(|this| quote!(&#this,));
             let idents = read(plan).map(|param| &param.ident);
-            quote!(#scope::#key #types(#this &mut #variable, #(&#idents),*);)
+            quote!(#scope::#key #types(#this &mut #variable, (#(&#idents,)*));)
         }
     };
     quote!(let mut #variable = #rt::Args::new(); #filled)
@@ -49,23 +49,25 @@ pub(super) fn function(plan: &Plan, names: &Names) -> Option<TokenStream> {
     let (key, parts, bounds) = (names.hidden("key"), parts(plan, true), of_companion(&generics.where_clause));
     let generics = of_companion(generics);
     let (this, variable) = (this(plan).map(|this| quote!(&#this,)), variable());
-    let params = read(plan).map(|Param { ident, ty, .. }| match plain(ty) {
-        Type::ImplTrait(TypeImplTrait { bounds, .. }) if bounds.len() > 1 => {
-            let ty = of_companion(ty);
-            quote!(#ident: &(#ty))
-        }
-        _ => {
-            let ty = of_companion(ty);
-            quote!(#ident: &#ty)
-        }
-    });
+    let params = borrowed(read(plan));
     is_shared(plan).then(|| {
         quote! {
-            fn #key #generics(#this #variable: &mut #rt::Args, #(#params),*) #bounds {
+            fn #key #generics(#this #variable: &mut #rt::Args, #params) #bounds {
                 #parts
             }
         }
     })
+}
+
+/// `(ident, …): (&Type, …)`. In a tuple, because lints look at each argument that is a reference.
+pub(super) fn borrowed<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> TokenStream {
+    let idents = params.clone().map(|param| &param.ident);
+    let types = params.map(|Param { ty, .. }| {
+        let is_sum = matches!(plain(ty), Type::ImplTrait(TypeImplTrait { bounds, .. }) if bounds.len() > 1);
+        let ty = of_companion(ty);
+        if is_sum { quote!(&(#ty)) } else { quote!(&#ty) }
+    });
+    quote!((#(#idents,)*): (#(#types,)*))
 }
 
 fn is_shared(plan: &Plan) -> bool {
@@ -91,8 +93,8 @@ fn parts(plan: &Plan, is_borrowed: bool) -> TokenStream {
             let is_generic = plan.func.params.iter().any(Param::has_impl_trait)
                 || generic_names(&plan.func).next().is_some();
             let args = exprs.iter().map(|expr| {
-                let arg = method("arg", is_generic, expr.span());
-                quote_spanned!(at(expr.span())=> #key.#arg(&(#expr));)
+                let part = method(if is_generic { "arg" } else { "part" }, is_generic, expr.span());
+                quote_spanned!(at(expr.span())=> #key.#part(&(#expr));)
             });
             quote!(#instance #views #(#args)*)
         }
@@ -129,7 +131,7 @@ fn field(plan: &Plan, path: &FieldPath) -> TokenStream {
     quote_spanned!(at(span)=> #key.#field(&#path);)
 }
 
-fn read(plan: &Plan) -> impl Iterator<Item = &Param> {
+fn read(plan: &Plan) -> impl Iterator<Item = &Param> + Clone {
     plan.key.reads.iter().filter_map(|index| plan.func.params.get(*index))
 }
 

@@ -84,7 +84,7 @@ fn typed_view(plan: &Plan, names: Option<&Names>) -> TokenStream {
 fn call(plan: &Plan, names: Option<&Names>, body: &TokenStream) -> TokenStream {
     let (func, renews) = (&plan.func, plan.freshness.renews());
     let given = key::given(func);
-    let in_background = names.filter(|_| renews).and_then(|names| background::call(plan, names));
+    let in_background = names.and_then(|names| background::call(plan, names));
     match (in_background, renews, func.is_async()) {
         (Some(in_background), ..) => in_background,
         (None, false, false) => quote!(call(#given, #body)),

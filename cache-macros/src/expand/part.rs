@@ -5,13 +5,14 @@
 //! holds the result. In a generic function or a method it can't, because constants may not mention type parameters.
 //! There the kinds are read off the spelling, and the compiler checks that no alias hides one.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Ident, Type};
 
-use super::background::{borrows, mentions};
 use super::{generic_names, rt, spanned};
 use crate::func::{argument_of, arguments_of};
+use crate::validate::background::borrows;
+use crate::validate::signature::mentions_self;
 use crate::validate::{Companions, Plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,26 +64,41 @@ pub(super) fn part(plan: &Plan) -> TokenStream {
     quote!(#rt::StoredPart<#outer, #inner, #none, #err>)
 }
 
-/// The type that an entry holds, spelled out where the return type shows it.
+/// The type that an entry holds. The compiler finds it, with the span of what looks like it. In a method or a generic
+/// function, where the kinds are spelled anyway, it is written out if no alias can hide it.
 pub(super) fn stored(plan: &Plan) -> TokenStream {
+    let (rt, output) = (rt(plan), &plan.func.output);
+    let looks = looks_stored(plan);
+    match holder(plan) {
+        Some(holder) => spanned(looks, quote!(#rt::StoredBy<#holder, #output>)),
+        None if is_abbreviated(output) => {
+            let part = part(plan);
+            spanned(looks, quote!(<#part as #rt::Outcome<#output>>::Stored))
+        }
+        None => looks.to_token_stream(),
+    }
+}
+
+fn looks_stored(plan: &Plan) -> &Type {
     let output = &plan.func.output;
     let ((outer, _), (inner, within)) = spelled(output);
-    if let (Kind::Plain, Some(holder)) = (outer, holder(plan)) {
-        let rt = rt(plan);
-        return spanned(output, quote!(#rt::StoredBy<#holder, #output>));
-    }
     let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
     let whole = output;
     let inside = argument_of("Result", output).or_else(|| argument_of("Option", output)).unwrap_or(output);
-    let stored = match (outer, inner) {
+    match (outer, inner) {
         (Kind::Plain, _) => whole,
         (Kind::Result, _) if err => whole,
         (Kind::Result, Kind::Option) if none => inside,
         (Kind::Option, Kind::Result) if err && !none => inside,
         (Kind::Option, _) if none => whole,
         _ => within,
-    };
-    stored.to_token_stream()
+    }
+}
+
+/// Whether there is a `Result<T>`, an alias whose `T` need not be what is in the `Ok`.
+fn is_abbreviated(output: &Type) -> bool {
+    let is_short = |ty| arguments_of("Result", ty).count() == 1;
+    is_short(output) || argument_of("Option", output).is_some_and(is_short)
 }
 
 /// Lets the compiler find out whether errors that aren't stored can be shared with those who wait. It can't if an error
@@ -93,7 +109,7 @@ pub(super) fn share_err(plan: &Plan) -> Option<TokenStream> {
     let error = arguments_of("Result", result).nth(1).unwrap_or(output);
     let tokens = error.to_token_stream();
     let is_plain = NEVER_RESULTS.iter().any(|name| tokens.to_string() == *name);
-    let may_borrow = borrows(error) || mentions(tokens.clone(), &Ident::new("Self", Span::call_site()));
+    let may_borrow = borrows(error) || mentions_self(tokens.clone());
     let is_shared =
         plan.negative.err.is_none() && !is_plain && !may_borrow && !func.has_type_parameter(&tokens);
     is_shared.then(|| quote!(.share_err(#rt::share_err!(#output))))

@@ -56,7 +56,13 @@ fn spec(plan: &Plan) -> TokenStream {
     });
     let early = plan.freshness.early.map(|early| quote!(.early(#early)));
     let jitter = plan.freshness.jitter.map(|jitter| quote!(.jitter(#jitter)));
-    quote!(#start #namespace #written #version #single_flight #wait #stale #early #jitter)
+    let options = [("stale", stale.is_some()), ("early", early.is_some()), ("jitter", jitter.is_some())];
+    let has_ttl = plan.lifetime.is_some() || plan.negative.lifetime.is_some();
+    let needs_default_ttl = options
+        .iter()
+        .find(|(_, is_given)| *is_given && !has_ttl)
+        .map(|(option, _)| quote!(.needs_default_ttl(#option)));
+    quote!(#start #namespace #written #version #single_flight #wait #stale #early #jitter #needs_default_ttl)
 }
 
 /// A digest of tokens (FNV-1a), the same for every compiler, whatever is between the tokens.

@@ -3,7 +3,7 @@
 use syn::LitStr;
 
 use super::Target;
-use crate::args::value::{Codec, SingleFlight};
+use crate::args::value::{Codec, SharedRun, SingleFlight};
 use crate::args::{Args, Given};
 use crate::diagnostic::{Errors, nearest};
 use crate::func::Func;
@@ -30,7 +30,9 @@ fn in_memory(args: &Args, errors: &mut Errors) -> Target {
             "`codec` has no meaning in memory, where values stay as they are: remove it, or name a remote `backend`",
         );
     }
-    if let Some(Given { value: (SingleFlight::Cluster, _), span, .. }) = &args.single_flight {
+    if let Some(Given { value: SharedRun { mode: SingleFlight::Cluster, .. }, span, .. }) =
+        &args.single_flight
+    {
         errors.at(*span, "entries in memory belong to one process: remove this, or name a remote `backend`");
     }
     Target::Memory {

@@ -3,7 +3,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::visit::{self, Visit};
-use syn::{Expr, Ident, Type, TypeParamBound};
+use syn::{Expr, Ident, Type, TypeImplTrait, TypeParamBound};
 
 use super::{KeyPlan, KeySource};
 use crate::args::Given;
@@ -34,6 +34,10 @@ pub(super) fn plan(
     }
     for param in plan.reads.iter().filter_map(|index| func.params.get(*index)) {
         identifies(param, &plan.source, errors);
+    }
+    let is_unread = |(index, _): &(usize, &Param)| !plan.reads.contains(index);
+    for (_, param) in func.params.iter().enumerate().filter(is_unread) {
+        Unread { errors }.visit_type(&param.ty);
     }
     plan
 }
@@ -213,6 +217,24 @@ impl<'ast> Visit<'ast> for Unfit {
                 self.why = Some("a `&mut` argument");
             }
             _ => visit::visit_type(self, ty),
+        }
+    }
+}
+
+/// Finds `impl Trait` in an argument that the key doesn't read. A type parameter keeps the entries of different types
+/// apart; an unread `impl Trait` can't.
+struct Unread<'e> {
+    errors: &'e mut Errors,
+}
+
+impl<'ast> Visit<'ast> for Unread<'_> {
+    fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
+        if !ty.bounds.iter().any(is_closure) {
+            self.errors.on(
+                ty,
+                "the key doesn't read this argument, so that all its types would share entries: name the type, as in \
+                 `fn user<R: Repo>(repo: R)`, to keep them apart",
+            );
         }
     }
 }

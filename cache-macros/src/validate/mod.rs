@@ -4,14 +4,16 @@
 //! code that will be generated.
 
 pub(crate) mod backend;
+pub(crate) mod background;
 mod key;
-mod signature;
+mod names;
+pub(crate) mod signature;
 
 use syn::{Expr, Ident, LitStr, Path, Result, parse_quote};
 
 use crate::args::key::Segment;
 use crate::args::period::{Lifetime, Period};
-use crate::args::value::{Codec, SingleFlight};
+use crate::args::value::{Codec, SharedRun, SingleFlight};
 use crate::args::{Args, Given};
 use crate::diagnostic::Errors;
 use crate::func::Func;
@@ -32,6 +34,10 @@ pub(crate) struct Plan {
     pub(crate) single_flight: SingleFlight,
     /// How long a call waits for another call's run; `None` means as long as it takes.
     pub(crate) wait: Option<Period>,
+    /// The name of `detach`, where it is `true`: runs go on when their callers give up.
+    pub(crate) detach: Option<Ident>,
+    /// Whether the background takes copies of the arguments, to run the body.
+    pub(crate) keeps_arguments: bool,
     /// `None` means crate, module path and name.
     pub(crate) namespace: Option<LitStr>,
     pub(crate) version: u32,
@@ -119,24 +125,30 @@ pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
     namespace(&args, &mut errors);
     let is_method = func.receiver.is_some() || signature::names_self(&func);
     let companions = companions(&args, &func, is_method);
+    names::taken(&companions, &func, &mut errors);
     if !matches!(companions, Companions::Off) {
         let reads_by_name = matches!(key.source, KeySource::Exprs(_));
         func.hide_names(|index| reads_by_name && key.reads.contains(&index));
     }
-    let (single_flight, wait) = args.single_flight.map_or((SingleFlight::Process, None), |given| given.value);
+    let SharedRun { mode, wait, detach } = args.single_flight.map(|given| given.value).unwrap_or_default();
+    let can_keep = background::can_keep(&func, &companions);
+    detach.iter().for_each(|detach| background::detach(detach, &func, can_keep, &mut errors));
+    let freshness = Freshness {
+        stale: args.stale.map(|given| given.value),
+        early: args.early.map(|given| given.value),
+        jitter: args.jitter.map(|given| given.value),
+    };
     errors.or(Plan {
         target,
         key,
         lifetime: args.ttl.map(|given| given.value),
         negative,
         cache_if: args.cache_if.map(|given| given.value),
-        freshness: Freshness {
-            stale: args.stale.map(|given| given.value),
-            early: args.early.map(|given| given.value),
-            jitter: args.jitter.map(|given| given.value),
-        },
-        single_flight,
+        keeps_arguments: can_keep && (freshness.renews() || detach.is_some()),
+        freshness,
+        single_flight: mode,
         wait,
+        detach,
         namespace: args.namespace.map(|given| given.value),
         version: args.version.map_or(0, |given| given.value),
         is_method: is_method || matches!(companions, Companions::Siblings(_)),

@@ -44,7 +44,8 @@ pub(super) fn names_self(func: &Func) -> bool {
     mentions_self(func.sig.to_token_stream()) || body_mentions_self(func.body.stream())
 }
 
-fn mentions_self(tokens: TokenStream) -> bool {
+/// Whether `Self` is among the tokens.
+pub(crate) fn mentions_self(tokens: TokenStream) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == "Self",
         TokenTree::Group(group) => mentions_self(group.stream()),

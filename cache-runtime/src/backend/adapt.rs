@@ -8,6 +8,8 @@ use bytes::Bytes;
 use super::request::{Answer, Condition, Reply, Request, Service, Version, Versioned};
 use super::{AsyncBackend, Backend};
 use crate::common::wait::{Caller, MaybeReady};
+#[cfg(feature = "tokio")]
+use crate::error::Reason;
 use crate::error::{Error, ErrorKind};
 
 /// A blocking backend. For async callers the runtime's blocking threads do the work.
@@ -113,7 +115,7 @@ fn on_blocking_pool<'a>(backend: Arc<dyn Backend>, request: Request<'a>, deadlin
     MaybeReady::Later(Box::pin(async move {
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
             let message = "async calls to a remote backend need a tokio runtime";
-            Error::new(ErrorKind::Unavailable, message).with_source(error)
+            Error::new(ErrorKind::Config, message).with_source(error).because(Reason::Process)
         })?;
         match tokio::time::timeout_at(deadline.into(), runtime.spawn_blocking(work)).await {
             Ok(Ok(result)) => result,

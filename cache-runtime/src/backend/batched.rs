@@ -104,7 +104,7 @@ impl fmt::Debug for Batched {
 impl Service for Batched {
     fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a> {
         match (caller, request) {
-            (Caller::Async, Request::Get(key)) => {
+            (Caller::Async, Request::Get(key)) if !self.service.travels_alone(key) => {
                 MaybeReady::Later(Box::pin(Read { batched: self, key, deadline, stage: Stage::New }))
             }
             (caller, request) => self.service.call(request, deadline, caller),

@@ -1,14 +1,21 @@
 //! A backend as functions use it, with the settings that belong to it. A connection is made at first use.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::SetOptions;
-use super::breaker::{PROBE, WithBreaker};
+use super::breaker::WithBreaker;
 use super::request::{Condition, Request, Service, Version, Versioned};
-use crate::common::wait::Caller;
+use crate::common::wait::{Caller, block_on};
 use crate::error::{Error, ErrorKind};
+
+/// How many keys a check reads together. Nodes of a Redis Cluster have only some keys each.
+const KEYS_READ: usize = 8;
+
+/// How long the keys of a check stay if it ends early.
+const CHECK_TTL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Connected {
     service: Box<dyn Service>,
@@ -95,9 +102,36 @@ impl Connected {
         self.service.rejection(key)
     }
 
-    /// Asks the server for something, so that wrong settings show.
-    pub(crate) fn probe(&self) -> Result<(), Error> {
-        let deadline = Instant::now() + self.timeout;
-        self.service.call(Request::Get(PROBE.as_bytes()), deadline, Caller::Blocking).wait().map(drop)
+    /// Does what calls do, under the prefix, so that wrong settings and missing permissions show. Ends at the first error.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        (0..self.servers()).try_for_each(|server| block_on(pin!(self.check_server(server))))
+    }
+
+    async fn check_server(&self, server: usize) -> Result<(), Error> {
+        let random = u64::from_le_bytes(bytes());
+        let keys = (0..1000 * KEYS_READ).map(|n| format!("{}cache-runtime:check:{random}:{n}", self.prefix));
+        let keys = keys.filter(|key| self.server_of(key.as_bytes()) == server).take(KEYS_READ);
+        let keys: Vec<String> = keys.collect();
+        let Some(key) = keys.first().map(String::as_bytes) else { return Ok(()) };
+        let (caller, deadline) = (Caller::Blocking, || Instant::now() + self.timeout);
+        let set = |value: &'static str, condition| {
+            self.set(key, value.into(), Some(CHECK_TTL), condition, deadline(), caller)
+        };
+        let read: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
+        self.get_many(&read, deadline(), caller).await?;
+        set("first", Condition::Always).await?;
+        self.get(key, deadline(), caller).await?;
+        let first = Versioned::from(Bytes::from_static(b"first"));
+        match set("second", first.is_unchanged()).await {
+            // Everything works without, only not as well.
+            Err(error) if error.kind() == ErrorKind::Denied && error.refusal().is_some() => {}
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                log::warn!("results that replace an entry are not stored: {error}");
+            }
+            replaced => drop(replaced?),
+        }
+        self.delete(key, deadline(), caller).await?;
+        set("third", Condition::Absent).await?;
+        self.delete(key, deadline(), caller).await.map(drop)
     }
 }

@@ -8,6 +8,8 @@ mod adapt;
 pub(crate) mod batched;
 mod breaker;
 pub(crate) mod connected;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod large_values;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
 pub(crate) mod memory;

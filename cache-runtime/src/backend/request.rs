@@ -10,6 +10,8 @@ use bytes::Bytes;
 use super::SetOptions;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "redis")]
+use crate::net::pool::idle::Retry;
 
 /// An operation on a backend.
 #[derive(Debug, Clone)]
@@ -102,6 +104,27 @@ pub(crate) trait Service: Send + Sync + 'static {
         let _ = key;
         None
     }
+
+    /// Whether a read of `key` must not share a request.
+    #[cfg(feature = "tokio")]
+    fn travels_alone(&self, key: &[u8]) -> bool {
+        let _ = key;
+        false
+    }
+}
+
+/// Reads each key with a request of its own.
+pub(crate) async fn get_each(
+    service: &impl Service,
+    keys: &[&[u8]],
+    deadline: Instant,
+    caller: Caller,
+) -> Result<Reply, Error> {
+    let mut values = Vec::with_capacity(keys.len());
+    for key in keys {
+        values.push(service.call(Request::Get(key), deadline, caller).await?.value()?);
+    }
+    Ok(Reply::Values(values))
 }
 
 impl<S: Service + ?Sized> Service for std::sync::Arc<S> {
@@ -124,6 +147,11 @@ impl<S: Service + ?Sized> Service for std::sync::Arc<S> {
     fn rejection(&self, key: &[u8]) -> Option<Error> {
         (**self).rejection(key)
     }
+
+    #[cfg(feature = "tokio")]
+    fn travels_alone(&self, key: &[u8]) -> bool {
+        (**self).travels_alone(key)
+    }
 }
 
 impl Request<'_> {
@@ -132,6 +160,15 @@ impl Request<'_> {
         match self {
             Self::Get(key) | Self::Set { key, .. } | Self::Delete(key) => key,
             Self::GetMany(keys) => keys.first().copied().unwrap_or_default(),
+        }
+    }
+
+    /// A set that runs twice may undo what others did between, so it is sent only once.
+    #[cfg(feature = "redis")]
+    pub(crate) fn retry(&self) -> Retry {
+        match self {
+            Self::Set { .. } => Retry::Never,
+            Self::Get(_) | Self::GetMany(_) | Self::Delete(_) => Retry::Once,
         }
     }
 }

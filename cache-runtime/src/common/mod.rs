@@ -5,6 +5,7 @@ pub(crate) mod catch;
 pub(crate) mod clock;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod report;
 pub(crate) mod seqlock;
 pub(crate) mod stripe;
 pub(crate) mod sync;

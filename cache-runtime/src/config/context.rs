@@ -12,6 +12,7 @@ use crate::error::Error;
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) clock: Clock,
+    /// By alias, or by URL where memory stands in for a server.
     backends: Mutex<HashMap<String, Result<Arc<Connected>, Error>>>,
 }
 
@@ -36,12 +37,28 @@ impl Context {
 
     /// The backend named `alias`. It is opened once, and an error in its settings is permanent.
     fn open(&self, alias: &str) -> Result<Arc<Connected>, Error> {
+        self.open_once(alias, || self.config.open(alias))
+    }
+
+    /// The backend at `url`. Memory in a server's stead is opened once, because all that name a server share it.
+    pub(crate) fn open_url(&self, url: &str) -> Result<Arc<Connected>, Error> {
+        match self.config.replaces_server(url) {
+            true => self.open_once(url, || self.config.open_url(url)),
+            false => self.config.open_url(url).map(Arc::new),
+        }
+    }
+
+    fn open_once(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> Result<Connected, Error>,
+    ) -> Result<Arc<Connected>, Error> {
         let mut backends = lock(&self.backends);
-        if let Some(known) = backends.get(alias) {
+        if let Some(known) = backends.get(name) {
             return known.clone();
         }
-        let opened = self.config.open(alias).map(Arc::new);
-        backends.insert(alias.to_owned(), opened.clone());
+        let opened = open().map(Arc::new);
+        backends.insert(name.to_owned(), opened.clone());
         opened
     }
 
@@ -54,7 +71,7 @@ impl Context {
                 log::warn!("{message}");
                 continue;
             }
-            match self.open(&alias).and_then(|connected| connected.probe()) {
+            match self.open(&alias).and_then(|connected| connected.check()) {
                 Err(error) if error.is_temporary() => log::warn!("cache backend `{alias}`: {error}"),
                 Err(error) => problems.push(error),
                 Ok(()) => {}

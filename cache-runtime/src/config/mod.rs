@@ -30,6 +30,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// use std::time::Duration;
 /// use cache_runtime::Config;
 ///
+/// # #[cfg(feature = "redis")]
 /// Config::from_env()
 ///     .url("redis", "redis://127.0.0.1:6379/2?pool=16")
 ///     .url("sessions", "memory://?capacity=1000")
@@ -66,8 +67,9 @@ impl Config {
         Self::default()
     }
 
-    /// The settings in the environment. [`install`](Self::install) and [`check`](crate::check) report bad values. White space
-    /// around a value is ignored, and an empty value counts as unset.
+    /// The settings in the environment. [`install`](Self::install) and [`check`](crate::check) report bad values; those of
+    /// `REDIS_URL` and `MEMCACHED_URL`, which other libraries read too, only `check`. White space around a value is ignored,
+    /// and an empty value counts as unset.
     ///
     /// | variable | meaning |
     /// |---|---|
@@ -149,10 +151,30 @@ impl Config {
         self
     }
 
-    /// Every remote function uses memory, with the same encoding as on its server. For tests.
+    /// Every remote function uses memory, with the same encoding as on its server, and so does a plain cache. For tests.
     pub fn memory_only(mut self) -> Self {
         self.memory_only = true;
         self
+    }
+
+    /// Fails if a setting is wrong, as far as that is known without asking a server.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        if let Some(problem) = self.first_problem() {
+            return Err(problem.clone());
+        }
+        let is_given_to_us =
+            |alias: &String| self.foreign_variable(alias).is_none() && !self.is_in_common_variable(alias);
+        self.aliases()
+            .iter()
+            .filter(|alias| is_given_to_us(alias))
+            .try_for_each(|alias| self.open(alias).map(drop))
+    }
+
+    /// Whether the URL of `alias` is in a variable that other libraries read too, such as `REDIS_URL`.
+    fn is_in_common_variable(&self, alias: &str) -> bool {
+        let common = Kind::of_alias(alias).and_then(|kind| kind.common_variable);
+        !self.sources.contains_key(alias)
+            && matches!(self.source_in_environment(alias), Ok(Source::Url { place, .. }) if Some(&*place) == common)
     }
 
     /// The first problem with the settings that concern all functions.
@@ -219,21 +241,28 @@ impl Config {
         }
     }
 
-    /// Opens the backend at `url`.
+    /// Whether memory stands in for the server at `url`.
+    pub(crate) fn replaces_server(&self, url: &str) -> bool {
+        self.memory_only && matches!(Kind::of_url(url), Ok(Some(kind)) if kind.is_server)
+    }
+
+    /// Opens the backend at `url`, or memory in its stead.
     pub(crate) fn open_url(&self, url: &str) -> Result<Connected, Error> {
         let is_server = Kind::of_url(url)?.is_some_and(|kind| kind.is_server);
+        let is_replaced = self.replaces_server(url);
         let mut url = Url::parse(url)?;
         let prefix: Option<String> = url.take("prefix", "text")?;
         let ttl = url.take_duration("ttl")?;
         let timeout = url.take_duration("timeout")?.or(self.timeout).unwrap_or(DEFAULT_TIMEOUT);
         let place = url.to_string();
-        let mut connected = self.connected(registry::open(url, timeout)?);
+        let service = registry::open(url, timeout)?;
+        let mut connected = self.connected(if is_replaced { Box::new(Memory::default()) } else { service });
         connected.timeout = timeout.min(MAX_TIMEOUT);
         connected.default_ttl = ttl.or(connected.default_ttl);
         if let Some(prefix) = prefix {
             connected.prefix = prefix;
         }
-        Ok(if is_server { connected.with_breaker(place) } else { connected })
+        Ok(if is_server && !is_replaced { connected.with_breaker(place) } else { connected })
     }
 
     fn connected(&self, service: Box<dyn Service>) -> Connected {
@@ -247,7 +276,8 @@ impl Config {
         let kind = Kind::of_alias(alias);
         if self.reads_environment {
             let common = kind.and_then(|kind| kind.common_variable);
-            for name in [own.as_str()].into_iter().chain(common) {
+            let for_all = kind.is_none_or(|kind| kind.is_server).then_some("CACHE_URL");
+            for name in [own.as_str()].into_iter().chain(common).chain(for_all) {
                 if let Some(text) = variable(name)? {
                     return Ok(Source::Url { text, place: name.to_owned() });
                 }
@@ -255,7 +285,7 @@ impl Config {
         }
         let Some(kind) = kind else {
             let message = format!(
-                "no backend is named `{alias}`: set {own}, or call Config::url or Config::backend before the first cached call"
+                "no backend is named `{alias}`: set {own} or CACHE_URL, or call Config::url or Config::backend before the first cached call"
             );
             return Err(Error::new(ErrorKind::Config, message));
         };

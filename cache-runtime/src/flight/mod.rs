@@ -50,7 +50,16 @@ const SLOW: Duration = Duration::from_millis(2_500);
 #[derive(Clone, Default)]
 pub(crate) struct Flights(Arc<Table>);
 
-type ByKey = HashMap<FlightKey, Arc<Flight>, foldhash::quality::RandomState>;
+#[derive(Default)]
+struct ByKey {
+    flights: HashMap<FlightKey, Arc<Flight>, foldhash::quality::RandomState>,
+    /// Flights that are over, for reuse: most runs are over before anybody waits for them, and should cost no allocation.
+    spare: Vec<Arc<Flight>>,
+}
+
+/// The most flights that are kept for reuse: the depth of a usual recursion.
+const MAX_SPARE: usize = 16;
+
 /// Most keys fit without an allocation.
 type FlightKey = SmallVec<[u8; 32]>;
 
@@ -83,6 +92,13 @@ struct Status {
     /// The invalidation did not wait for the store to end, so what is stored must be removed.
     store_must_be_removed: bool,
     began: Option<Began>,
+}
+
+impl Status {
+    /// Whether anybody may wait for a change: a call for the result, or an invalidation for the end of the store.
+    fn is_awaited(&self) -> bool {
+        self.waiters > 0 || self.is_invalidated
+    }
 }
 
 /// When a run whose entry lives on a server began, and its claim on the key there.
@@ -169,7 +185,9 @@ impl Flights {
     /// Joins the run of `key`, or starts it. The call takes no result of a run that began before `since`.
     pub(crate) fn join(&self, key: &[u8], since: RunNumber) -> Role {
         let mut by_key = lock(&self.0.by_key);
-        let Some(flight) = by_key.get(key).cloned() else { return Role::Lead(self.start(&mut by_key, key)) };
+        let Some(flight) = by_key.flights.get(key).cloned() else {
+            return Role::Lead(self.start(&mut by_key, key));
+        };
         let Some(wait) = waits::register(flight.number) else { return Role::Alone };
         lock(&flight.status).waiters += 1;
         Role::Wait(Waiter { table: self.0.clone(), flight, since, _wait: wait })
@@ -178,27 +196,27 @@ impl Flights {
     /// Starts a run of `key` unless one is under way.
     pub(crate) fn lead(&self, key: &[u8]) -> Option<Leader> {
         let mut by_key = lock(&self.0.by_key);
-        (!by_key.contains_key(key)).then(|| self.start(&mut by_key, key))
+        (!by_key.flights.contains_key(key)).then(|| self.start(&mut by_key, key))
     }
 
     fn start(&self, by_key: &mut ByKey, key: &[u8]) -> Leader {
-        let flight = Arc::new(Flight::new(key));
-        by_key.insert(SmallVec::from_slice(key), flight.clone());
+        let flight = by_key.make(key);
+        by_key.flights.insert(SmallVec::from_slice(key), flight.clone());
         Leader { table: self.0.clone(), flight }
     }
 
     /// Detaches the run of `key`: its result won't be stored, and later calls start anew. If its leader is storing now,
     /// the returned value waits for that.
     pub(crate) fn invalidate(&self, key: &[u8]) -> Option<StoreInProgress> {
-        lock(&self.0.by_key).remove(key)?.invalidate()
+        lock(&self.0.by_key).flights.remove(key)?.invalidate()
     }
 
     /// Detaches the run of `key` if `is_outdated` accepts its claim: another process has changed the key.
     pub(crate) fn invalidate_if(&self, key: &[u8], is_outdated: impl FnOnce(&dyn Claim) -> bool) {
         let mut by_key = lock(&self.0.by_key);
-        let Some(flight) = by_key.get(key) else { return };
+        let Some(flight) = by_key.flights.get(key) else { return };
         let is_outdated = lock(&flight.status).began.as_ref().is_some_and(|began| is_outdated(&*began.claim));
-        if is_outdated && let Some(flight) = by_key.remove(key) {
+        if is_outdated && let Some(flight) = by_key.flights.remove(key) {
             drop(flight.invalidate());
         }
     }
@@ -206,7 +224,7 @@ impl Flights {
     /// Detaches all runs.
     pub(crate) fn invalidate_all(&self) {
         let mut by_key = lock(&self.0.by_key);
-        by_key.drain().for_each(|(_, flight)| drop(flight.invalidate()));
+        by_key.flights.drain().for_each(|(_, flight)| drop(flight.invalidate()));
     }
 
     /// From now on, until no run is under way, secures the claims of slow runs, and abandons runs that nobody drives.
@@ -220,7 +238,7 @@ impl Flights {
             table.abandon_undriven();
             table.slow_claims().iter().for_each(|claim| claim.secure());
             table.is_watched.store(false, Ordering::SeqCst);
-            let is_idle = lock(&table.by_key).is_empty();
+            let is_idle = lock(&table.by_key).flights.is_empty();
             (!is_idle && !table.is_watched.swap(true, Ordering::SeqCst)).then_some(LOOK_EVERY)
         });
         if !is_scheduled {
@@ -233,7 +251,7 @@ impl Table {
     /// Abandons the runs whose leaders nobody polls.
     fn abandon_undriven(&self) {
         let mut by_key = lock(&self.by_key);
-        by_key.retain(|_, flight| {
+        by_key.flights.retain(|_, flight| {
             let is_driven = !flight.polls.look();
             if !is_driven {
                 flight.abandon();
@@ -250,7 +268,28 @@ impl Table {
             let began = status.began.as_ref().filter(|began| began.at.elapsed() >= SLOW)?;
             Some(began.claim.clone())
         };
-        by_key.values().filter_map(slow).collect()
+        by_key.flights.values().filter_map(slow).collect()
+    }
+}
+
+impl ByKey {
+    /// A flight for `key`.
+    fn make(&mut self, key: &[u8]) -> Arc<Flight> {
+        if let Some(mut spare) = self.spare.pop()
+            && let Some(flight) = Arc::get_mut(&mut spare)
+        {
+            *flight = Flight::new(key);
+            return spare;
+        }
+        Arc::new(Flight::new(key))
+    }
+
+    /// Removes `flight`, unless its key belongs to another flight by now.
+    fn remove(&mut self, flight: &Arc<Flight>) -> Option<Arc<Flight>> {
+        match self.flights.entry(flight.key.clone()) {
+            Entry::Occupied(current) if Arc::ptr_eq(current.get(), flight) => Some(current.remove()),
+            _ => None,
+        }
     }
 }
 
@@ -353,15 +392,6 @@ impl StoreInProgress {
     }
 }
 
-/// Removes `flight`, unless its key belongs to another flight by now.
-fn remove(by_key: &mut ByKey, flight: &Arc<Flight>) {
-    if let Entry::Occupied(current) = by_key.entry(SmallVec::from_slice(&flight.key))
-        && Arc::ptr_eq(current.get(), flight)
-    {
-        current.remove();
-    }
-}
-
 /// The duty to bring a run to its end. Dropping it before that leaves the flight to a waiter.
 pub(crate) struct Leader {
     table: Arc<Table>,
@@ -419,14 +449,21 @@ impl Leader {
     fn end(self, phase: Phase) {
         let mut by_key = lock(&self.table.by_key);
         self.table.completed.fetch_add(1, Ordering::SeqCst);
-        remove(&mut by_key, &self.flight);
+        let removed = by_key.remove(&self.flight);
         let mut status = lock(&self.flight.status);
-        status.phase = phase;
-        let began = status.began.take();
-        drop((status, by_key));
+        let (began, is_awaited) = (status.began.take(), status.is_awaited());
+        // Nobody takes the result of a spare flight, which must not keep it.
+        status.phase = if is_awaited { phase } else { Phase::InStore };
+        drop(status);
+        if !is_awaited && by_key.spare.len() < MAX_SPARE {
+            by_key.spare.extend(removed);
+        }
+        drop(by_key);
         // Dropped without the locks: a claim may have work to do.
         drop(began);
-        self.flight.changed.notify(usize::MAX);
+        if is_awaited {
+            self.flight.changed.notify(usize::MAX);
+        }
     }
 }
 
@@ -442,7 +479,7 @@ impl Drop for Leader {
         }
         status.phase = Phase::Vacant;
         if status.waiters == 0 {
-            remove(&mut by_key, &self.flight);
+            by_key.remove(&self.flight);
         }
         let began = status.began.take();
         drop((status, by_key));
@@ -498,7 +535,7 @@ impl Drop for Waiter {
         let mut status = lock(&self.flight.status);
         status.waiters -= 1;
         if status.waiters == 0 && matches!(status.phase, Phase::Vacant) {
-            remove(&mut by_key, &self.flight);
+            by_key.remove(&self.flight);
         }
     }
 }

@@ -112,7 +112,7 @@ impl World {
             End::InStore => leader.complete_in_store(),
             End::Abandoned | End::Cancelled => drop(leader),
             End::Undriven => {
-                if let Some(flight) = lock(&self.flights.0.by_key).remove(KEY) {
+                if let Some(flight) = lock(&self.flights.0.by_key).flights.remove(KEY) {
                     flight.abandon();
                 }
                 thread::yield_now();
@@ -156,7 +156,7 @@ fn model(calls: &'static [End], invalidate: bool) {
         for thread in threads {
             thread.join().expect("nobody panics");
         }
-        assert!(lock(&world.flights.0.by_key).is_empty(), "nothing is left when nothing runs");
+        assert!(lock(&world.flights.0.by_key).flights.is_empty(), "nothing is left when nothing runs");
         let current = world.invalidations.load(Ordering::SeqCst);
         assert!(lock(&world.store).is_none_or(|began| began == current), "a value outlived its invalidation");
     };
@@ -211,7 +211,7 @@ fn invalidations_elsewhere() {
         for thread in threads {
             thread.join().expect("nobody panics");
         }
-        assert!(lock(&world.flights.0.by_key).is_empty(), "nothing is left when nothing runs");
+        assert!(lock(&world.flights.0.by_key).flights.is_empty(), "nothing is left when nothing runs");
     };
     shuttle::check_random(scenario, 4_000);
 }
@@ -233,7 +233,7 @@ fn refreshes_take_nothing_that_was_read_before() {
         for thread in threads {
             thread.join().expect("nobody panics");
         }
-        assert!(lock(&world.flights.0.by_key).is_empty(), "nothing is left when nothing runs");
+        assert!(lock(&world.flights.0.by_key).flights.is_empty(), "nothing is left when nothing runs");
     };
     shuttle::check_random(scenario, 4_000);
     shuttle::check_pct(scenario, 1_000, 3);

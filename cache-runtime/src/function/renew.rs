@@ -25,10 +25,10 @@ use crate::key::{Args, Key};
 use crate::value::outcome::Outcome;
 
 /// A body that owns its arguments, to run on another thread.
-pub(crate) type BackgroundBody<R> = Box<dyn FnOnce() -> R + Send>;
+pub type BackgroundBody<R> = Box<dyn FnOnce() -> R + Send>;
 
 /// The same for async functions.
-pub(crate) type BackgroundFuture<R> = BoxFuture<'static, R>;
+pub type BackgroundFuture<R> = BoxFuture<'static, R>;
 
 /// Why a renewal gave no new value.
 enum Failure<R> {
@@ -95,7 +95,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         let Some((runtime, kept)) = spawn::runtime().zip(keep()) else { return Some(run) };
         run.polls().iter().for_each(LeaderPolls::spawned);
         let state = state.clone();
-        drop(spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await }));
+        let _task = spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
         None
     }
 

@@ -26,6 +26,8 @@ pub struct Spec {
     pub(crate) wait: Option<fn() -> Duration>,
     /// `stale`, `early` and `jitter`.
     pub(crate) freshness: FreshnessOptions,
+    /// `stale`, `early` or `jitter`, if neither `ttl` nor `negative_ttl` is given: without a default ttl it does nothing.
+    pub(crate) needs_default_ttl: Option<&'static str>,
     /// `capacity = N` and `max_bytes = "…"`.
     pub(crate) bound: Bound,
 }
@@ -41,6 +43,7 @@ impl Spec {
         single_flight: SingleFlight::Process,
         wait: None,
         freshness: FreshnessOptions { stale: None, early: 0.0, jitter: 0.0 },
+        needs_default_ttl: None,
         bound: Bound { capacity: None, max_bytes: None },
     };
 }
@@ -115,6 +118,12 @@ impl Spec {
     /// `jitter = …`
     pub const fn jitter(mut self, jitter: f64) -> Self {
         self.freshness.jitter = jitter;
+        self
+    }
+
+    /// `option` is one of the last three, and no `ttl` is given.
+    pub const fn needs_default_ttl(mut self, option: &'static str) -> Self {
+        self.needs_default_ttl = Some(option);
         self
     }
 }

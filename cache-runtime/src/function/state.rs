@@ -13,6 +13,7 @@ use super::place::Place;
 use super::spec::Spec;
 use crate::common::clock::{Clock, nanos};
 use crate::common::random::dice;
+use crate::common::report::report;
 use crate::common::stripe::{self, Stripe};
 use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
@@ -69,9 +70,17 @@ impl State {
         self
     }
 
-    /// The errors that keep this function, or some instantiations of it, from being cached.
+    /// The errors that keep this function, or some instantiations of it, from being cached as its options say.
     pub(crate) fn misuse(&self) -> Vec<Error> {
-        self.place.misuse()
+        let mut errors = self.place.misuse();
+        let is_ttl_missing = self.default_ttl.is_none() && !self.place.is_broken();
+        if let Some(option) = self.spec.needs_default_ttl.filter(|_| is_ttl_missing) {
+            let message = format!(
+                "`{option}` has no effect on entries that never expire: give the function a `ttl`, or set CACHE_DEFAULT_TTL"
+            );
+            errors.push(Error::new(ErrorKind::Config, message).at(&*self.namespace));
+        }
+        errors
     }
 
     /// Whether another function's entries would be taken for this one's.
@@ -177,13 +186,14 @@ impl State {
         log::debug!("{}: an entry can't be used: {error}", self.namespace);
     }
 
-    /// Counts a failure. Misuse is logged as an error, once; temporary failures go to the debug log.
+    /// Counts a failure. Misuse is logged as an error, once; temporary failures go to the debug log, and so do refusals by a
+    /// server, which are logged once for all functions.
     pub(crate) fn failed(&self, error: &Error) {
         self.counters.errors.one();
-        if error.is_temporary() {
+        if error.is_temporary() || error.refusal().is_some() {
             log::debug!("{}: {error:?}", self.namespace);
         } else if !self.has_logged.swap(true, Ordering::Relaxed) {
-            log::error!("{} is not cached: {error:?}", self.namespace);
+            report(format_args!("{} is not cached: {error:?}", self.namespace));
         }
     }
 

@@ -127,11 +127,9 @@ impl Config {
     /// Makes these the settings of the process.
     ///
     /// # Errors
-    /// A setting is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
+    /// A setting or a URL is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
     pub fn install(self) -> Result<(), Error> {
-        if let Some(problem) = self.first_problem() {
-            return Err(problem.clone());
-        }
+        self.validate()?;
         let new = Arc::new(World::new(self, Clock::system()));
         let used = GLOBAL.get(|parent| parent.map_or_else(|| new.clone(), |parent| parent.in_child()));
         if Arc::ptr_eq(used, &new) {
@@ -153,13 +151,15 @@ pub fn stats() -> AllStats {
     AllStats::new(all)
 }
 
-/// Reports everything that is wrong with the settings in use: bad variables, bad URLs, refused passwords and databases,
-/// and, for functions called so far, aliases without a URL and values that their codec can't handle. Call it at start-up.
-/// It connects to each backend that [`Config`] or a variable names, for at most the timeout of each. A companion makes
-/// a function known just as a call does: `user::stats()` is one that asks no server.
+/// Reports everything that is wrong with the settings in use: bad variables, bad URLs, refused passwords, databases and
+/// commands, and, for functions called so far, aliases without a URL, values that their codec can't handle, and runs that
+/// can't be shared in a cluster. Call it at start-up. On each server that [`Config`] or a variable names it does once what
+/// calls do, with keys under the prefix that it removes. Each step may take the backend's timeout, and the first that is not
+/// answered is the last. A companion makes a function known just as a call does: `user::stats()` is one that asks no server.
 ///
-/// Two things are only logged as warnings. A server that is down may come back. A variable `CACHE_<X>_URL` whose scheme
-/// belongs to no backend may be for another program, until a function uses the alias.
+/// Three things are only logged as warnings. A server that is down may come back. A command that is refused and has a
+/// substitute costs only time. A variable `CACHE_<X>_URL` whose scheme belongs to no backend may be for another program, until
+/// a function uses the alias.
 ///
 /// ```
 /// fn main() -> Result<(), cache_runtime::CheckError> {

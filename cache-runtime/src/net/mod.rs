@@ -3,6 +3,8 @@
 #[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod dial;
 #[cfg(any(feature = "redis", feature = "memcached"))]
+pub(crate) mod line;
+#[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod options;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod pool;

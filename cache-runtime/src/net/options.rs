@@ -3,9 +3,11 @@
 //! Knows no protocol and no connection.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 use crate::net::url::Url;
 
 /// How long an operation may take unless its URL or the configuration says otherwise.
@@ -24,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) place: String,
     /// The longest value in bytes.
     pub(crate) max_value: usize,
+    /// For the pools.
+    pub(crate) notice: Arc<FullNotice>,
     pool: Option<NonZeroUsize>,
     timeout: Duration,
 }
@@ -33,8 +37,10 @@ impl Options {
     pub(crate) fn take(url: &mut Url, timeout: Duration, max_value: usize) -> Result<Self, Error> {
         let pool = url.take("pool", "a number of connections above zero")?;
         let size = url.take_size("max_value")?;
+        let place = url.to_string();
         Ok(Self {
-            place: url.to_string(),
+            notice: Arc::new(FullNotice { place: place.clone(), is_told: AtomicBool::new(false) }),
+            place,
             pool,
             max_value: size.map_or(max_value, |size| usize::try_from(size).unwrap_or(usize::MAX)),
             timeout: url.take_duration("timeout")?.unwrap_or(timeout),
@@ -51,7 +57,7 @@ impl Options {
     pub(crate) fn span(&self, caller: Instant) -> Result<Span, Error> {
         let start = Instant::now();
         if caller <= start {
-            return Err(timed_out().at(&self.place));
+            return Err(timed_out());
         }
         Ok(Span { start, end: start.checked_add(self.timeout).map_or(caller, |own| own.min(caller)) })
     }
@@ -68,6 +74,30 @@ impl Options {
 
 pub(crate) fn timed_out() -> Error {
     Error::new(ErrorKind::Timeout, "no answer within the deadline")
+}
+
+/// The error of a call that has waited in vain for one of `size` connections. Whether the server is well is for the calls to
+/// say that have one.
+pub(crate) fn all_busy(size: usize) -> Error {
+    let message = format!("all {size} connections stayed busy until the deadline");
+    Error::new(ErrorKind::Timeout, message).because(Reason::Process)
+}
+
+/// Reports that a server takes no more connections, once for all pools of a backend.
+pub(crate) struct FullNotice {
+    place: String,
+    is_told: AtomicBool,
+}
+
+impl FullNotice {
+    pub(crate) fn tell(&self, open: usize, why: &Error) {
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            let place = &self.place;
+            log::warn!(
+                "cache {place}: no more than {open} connections can be opened; calls share them: {why}"
+            );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! Sockets have timeouts per read only. An answer that trickles in, or a large one on a slow line, would take any number
 //! of them.
 
+use std::future::ready;
 use std::io::{
     self,
-    ErrorKind::{Interrupted, UnexpectedEof, WouldBlock},
+    ErrorKind::{Interrupted, TimedOut, UnexpectedEof, WouldBlock, WriteZero},
     Read, Write,
 };
 use std::mem::{self, MaybeUninit};
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::dial::time_left;
-use super::pool::Connection;
+use super::line::Line;
+use super::pool::idle::{Connection, Flow};
 use super::read_buffer::{Cursor, ParseError, ReadBuffer};
 use crate::error::Error;
 
@@ -56,6 +58,10 @@ pub(crate) struct Stream {
     timeout: Duration,
     /// The timeout was checked just now, so the next read need not check it again.
     is_checked: bool,
+    /// When the deadline was noticed to have passed.
+    late_since: Option<Instant>,
+    /// What the call has sent and received.
+    flow: Flow,
 }
 
 impl Stream {
@@ -66,19 +72,20 @@ impl Stream {
             deadline: Instant::now(),
             timeout: Duration::ZERO,
             is_checked: false,
+            late_since: None,
+            flow: Flow::default(),
         }
     }
 
-    /// Sends the request of a call that must end at `deadline`.
-    pub(crate) fn send(&mut self, request: &[u8], deadline: Instant) -> io::Result<()> {
+    fn write(&mut self, request: &[u8]) -> io::Result<()> {
         self.buffer.check_empty()?;
-        self.deadline = deadline;
         let mut rest = request;
         while !rest.is_empty() {
             self.check_timeout()?;
             match self.socket.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(WriteZero.into()),
                 Ok(written) => {
+                    self.flow.add(written);
                     self.is_checked = written <= SENT_AT_ONCE;
                     rest = &rest[written..];
                 }
@@ -90,8 +97,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads until `parser` has an answer. The outer error is the socket's, the inner one the parser's.
-    pub(crate) fn receive<T>(
+    fn read_answer<T>(
         &mut self,
         parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>,
     ) -> io::Result<Result<T, Error>> {
@@ -105,12 +111,38 @@ impl Stream {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        if !mem::take(&mut self.is_checked) {
-            self.check_timeout()?;
+        let checked = if mem::take(&mut self.is_checked) { Ok(()) } else { self.check_timeout() };
+        let read = checked.and_then(|()| self.socket.read(self.buffer.space()));
+        match read {
+            Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => self.read_late(error),
+            read => self.fill(read),
         }
-        match self.socket.read(self.buffer.space()) {
+    }
+
+    /// Reads what has arrived by now, although the time is over. If this process stood still, the answer is there. What
+    /// arrives later is left alone.
+    fn read_late(&mut self, timeout: io::Error) -> io::Result<()> {
+        let now = Instant::now();
+        if now > *self.late_since.get_or_insert(now) + SLACK {
+            return Err(timeout);
+        }
+        self.socket.as_socket().set_nonblocking(true)?;
+        let read = self.socket.read(self.buffer.space());
+        self.socket.as_socket().set_nonblocking(false)?;
+        match read {
+            Err(error) if error.kind() == WouldBlock => Err(timeout),
+            read => self.fill(read),
+        }
+    }
+
+    fn fill(&mut self, read: io::Result<usize>) -> io::Result<()> {
+        match read {
             Ok(0) => return Err(UnexpectedEof.into()),
-            Ok(read) => self.buffer.fill(read),
+            Ok(read) => {
+                self.flow.add(read);
+                self.buffer.fill(read);
+            }
+            // On Linux a socket with a timeout reports every signal, even a debugger's.
             Err(error) if error.kind() == Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -130,11 +162,34 @@ impl Stream {
     }
 }
 
+impl Line for Stream {
+    fn send(&mut self, request: &[u8]) -> impl Future<Output = io::Result<()>> + Send {
+        ready(self.write(request))
+    }
+
+    fn receive<T: Send>(
+        &mut self,
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError> + Send,
+    ) -> impl Future<Output = io::Result<Result<T, Error>>> + Send {
+        ready(self.read_answer(parser))
+    }
+}
+
 impl Connection for Stream {
     fn is_open(&mut self) -> bool {
         let socket = self.socket.as_socket();
         let is_open = socket.set_nonblocking(true).is_ok() && is_quiet(&socket);
         is_open && socket.set_nonblocking(false).is_ok()
+    }
+
+    fn begin(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.late_since = None;
+        self.flow = Flow::default();
+    }
+
+    fn flow(&self) -> Flow {
+        self.flow
     }
 }
 
@@ -166,9 +221,9 @@ mod tests {
         });
         let start = Instant::now();
         let mut stream = Stream::new(client);
-        stream.send(b"", start + Duration::from_millis(100)).unwrap();
-        let error = stream.receive(|cursor| cursor.value(1000)).unwrap_err();
-        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | WouldBlock), "{error}");
+        stream.begin(start + Duration::from_millis(100));
+        let error = stream.read_answer(|cursor| cursor.value(1000)).unwrap_err();
+        assert!(matches!(error.kind(), TimedOut | WouldBlock), "{error}");
         assert!(start.elapsed() < Duration::from_millis(180), "{:?}", start.elapsed());
     }
 
@@ -188,13 +243,32 @@ mod tests {
         let (client, mut server) = pair();
         let mut stream = Stream::new(client);
         let empty = |cursor: &mut Cursor<'_>| cursor.line().map(<[u8]>::len);
-        stream.send(b"?", Instant::now() + Duration::from_millis(10)).unwrap();
-        assert!(stream.receive(empty).is_err());
+        stream.begin(Instant::now() + Duration::from_millis(10));
+        stream.write(b"?").unwrap();
+        assert!(stream.read_answer(empty).is_err());
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(60));
             server.write_all(b"\r\n")
         });
-        stream.send(b"?", Instant::now() + Duration::from_secs(5)).unwrap();
-        assert_eq!(stream.receive(empty).unwrap().unwrap(), 0);
+        stream.begin(Instant::now() + Duration::from_secs(5));
+        stream.write(b"?").unwrap();
+        assert_eq!(stream.read_answer(empty).unwrap().unwrap(), 0);
+    }
+
+    #[test]
+    fn an_answer_that_is_there_is_read_although_the_time_is_over() {
+        let (client, mut server) = pair();
+        let mut stream = Stream::new(client);
+        let line = |cursor: &mut Cursor<'_>| cursor.line().map(<[u8]>::len);
+        stream.begin(Instant::now() + Duration::from_secs(10));
+        stream.write(b"?").unwrap();
+        server.write_all(b"answer\r\n").unwrap();
+        while stream.is_open() {
+            thread::yield_now();
+        }
+        // As if this process had been stopped meanwhile.
+        (stream.deadline, stream.is_checked) = (Instant::now(), false);
+        assert_eq!(stream.read_answer(line).unwrap().unwrap(), 6);
+        assert_eq!(stream.read_answer(line).unwrap_err().kind(), TimedOut, "nothing more is there");
     }
 }

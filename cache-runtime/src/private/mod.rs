@@ -19,10 +19,14 @@ pub use crate::codec::MsgPack;
 #[cfg(feature = "postcard")]
 pub use crate::codec::Postcard;
 pub use crate::function::keep::{Arg, BodyFuture, CloneFallback, SendFallback, unreachable_arg};
+pub use crate::function::renew::{BackgroundBody, BackgroundFuture};
 pub use crate::function::spec::Spec;
 pub use crate::function::{Function, Site, Values};
 pub use crate::key::{Args, Template};
-pub use crate::value::outcome::{KindFallback, KindProbe, Returns, StoredBy, StoredPart};
+pub use crate::value::outcome::{KindFallback, KindProbe, Outcome, Returns, StoredBy, StoredPart};
 pub use crate::value::{EqFallback, EqProbe, ErrFallback, ErrProbe};
 pub use std::boxed::Box;
 pub use std::string::String;
+
+/// A `&mut` argument of a companion.
+pub type Mut<'a, T> = &'a mut T;

@@ -273,8 +273,8 @@ macro_rules! __errors {
     };
 }
 
-/// What keeps the arguments of a call for the background, if they can be kept: a closure that takes them by reference
-/// and returns a body that owns copies.
+/// The body of the hidden function `__keep`, which takes the arguments of a call by reference: returns a body that owns
+/// copies, for the background, if they can be made.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __keep {
@@ -287,22 +287,19 @@ macro_rules! __keep {
         uncached: $uncached:path,
         // Each argument, and whether the body takes it by `value` or by `reference`.
         args: [$($arg:ident: $by:ident),*]
-    ) => {
-        |($($arg,)*)| {
+    ) => {{
             use $crate::private::CloneFallback as _;
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             ::core::option::Option::Some($crate::private::Box::new(move || {
                 $($unsafe)? { $uncached($($arg.$by()),*) }
             }))
-        }
-    };
+    }};
     (
         async,
         unsafety: [$($unsafe:tt)?],
         uncached: $uncached:path,
         args: [$($arg:ident: $by:ident),*]
-    ) => {
-        |($($arg,)*)| {
+    ) => {{
             use $crate::private::{CloneFallback as _, SendFallback as _};
             $(let $arg = $crate::private::Arg::$by($arg).to_own()?;)*
             $crate::private::BodyFuture::of(|| {
@@ -310,6 +307,5 @@ macro_rules! __keep {
                 $($unsafe)? { $uncached($($arg),*) }
             })
             .spawnable(async move { $($unsafe)? { $uncached($($arg.$by()),*) }.await })
-        }
-    };
+    }};
 }

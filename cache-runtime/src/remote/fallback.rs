@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use super::envelope::Token;
 use crate::common::clock::{Clock, nanos};
 use crate::common::sync::lock;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::freshness::{Found, Freshness, Source};
 use crate::value::Packed;
 
@@ -82,9 +82,10 @@ impl FallbackStore {
     }
 
     /// Keeps a result that could not be stored for the reason `why`, for `life` at most.
-    pub(crate) fn put(&self, key: Vec<u8>, result: FallbackResult, life: Option<Duration>, why: ErrorKind) {
-        let time = match why {
-            ErrorKind::Server => REFUSED,
+    pub(crate) fn put(&self, key: Vec<u8>, result: FallbackResult, life: Option<Duration>, why: &Error) {
+        let is_refused = why.kind() == ErrorKind::Server || why.refusal().is_some();
+        let time = match why.kind() {
+            _ if is_refused => REFUSED,
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Denied | ErrorKind::Protocol => {
                 UNREACHABLE
             }
@@ -95,7 +96,7 @@ impl FallbackStore {
         let until = now.saturating_add(nanos(life.map_or(time, |life| life.min(time))));
         let mut results = lock(&self.results);
         if result.clears == self.clears() {
-            results.insert(key, Entry { result, until, is_refused: why == ErrorKind::Server }, now);
+            results.insert(key, Entry { result, until, is_refused }, now);
             self.has_any.store(true, Ordering::Release);
         }
     }
@@ -214,7 +215,7 @@ mod tests {
         }
 
         fn put(&self, key: &str, why: ErrorKind, life: Option<Duration>) {
-            self.store.put(key.into(), result(0), life, why);
+            self.store.put(key.into(), result(0), life, &Error::new(why, ""));
         }
 
         fn has(&self, key: &str) -> bool {
@@ -266,7 +267,7 @@ mod tests {
         here.put("during", ErrorKind::Unavailable, None);
         assert!(!here.has("before") && !here.has("during"));
         let after = result(here.store.clears());
-        here.store.put("after".into(), after, None, ErrorKind::Unavailable);
+        here.store.put("after".into(), after, None, &Error::new(ErrorKind::Unavailable, ""));
         assert!(here.has("after"));
         here.store.remove(b"after");
         assert!(!here.has("after"));
@@ -283,7 +284,7 @@ mod tests {
         here.put("late", ErrorKind::Unavailable, None);
         assert_eq!(lock(&here.store.results).by_key.len(), 1, "what has expired makes room");
         let large = FallbackResult { payload: vec![0; MAX_BYTES].into(), ..result(0) };
-        here.store.put("large".into(), large, None, ErrorKind::Unavailable);
+        here.store.put("large".into(), large, None, &Error::new(ErrorKind::Unavailable, ""));
         assert!(here.has("late") && !here.has("large"));
     }
 }

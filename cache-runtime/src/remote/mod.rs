@@ -25,7 +25,9 @@ mod read;
 mod ticket;
 mod write;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -39,8 +41,8 @@ use self::lease::claim::{Claim, ClaimKey};
 use self::ticket::Right;
 use crate::backend::connected::Connected;
 use crate::common::clock::Clock;
-use crate::common::wait::{Caller, MaybeReady};
-use crate::error::Error;
+use crate::common::wait::{Caller, MaybeReady, block_on};
+use crate::error::{Error, ErrorKind};
 use crate::flight::Leader;
 use crate::freshness::FreshnessPolicy;
 use crate::key::Key;
@@ -91,7 +93,7 @@ pub(crate) trait RemoteEntries: Send + Sync {
     /// The text in front of every entry's key.
     fn head(&self, format: MakeFormat) -> Result<String, Error>;
 
-    /// The value types that the codec can't handle.
+    /// The value types that the codec can't handle, and what the backend can't do for this function.
     fn misuse(&self) -> Vec<Error>;
 
     /// Reads the entry within `budget`. If the server doesn't answer, looks in the fallback store.
@@ -181,6 +183,7 @@ struct Remote {
     fallback: Box<[FallbackStore]>,
     leases: Leases,
     policy: FreshnessPolicy,
+    has_told_of_clocks: AtomicBool,
 }
 
 impl Remote {
@@ -205,6 +208,7 @@ impl Remote {
             invalidations: Arc::new(invalidations),
             leases: Leases::default(),
             policy,
+            has_told_of_clocks: AtomicBool::new(false),
         }
     }
 
@@ -245,7 +249,15 @@ impl RemoteEntries for Remote {
     }
 
     fn misuse(&self) -> Vec<Error> {
-        self.forms.errors()
+        let mut misuse = self.forms.errors();
+        if self.facts.has_leases
+            && let Err(error) = block_on(pin!(self.check_compare_and_set(Caller::Blocking)))
+            && error.kind() == ErrorKind::Denied
+        {
+            let message = "`single_flight = \"cluster\"` shares runs within a process only";
+            misuse.push(Error::new(ErrorKind::Denied, message).with_source(error).at(&self.namespace));
+        }
+        misuse
     }
 
     fn get<'a>(&'a self, query: Query<'a>, budget: Duration) -> MaybeReady<'a, Result<Lookup, Error>> {

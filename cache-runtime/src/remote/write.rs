@@ -53,7 +53,7 @@ impl Remote {
                 }
                 let Ticket { token, clears, .. } = ticket;
                 let result = FallbackResult { payload, cost, clears, generation: token.ok() };
-                self.fallback(&text).put(text.to_vec(), result, life, error.kind());
+                self.fallback(&text).put(text.to_vec(), result, life, error);
             }
         }
         result

@@ -7,6 +7,8 @@ mod arguments;
 mod forbidden_lints;
 #[path = "../ui/pass/names_of_locals.rs"]
 mod names_of_locals;
+#[path = "../ui/pass/names_of_modules.rs"]
+mod names_of_modules;
 // Some lints ignore bodies of more than one line.
 #[rustfmt::skip]
 #[path = "../ui/pass/no_warnings.rs"]
@@ -19,6 +21,7 @@ fn run() {
     arguments::main();
     forbidden_lints::main();
     names_of_locals::main();
+    names_of_modules::main();
     no_warnings::main();
     options::main();
 }

@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+#[cfg(feature = "servers")]
+use cache_runtime::AsyncCache;
 use cache_runtime::testing::Scope;
-use cache_runtime::{AsyncCache, Cache, Config, ErrorKind, cached};
+use cache_runtime::{Cache, Config, ErrorKind, cached};
 #[cfg(feature = "servers")]
 use cache_tests::servers::{MemcachedServer, RedisServer};
 use serde::{Deserialize, Serialize, Serializer, ser};
@@ -132,4 +134,5 @@ macro_rules! suite {
 }
 
 suite!(blocking, Cache, [], []);
+#[cfg(feature = "servers")]
 suite!(asynchronous, AsyncCache, [async], [.await]);

@@ -275,7 +275,7 @@ fn an_oversize_result_is_returned_and_counted() {
     }
 
     let server = MemcachedServer::start();
-    let scope = Scope::with_config(Config::new().url("memcached", &server.url())).unwrap();
+    let scope = Scope::with_config(Config::new().url("memcached", &(server.url() + "?timeout=5s"))).unwrap();
     let _entered = scope.enter();
     for length in [1 << 19, 1 << 20, 3 << 20] {
         assert_eq!(large(length).len(), length);

@@ -143,7 +143,7 @@ macro_rules! suite {
                 run!("{value:?} {other:?} {}", text.as_ref())
             }
 
-            #[cached(backend = $backend, key = "{n}", companions = false)]
+            #[cached(backend = $backend, key = (n, shown.to_string()), companions = false)]
             $($asyncness)? fn anything_bare(n: u64, shown: impl Display) -> Run {
                 run!("{shown} {n}")
             }

@@ -173,6 +173,24 @@ mod asynchronous {
                     Box::pin(async move { if n < 2 { n } else { boxed(n - 1).await + boxed(n - 2).await } })
                 }
 
+                /// Renewals ask whether the future is `Send`.
+                #[cached(backend = $backend, ttl = 60, stale = 60)]
+                async fn renewed(n: u64) -> u64 {
+                    if n == 0 { 0 } else { Box::pin(through(&[n])).await + Box::pin(renewed(n - 1)).await }
+                }
+
+                async fn through(n: &[u64]) -> u64 {
+                    1 + renewed_too(n, Other(1)).await
+                }
+
+                #[derive(serde::Serialize)]
+                struct Other(u64);
+
+                #[cached(backend = $backend, ttl = 60, early = true)]
+                async fn renewed_too(n: &[u64], other: Other) -> u64 {
+                    renewed(n[0] - other.0).await
+                }
+
                 struct Grid(u64);
 
                 impl Grid {
@@ -193,6 +211,8 @@ mod asynchronous {
                         assert!(require_send(is_even(20)).await && !is_even(19).await);
                         assert_ran(&is_even::stats(), 11 + 10, 0);
                         assert_eq!(require_send(boxed(50)).await, 12_586_269_025);
+                        assert_eq!(require_send(renewed(10)).await, 1023);
+                        assert_ran(&renewed::stats(), 11, 9 + 1);
                         assert_eq!(require_send(Grid(1).paths(10, 10)).await, Ok(184_756));
                         assert_eq!(Grid(2).paths(10, 10).await, Ok(369_512));
                         assert_eq!(Grid::paths_stats().runs, 2 * (11 * 11 - 1));

@@ -29,6 +29,15 @@ impl Error for Failure {}
 /// As `anyhow::Result` and its like.
 type AppResult<T, E = Failure> = Result<T, E>;
 
+/// Aliases that hide what is in the `Ok`.
+mod hiding {
+    #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+    pub(super) struct Response<T>(pub(super) T);
+
+    pub(super) type Result<T> = std::result::Result<Response<T>, String>;
+    pub(super) type Maybe<T> = Option<T>;
+}
+
 macro_rules! suite {
     ($module:ident, $backend:literal, [$($asyncness:tt)?], [$($wait:tt)*]) => {
         mod $module {
@@ -135,6 +144,35 @@ macro_rules! suite {
                 Ok(n.checked_sub(1).map(|n| run!("{n}")))
             }
 
+            #[cached(backend = $backend)]
+            $($asyncness)? fn hidden_response(n: u64) -> hiding::Result<Run> {
+                Ok(hiding::Response(run!("{n}")))
+            }
+
+            #[cached(backend = $backend)]
+            $($asyncness)? fn hidden_option(n: u64) -> Result<hiding::Maybe<Run>, String> {
+                Ok(n.checked_sub(1).map(|n| run!("{n}")))
+            }
+
+            #[cached(backend = $backend, cache_none = true)]
+            $($asyncness)? fn hidden_none(n: u64) -> Result<hiding::Maybe<Run>, String> {
+                Ok(n.checked_sub(1).map(|n| run!("{n}")))
+            }
+
+            #[cached(backend = $backend)]
+            $($asyncness)? fn hidden_generic<T: fmt::Display + serde::Serialize>(n: T) -> hiding::Result<Run> {
+                Ok(hiding::Response(run!("{n}")))
+            }
+
+            struct Hiding;
+
+            impl Hiding {
+                #[cached(backend = $backend, skip(self))]
+                $($asyncness)? fn method(&self, n: u64) -> hiding::Result<Run> {
+                    Ok(hiding::Response(run!("{n}")))
+                }
+            }
+
             #[cached(backend = $backend, companions = false)]
             $($asyncness)? fn bare(text: &str) -> Result<Option<Run>, Box<dyn Error>> {
                 let n: u64 = text.parse()?;
@@ -183,6 +221,11 @@ macro_rules! suite {
                         error_of_the_application("1")$($wait)*.unwrap() => "1",
                         io(1)$($wait)*.unwrap() => "1",
                         aliased_deep(1)$($wait)*.unwrap().unwrap() => "0",
+                        hidden_response(1)$($wait)*.unwrap().0 => "1",
+                        hidden_option(1)$($wait)*.unwrap().unwrap() => "0",
+                        hidden_none(1)$($wait)*.unwrap().unwrap() => "0",
+                        hidden_generic(1)$($wait)*.unwrap().0 => "1",
+                        Hiding.method(1)$($wait)*.unwrap().0 => "1",
                         bare("1")$($wait)*.unwrap().unwrap() => "1",
                         bare("2")$($wait)*.unwrap().unwrap() => "2",
                         none_too::<u8>(true)$($wait)*.unwrap() => "u8",

@@ -2,4 +2,6 @@
 
 #[cfg(all(feature = "servers", target_os = "linux"))]
 mod cluster;
+#[cfg(feature = "servers")]
+mod detached;
 mod single_flight;

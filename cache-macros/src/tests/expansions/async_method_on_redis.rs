@@ -9,7 +9,7 @@ impl Users {
     async fn user(&self, id: u64) -> Result<User, Error> {
         let __call = {
             let mut __key = ::cache_runtime::private::Args::new();
-            Self::__user_key(&self, &mut __key, &id);
+            Self::__user_key(&self, &mut __key, (&id,));
             let __cached = Self::__user_cached();
             __cached
                 .call_async(__key, async move { Self::__user_uncached(self, id).await })
@@ -31,7 +31,7 @@ impl Users {
     #[doc(hidden)]
     #[inline]
     #[forbid(dead_code)]
-    fn __user_key(&self, __key: &mut ::cache_runtime::private::Args, id: &u64) {
+    fn __user_key(&self, __key: &mut ::cache_runtime::private::Args, (id,): (&u64,)) {
         let mut __key = ::cache_runtime::private::Template::new(__key);
         __key.instance(&Self::__user_cached, false);
         __key.field(&self.tenant);
@@ -51,7 +51,7 @@ impl Users {
         params: [&self, id: u64],
         key_params: [&self, id: u64,],
         inserted: value,
-        key: __key { let mut __key = ::cache_runtime::private::Args::new(); Self::__user_key(&self, &mut __key, &id); },
+        key: __key { let mut __key = ::cache_runtime::private::Args::new(); Self::__user_key(&self, &mut __key,(&id,)); },
         body: async move { Self::__user_uncached(self, id).await },
         function: Self::__user_cached(),
         entries: Self::__user_cached(),

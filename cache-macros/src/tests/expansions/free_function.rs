@@ -11,7 +11,7 @@
 #[tracing::instrument]
 pub fn user(id: u64) -> io::Result<User> {
     let mut __key = ::cache_runtime::private::Args::new();
-    user::__key(&mut __key, &id);
+    user::__key(&mut __key, (&id,));
     let __cached = user::__cached();
     if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
         return __hit;
@@ -36,7 +36,7 @@ pub fn user(id: u64) -> io::Result<User> {
     impl user {
         #[doc(hidden)]
         #[inline]
-        fn __key(__key: &mut ::cache_runtime::private::Args, id: &u64) {
+        fn __key(__key: &mut ::cache_runtime::private::Args, (id,): (&u64,)) {
             __key.arg::<u64>(&*id);
         }
         ::cache_runtime::private::companions! {
@@ -51,15 +51,15 @@ pub fn user(id: u64) -> io::Result<User> {
             params: [id: u64],
             key_params: [id: u64,],
             inserted: value,
-            key: __key { let mut __key = ::cache_runtime::private::Args::new(); user::__key(&mut __key, &id); },
+            key: __key { let mut __key = ::cache_runtime::private::Args::new(); user::__key(&mut __key,(&id,)); },
             body: move || user::uncached(id),
             function: user::__cached(),
             entries: user::__cached(),
-            stored: io::Result<User>,
+            stored: ::cache_runtime::private::StoredBy<user, io::Result<User>>,
             site: ::cache_runtime::private::site!(path: user, name: "user", spec: IN_MEMORY),
             output: io::Result<User>,
             part: <user as ::cache_runtime::private::Returns<io::Result<User>>>::Part,
-            values: in_memory(io::Result<User>),
+            values: in_memory(::cache_runtime::private::StoredBy<user, io::Result<User>>),
             options: { .negative_ttl(::core::time::Duration::new(5u64, 0u32)) },
             checks: { const { <<user as ::cache_runtime::private::Returns<io::Result<User>>>::Part>::assert_returns_result() }; },
         }

@@ -5,11 +5,15 @@
 //! a probe in the [background](crate::common::background) asks the server, and closes the breaker when it answers. No call
 //! pays for another's retry or for a probe.
 //!
-//! Any answer counts as an answer, even an error: a breaker is about time and transport only. Knows nothing of entries.
+//! Any answer counts as an answer, even an error: a breaker is about time and transport only. Failures that have their cause
+//! in this process or in one value don't count. An answer that a person must do something about is logged, once.
+//!
+//! Knows nothing of entries.
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -18,20 +22,22 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::request::{Answer, Reply, Request, Service};
+use log::Level;
+
+use super::request::{Answer, Reply, Request, Service, get_each};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, MaybeReady};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 
 /// The pause before the first probe. Each failed probe doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The key that probes read. Nobody stores it.
-pub(super) const PROBE: &str = "cache-runtime:probe";
+const PROBE: &str = "cache-runtime:probe";
 
 /// A backend behind breakers, one for each of its servers.
 pub(crate) struct WithBreaker(Arc<Breakers>);
@@ -45,6 +51,8 @@ struct Breakers {
     budget: Duration,
     /// The system's, also in tests, because servers know no other.
     clock: Clock,
+    /// The refusals that are in the log.
+    told: Mutex<HashSet<&'static str>>,
 }
 
 /// In a child of `fork` it begins anew: the parent's probes are not the child's.
@@ -58,7 +66,9 @@ struct State {
     /// Nanoseconds that slow answers took since the last fast one. After the breaker has closed it is not zero until the
     /// first fast answer to a call.
     slow: AtomicU64,
-    /// Locked while the other two change.
+    /// When it was first noticed that this process stood still, since the last fast answer; 0 if it did not.
+    stalled: AtomicU64,
+    /// Locked while the epoch changes.
     outage: Mutex<Option<Outage>>,
 }
 
@@ -81,7 +91,8 @@ struct Outage {
 impl WithBreaker {
     pub(crate) fn new(service: Box<dyn Service>, place: String, budget: Duration) -> Self {
         let breakers = (0..service.servers().max(1)).map(|_| Breaker::default()).collect();
-        Self(Arc::new(Breakers { breakers, service, place, budget, clock: Clock::system() }))
+        let (clock, told) = (Clock::system(), Mutex::default());
+        Self(Arc::new(Breakers { breakers, service, place, budget, clock, told }))
     }
 
     /// Sends `request` to its server, unless that is down.
@@ -96,15 +107,6 @@ impl WithBreaker {
             Err(panicked) => MaybeReady::done(admission.finish(Err(panicked))),
         }
     }
-
-    /// Reads each key by itself, because one of several servers may be down.
-    async fn get_each(&self, keys: &[&[u8]], deadline: Instant, caller: Caller) -> Result<Reply, Error> {
-        let mut values = Vec::with_capacity(keys.len());
-        for key in keys {
-            values.push(self.send(Request::Get(key), deadline, caller).await?.value()?);
-        }
-        Ok(Reply::Values(values))
-    }
 }
 
 impl Service for WithBreaker {
@@ -112,7 +114,8 @@ impl Service for WithBreaker {
         if let Request::GetMany(keys) = request
             && keys.windows(2).any(|pair| self.0.server_of(pair[0]) != self.0.server_of(pair[1]))
         {
-            return MaybeReady::of(self.get_each(keys, deadline, caller), caller);
+            // One of several servers may be down.
+            return MaybeReady::of(get_each(self, keys, deadline, caller), caller);
         }
         self.send(request, deadline, caller)
     }
@@ -173,11 +176,14 @@ impl Admission<'_> {
         let limit = self.started.saturating_add(nanos(self.breakers.budget / 2));
         let is_fast = self.breakers.clock.is_before(limit);
         match &result {
+            Err(error) if !error.is_about_server() => {}
             // A request that had little time left says little about the server.
             Err(error) if error.kind() == ErrorKind::Timeout && is_fast => self.record_slow(),
-            Err(error) if is_transport(error) => self.breakers.open(self.server, self.epoch, error),
+            Err(error) if error.kind() == ErrorKind::Timeout && self.has_stalled() => {}
+            Err(error) if error.is_without_answer() => self.breakers.open(self.server, self.epoch, error),
             // The server was not asked.
             Err(error) if !is_answer(error) => {}
+            Err(error) if is_fast => self.breakers.tell(error),
             _ if !is_fast => self.record_slow(),
             _ if self.breakers.breakers[self.server].slow.load(Ordering::Relaxed) == 0 => {}
             _ => self.breakers.record_success(self.server, self.epoch),
@@ -188,10 +194,29 @@ impl Admission<'_> {
     #[cold]
     fn record_slow(&self) {
         let took = self.breakers.clock.monotonic().saturating_sub(self.started);
-        // A request that took longer than its timer allows was not polled, which says nothing about the server.
-        if took <= nanos(self.breakers.budget * 9 / 8) {
+        if took <= self.longest() {
             self.breakers.record_slow(self.server, self.epoch, took);
         }
+    }
+
+    /// A request that took longer was not polled, or its process was stopped, which says nothing about the server.
+    fn longest(&self) -> u64 {
+        nanos(self.breakers.budget * 9 / 8)
+    }
+
+    /// Whether this process stood still during the request. If it does so in one request after the other, it is just busy,
+    /// and the server may be down all the same.
+    #[cold]
+    fn has_stalled(&self) -> bool {
+        let now = self.breakers.clock.monotonic();
+        if now.saturating_sub(self.started) <= self.longest() {
+            return false;
+        }
+        let breaker = &self.breakers.breakers[self.server];
+        // So that the next fast answer resets it.
+        breaker.slow.fetch_max(1, Ordering::Relaxed);
+        let first = breaker.stalled.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        first.map_or_else(|first| self.started < first, |_| true)
     }
 }
 
@@ -204,15 +229,10 @@ impl Drop for Admission<'_> {
     }
 }
 
-/// Runs `work`. A backend that panics counts as unavailable: tokio's timers panic on a runtime without a time driver.
+/// Runs `work`. A panic is a mistake in this process: tokio's timers panic on a runtime without a time driver.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work))
-        .map_err(|_| Error::new(ErrorKind::Unavailable, "the backend panicked"))
-}
-
-/// The request didn't reach the server, or the answer made no sense.
-fn is_transport(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol)
+        .map_err(|_| Error::new(ErrorKind::Unavailable, "the backend panicked").because(Reason::Process))
 }
 
 /// The server answered with an error.
@@ -289,8 +309,20 @@ impl Breakers {
             return;
         }
         breaker.slow.store(0, Ordering::Relaxed);
+        breaker.stalled.store(0, Ordering::Relaxed);
         if let Some(outage) = outage.take() {
             log::info!("cache {}: back after {:.1?}", self.place, outage.since.elapsed());
+        }
+    }
+
+    /// Logs a refusal that somebody must do something about.
+    #[cold]
+    fn tell(&self, error: &Error) {
+        if let Some(refusal) = error.refusal()
+            && lock(&self.told).insert(refusal.code)
+        {
+            let level = if refusal.passes { Level::Info } else { Level::Warn };
+            log::log!(level, "cache {}: {}", self.place, error.message());
         }
     }
 

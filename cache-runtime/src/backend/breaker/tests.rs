@@ -238,13 +238,52 @@ fn a_dropped_backend_is_not_probed() {
 }
 
 #[test]
-fn a_backend_that_panics_comes_back() {
+fn a_panic_says_nothing_about_the_server() {
     let (backend, breaker) = with_breaker(1);
-    backend.answers(|| panic!("on purpose"));
-    assert!(get(&breaker, "key").is_err());
-    assert!(is_open(&breaker, 0));
-    // The probes fail too.
-    std::thread::sleep(Duration::from_millis(100));
-    backend.answers(|| Ok(None));
-    await_closing(&breaker);
+    for _ in 0..2 {
+        backend.answers(|| panic!("on purpose"));
+        assert!(get(&breaker, "key").is_err());
+        assert!(!is_open(&breaker, 0));
+        backend.answers(|| Ok(None));
+        assert_eq!(get(&breaker, "key").unwrap(), None);
+    }
+}
+
+#[test]
+fn failures_in_this_process_and_of_large_values_do_not_open_it() {
+    let (backend, breaker) = with_breaker(1);
+    for (kind, reason) in [
+        (ErrorKind::Config, Reason::Process),
+        (ErrorKind::Timeout, Reason::Process),
+        (ErrorKind::Timeout, Reason::LargeValue),
+    ] {
+        backend.answers(move || Err(Error::new(kind, "no").because(reason)));
+        for _ in 0..5 {
+            get(&breaker, "key").unwrap_err();
+        }
+        assert!(!is_open(&breaker, 0), "{kind:?} {reason:?}");
+    }
+}
+
+#[test]
+fn a_process_that_stood_still_judges_nobody() {
+    let (_backend, mut breaker) = with_breaker(1);
+    let clock = Clock::manual();
+    Arc::get_mut(&mut breaker.0).unwrap().clock = clock.clone();
+    let late = || Err::<(), _>(Error::new(ErrorKind::Timeout, "late"));
+    for _ in 0..2 {
+        let together = [(); 3].map(|()| breaker.0.try_admit(0).unwrap());
+        clock.advance(2 * BUDGET);
+        for admission in together {
+            admission.finish(late()).unwrap_err();
+            assert!(!is_open(&breaker, 0));
+        }
+        get(&breaker, "an answer in between").unwrap();
+    }
+    for is_judged in [false, true] {
+        let admission = breaker.0.try_admit(0).unwrap();
+        clock.advance(2 * BUDGET);
+        admission.finish(late()).unwrap_err();
+        assert_eq!(is_open(&breaker, 0), is_judged, "a process that is always late is busy");
+    }
 }

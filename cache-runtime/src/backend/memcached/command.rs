@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::{SetOptions, Version};
-use crate::net::pool::Retry;
+use crate::net::pool::idle::Retry;
 
 /// The server's own limit for keys. It takes no white space in them either.
 const MAX_KEY: usize = 250;

@@ -2,6 +2,8 @@
 
 mod blocking;
 mod command;
+mod exchange;
+mod refusal;
 mod reply;
 mod routing;
 #[cfg(feature = "tokio")]
@@ -19,10 +21,11 @@ use self::reply::{Read, done, stored, unexpected, value};
 use self::routing::{Batch, batches, in_order, route};
 use self::url::Server;
 use super::SetOptions;
+use super::large_values::LargeValues;
 #[cfg(feature = "tokio")]
 use super::request::async_backend_of_service;
 use super::request::{
-    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of,
+    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of, get_each,
 };
 #[cfg(feature = "tokio")]
 use crate::common::wait::BoxFuture;
@@ -58,6 +61,7 @@ use crate::net::url::Url;
 pub struct Memcached {
     options: Options,
     servers: Vec<Server>,
+    large: LargeValues,
     #[cfg(feature = "tokio")]
     tokio: tokio::Connections,
 }
@@ -77,6 +81,7 @@ impl Memcached {
         Ok(Self {
             options,
             servers,
+            large: LargeValues::default(),
             #[cfg(feature = "tokio")]
             tokio: tokio::Connections::new(),
         })
@@ -86,20 +91,34 @@ impl Memcached {
         if let Request::Set { value, .. } = &request {
             self.options.check_size(value)?;
         }
-        let span = self.options.span(deadline)?;
-        let answer = match request {
+        if let Request::GetMany(keys) = &request
+            && self.large.splits(keys)
+        {
+            return get_each(self, keys, deadline, caller).await;
+        }
+        let answer = match (self.large.check(&request), self.options.span(deadline)) {
+            (Ok(()), Ok(span)) => {
+                let answer = self.answer(&request, span, caller).await;
+                self.large.note(&request, answer)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        answer.map_err(|error| error.at(&self.options.place))
+    }
+
+    async fn answer(&self, request: &Request<'_>, span: Span, caller: Caller) -> Result<Reply, Error> {
+        match request {
             Request::Get(key) if caller == Caller::Blocking => {
                 let server = &self.servers[route(&self.servers, &wire_key(key))];
-                server.blocking.get(server, key, span).map(Reply::Value)
+                server.blocking.get(server, &self.large, key, span).map(Reply::Value)
             }
             Request::Get(key) => self.ask(Command::get(key), value, span, caller).await.map(Reply::Value),
             Request::GetMany(keys) => self.get_many(keys, span, caller).await.map(Reply::Values),
             Request::Set { key, value, options, condition } => {
-                self.set(key, value, options, condition, span, caller).await.map(Reply::Set)
+                self.set(key, value.clone(), *options, *condition, span, caller).await.map(Reply::Set)
             }
             Request::Delete(key) => self.ask(Command::delete(key), done, span, caller).await.map(Reply::Done),
-        };
-        answer.map_err(|error| error.at(&self.options.place))
+        }
     }
 
     async fn set(
@@ -207,6 +226,11 @@ impl Service for Memcached {
 
     fn server_of(&self, key: &[u8]) -> usize {
         route(&self.servers, &wire_key(key))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn travels_alone(&self, key: &[u8]) -> bool {
+        self.large.travels_alone(key)
     }
 }
 

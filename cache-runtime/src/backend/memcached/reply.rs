@@ -7,8 +7,9 @@ use std::io;
 
 use memcache::exp::{Error as Cause, MetaCommandResult, MetaResponse, ReturnCode, parse_meta_result};
 
+use super::refusal::refusal;
 use super::{Version, Versioned};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 use crate::net::read_buffer::{Cursor, ParseError, number};
 
 /// Parses the answer to the command of `key`. An answer for another key shows that the connection has lost step, and
@@ -16,7 +17,7 @@ use crate::net::read_buffer::{Cursor, ParseError, number};
 pub(super) fn parse(cursor: &mut Cursor<'_>, key: &[u8]) -> Result<MetaCommandResult, ParseError> {
     let line = cursor.line()?;
     let parsed = MetaResponse::parse_header(line).and_then(parse_meta_result);
-    let mut answer = parsed.map_err(|cause| of_server(&cause))?;
+    let mut answer = parsed.map_err(|cause| of_server(&cause, line))?;
     match &answer.key {
         Some(echo) if echo == key => {}
         // Older servers say nothing but `EN` on a miss.
@@ -83,7 +84,11 @@ pub(super) fn of_io(error: io::Error) -> Error {
 }
 
 /// The error for a line that is not the outcome of a command.
-fn of_server(cause: &Cause) -> Error {
+fn of_server(cause: &Cause, line: &[u8]) -> Error {
+    if let Some(refusal) = refusal(&String::from_utf8_lossy(line)) {
+        let message = format!("{}; {}", refusal.code, refusal.advice);
+        return Error::new(ErrorKind::Server, message).because(Reason::Refusal(refusal));
+    }
     let kind = match cause {
         Cause::Server(message) if message.contains("too large") => ErrorKind::TooLarge,
         Cause::Rejected(message) if message.contains("unauthenticated") => ErrorKind::Denied,
@@ -160,6 +165,7 @@ mod tests {
             ("SERVER_ERROR out of memory storing object", ErrorKind::Server),
             ("CLIENT_ERROR bad data chunk", ErrorKind::Server),
             ("CLIENT_ERROR unauthenticated", ErrorKind::Denied),
+            ("ERROR Too many open connections", ErrorKind::Server),
             ("ERROR", ErrorKind::Protocol),
             ("HTTP/1.1 400 Bad Request", ErrorKind::Protocol),
         ] {

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use super::blocking::CHUNK;
-use super::command::{Command, pack};
-use super::reply::{Read, of_io, parse};
+use super::command::Command;
+use super::exchange::perform;
+use super::reply::{Read, of_io};
 use super::routing::Batch;
 use super::url::Server;
 use super::{Memcached, Span};
 use crate::error::Error;
-use crate::net::options::timed_out;
-use crate::net::pool::Retry;
+use crate::net::pool::idle::Retry;
 use crate::net::tokio::per_runtime::PerRuntime;
-use crate::net::tokio::pool::{self, AsyncPool, Exchange};
+use crate::net::tokio::pool::{AsyncPool, Exchange};
 use crate::net::tokio::stream::AsyncStream;
 
 pub(super) struct Connections(PerRuntime<Arc<[AsyncPool]>>);
@@ -33,8 +32,7 @@ impl Connections {
         read: Read<T>,
         span: Span,
     ) -> Vec<Result<Vec<T>, Error>> {
-        let size = memcached.options.pool(pool::DEFAULT_SIZE);
-        let make = || memcached.servers.iter().map(|_| AsyncPool::new(size)).collect();
+        let make = || memcached.servers.iter().map(|_| AsyncPool::new(&memcached.options)).collect();
         let pools = match self.0.with(make, |pools: &mut Arc<[AsyncPool]>| pools.clone()) {
             Ok(pools) => pools,
             Err(error) => return batches.iter().map(|_| Err(error.clone())).collect(),
@@ -42,8 +40,7 @@ impl Connections {
         let calls = batches.iter().map(|Batch { server, commands, .. }| {
             let retry = commands.first().map_or(Retry::Once, |command| command.retry);
             let call = Call { server: &memcached.servers[*server], commands, read };
-            let pool = &pools[*server];
-            async move { pool.run(retry, span, call).await.unwrap_or_else(|| Err(timed_out())) }
+            pools[*server].run(retry, span, call)
         });
         join_all(calls.collect()).await
     }
@@ -64,15 +61,7 @@ impl<T: Send> Exchange for Call<'_, '_, T> {
     }
 
     async fn ask(&self, stream: &mut AsyncStream) -> Result<Vec<T>, Error> {
-        let mut values = Vec::with_capacity(self.commands.len());
-        for commands in self.commands.chunks(CHUNK) {
-            stream.send(&pack(commands)).await.map_err(of_io)?;
-            for command in commands {
-                let answer = stream.receive(|cursor| parse(cursor, &command.key)).await.map_err(of_io)??;
-                values.push((self.read)(answer)?);
-            }
-        }
-        Ok(values)
+        perform(stream, self.commands, self.read).await
     }
 }
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use ::redis::cmd;
 
-use super::{Condition, Request, SetOptions};
-use crate::net::pool::Retry;
+use super::SetOptions;
 
 /// The longest lifetime that is sent. The server adds it to its clock and rejects an overflow.
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -14,8 +13,6 @@ const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub(super) struct Command {
     pub(super) packed: Vec<u8>,
     pub(super) expected: Expected,
-    /// A set that runs twice may undo what others did between, so it is sent only once.
-    pub(super) retry: Retry,
 }
 
 /// The replies that fit a command.
@@ -32,58 +29,73 @@ pub(super) enum Expected {
 }
 
 impl Command {
-    pub(super) fn of(request: &Request<'_>) -> Self {
-        match request {
-            Request::Get(key) => Self::get(key),
-            Request::GetMany(keys) => Self::get_many(keys),
-            Request::Set { key, value, options, condition } => Self::set(key, value, *options, *condition),
-            Request::Delete(key) => {
-                let packed = cmd("DEL").arg(*key).get_packed_command();
-                Self { packed, expected: Expected::Count, retry: Retry::Once }
-            }
-        }
-    }
-
     /// The hot path: everything but the key is constant.
     pub(super) fn get(key: &[u8]) -> Self {
         const HEAD: &[u8] = b"*2\r\n$3\r\nGET\r\n";
         let mut packed = Vec::with_capacity(HEAD.len() + key.len() + USUAL_FRAME);
         packed.extend_from_slice(HEAD);
         push_argument(key, &mut packed);
-        Self { packed, expected: Expected::Value, retry: Retry::Once }
+        Self { packed, expected: Expected::Value }
     }
 
     pub(super) fn get_many(keys: &[&[u8]]) -> Self {
-        let expected = Expected::Values(keys.len());
-        Self { packed: pack(b"MGET", keys), expected, retry: Retry::Once }
+        Self { packed: pack(b"MGET", keys), expected: Expected::Values(keys.len()) }
     }
 
-    fn set(key: &[u8], value: &[u8], options: SetOptions, condition: Condition<'_>) -> Self {
-        let ttl = options.ttl.map(|ttl| millis(ttl).to_string());
+    pub(super) fn delete(key: &[u8]) -> Self {
+        Self { packed: cmd("DEL").arg(key).get_packed_command(), expected: Expected::Count }
+    }
+}
+
+/// A value to be stored.
+#[derive(Clone, Copy)]
+pub(super) struct Set<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+    pub(super) options: SetOptions,
+}
+
+impl Set<'_> {
+    pub(super) fn always(&self) -> Command {
+        self.with(&[])
+    }
+
+    pub(super) fn if_absent(&self) -> Command {
+        self.with(&[b"NX"])
+    }
+
+    /// Redis 8.4, Valkey 8.1.
+    pub(super) fn if_equal(&self, old: &[u8]) -> Command {
+        self.with(&[b"IFEQ", old])
+    }
+
+    /// The script travels with each call. That costs less than the state and the second round trip that a script known by
+    /// its digest would need after each restart of the server.
+    pub(super) fn by_script(&self, old: &[u8]) -> Command {
+        const SCRIPT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
+            return redis.call('SET', KEYS[1], unpack(ARGV, 2)) end return false";
+        let mut eval = cmd("EVAL");
+        eval.arg(SCRIPT).arg(1).arg(self.key).arg(old).arg(self.value);
+        if let Some(ttl) = self.options.ttl {
+            eval.arg("PX").arg(millis(ttl));
+        }
+        Command { packed: eval.get_packed_command(), expected: Expected::Stored }
+    }
+
+    fn with(&self, condition: &[&[u8]]) -> Command {
+        let ttl = self.options.ttl.map(|ttl| millis(ttl).to_string());
         let ttl: &[&[u8]] = match &ttl {
             Some(ttl) => &[b"PX", ttl.as_bytes()],
             None => &[],
         };
-        let packed = match condition {
-            Condition::Always => pack(b"SET", &[&[key, value], ttl].concat()),
-            Condition::Absent => pack(b"SET", &[&[key, value], ttl, &[b"NX"]].concat()),
-            Condition::Equals { bytes, .. } => compare_and_set(key, bytes, value, ttl),
-        };
-        Self { packed, expected: Expected::Stored, retry: Retry::Never }
+        let packed = pack(b"SET", &[&[self.key, self.value], ttl, condition].concat());
+        Command { packed, expected: Expected::Stored }
     }
 }
 
-/// The script travels with each call. That costs less than the state and the second round trip that a script known by its
-/// digest would need after each restart of the server.
-fn compare_and_set(key: &[u8], old: &[u8], new: &[u8], ttl: &[&[u8]]) -> Vec<u8> {
-    const SCRIPT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
-        return redis.call('SET', KEYS[1], unpack(ARGV, 2)) end return false";
-    cmd("EVAL").arg(SCRIPT).arg(1).arg(key).arg(old).arg(new).arg(ttl).get_packed_command()
-}
-
-/// Packs a command that hits and misses use. All others use the encoder of redis-rs, which copies each argument twice and
+/// Packs a command that hits and misses use, or one without arguments. All others use the encoder of redis-rs, which copies each argument twice and
 /// takes four times as long.
-fn pack(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
+pub(super) fn pack(name: &[u8], args: &[&[u8]]) -> Vec<u8> {
     let parts = || [name].into_iter().chain(args.iter().copied());
     let len = parts().map(|part| part.len() + USUAL_FRAME).sum::<usize>();
     let mut packed = Vec::with_capacity(USUAL_FRAME + len);
@@ -122,10 +134,7 @@ fn millis(ttl: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::backend::request::Version;
 
     #[test]
     fn commands_are_packed_as_redis_rs_packs_them() {
@@ -136,22 +145,16 @@ mod tests {
         }
         let many = [[key; 100].as_slice(), &[long]].concat();
         assert_eq!(Command::get_many(&many).packed, theirs("MGET", &many));
-        let set = |value: &'static [u8], options, condition| {
-            let value = Bytes::from_static(value);
-            Command::of(&Request::Set { key, value, options, condition }).packed
-        };
-        let forever = SetOptions::new();
-        assert_eq!(set(b"\r\n", forever, Condition::Always), theirs("SET", &[key, b"\r\n"]));
-        let minute = forever.ttl(Duration::from_secs(60));
-        let added = theirs("SET", &[key, b"v", b"PX", b"60000", b"NX"]);
-        assert_eq!(set(b"v", minute, Condition::Absent), added);
-        let swapped = String::from_utf8(set(
-            b"v",
-            minute,
-            Condition::Equals { bytes: b"old", version: Version::UNKNOWN },
-        ))
-        .unwrap();
-        assert!(swapped.ends_with("$3\r\nold\r\n$1\r\nv\r\n$2\r\nPX\r\n$5\r\n60000\r\n"), "{swapped}");
+        let set = |value, options| Set { key, value, options };
+        let (forever, minute) = (SetOptions::new(), SetOptions::new().ttl(Duration::from_secs(60)));
+        assert_eq!(set(b"\r\n", forever).always().packed, theirs("SET", &[key, b"\r\n"]));
+        let minute = set(b"v", minute);
+        assert_eq!(minute.if_absent().packed, theirs("SET", &[key, b"v", b"PX", b"60000", b"NX"]));
+        let if_equal: [&[u8]; 6] = [key, b"v", b"PX", b"60000", b"IFEQ", b"old"];
+        assert_eq!(minute.if_equal(b"old").packed, theirs("SET", &if_equal));
+        let script = String::from_utf8(minute.by_script(b"old").packed).unwrap();
+        assert!(script.ends_with("$3\r\nold\r\n$1\r\nv\r\n$2\r\nPX\r\n$5\r\n60000\r\n"), "{script}");
+        assert_eq!(pack(b"MULTI", &[]), theirs("MULTI", &[]));
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! read the replies with the same functions. Of redis-rs this uses the encoder, the parser and the error types; none of
 //! them is public here.
 
+mod abilities;
 mod blocking;
 mod command;
+mod exchange;
+mod refusal;
 mod reply;
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -16,13 +19,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use self::command::Command;
 use self::url::Server;
 use super::SetOptions;
+use super::large_values::LargeValues;
 #[cfg(feature = "tokio")]
 use super::request::async_backend_of_service;
 use super::request::{
-    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of,
+    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of, get_each,
 };
 #[cfg(feature = "tokio")]
 use crate::common::wait::BoxFuture;
@@ -57,6 +60,7 @@ use crate::net::url::Url;
 /// ```
 pub struct Redis {
     server: Server,
+    large: LargeValues,
     blocking: blocking::Connections,
     #[cfg(feature = "tokio")]
     tokio: tokio::Connections,
@@ -78,6 +82,7 @@ impl Redis {
             blocking: blocking::Connections::new(&server),
             #[cfg(feature = "tokio")]
             tokio: tokio::Connections::new(),
+            large: LargeValues::default(),
             server,
         })
     }
@@ -86,26 +91,40 @@ impl Redis {
         if let Request::Set { value, .. } = &request {
             self.server.options.check_size(value)?;
         }
-        if matches!(&request, Request::GetMany(keys) if keys.is_empty()) {
-            return Ok(Reply::Values(Vec::new()));
+        if let Request::GetMany(keys) = &request {
+            if keys.is_empty() {
+                return Ok(Reply::Values(Vec::new()));
+            }
+            if self.large.splits(keys) {
+                return get_each(self, keys, deadline, caller).await;
+            }
         }
-        let span = self.server.options.span(deadline)?;
-        let answer = match (caller, request) {
-            (Caller::Blocking, Request::Get(key)) => self.blocking.get(&self.server, key, span),
-            (Caller::Blocking, request) => self.blocking.ask(&self.server, &Command::of(&request), span),
-            (Caller::Async, request) => self.ask_async(Command::of(&request), span).await,
+        let answer = match (self.large.check(&request), self.server.options.span(deadline)) {
+            (Ok(()), Ok(span)) => {
+                let answer = self.ask(&request, span, caller).await;
+                self.large.note(&request, answer)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
         };
         answer.map_err(|error| error.at(&self.server.options.place))
     }
 
+    async fn ask(&self, request: &Request<'_>, span: Span, caller: Caller) -> Result<Reply, Error> {
+        match (caller, request) {
+            (Caller::Blocking, Request::Get(key)) => self.blocking.get(&self.server, &self.large, key, span),
+            (Caller::Blocking, request) => self.blocking.ask(&self.server, request, span),
+            (Caller::Async, request) => self.ask_async(request, span).await,
+        }
+    }
+
     #[cfg(feature = "tokio")]
-    async fn ask_async(&self, command: Command, span: Span) -> Result<Reply, Error> {
-        self.tokio.ask(&self.server, command, span).await
+    async fn ask_async(&self, request: &Request<'_>, span: Span) -> Result<Reply, Error> {
+        self.tokio.ask(&self.server, request, span).await
     }
 
     #[cfg(not(feature = "tokio"))]
     #[expect(clippy::unused_async, reason = "the same signature as with tokio")]
-    async fn ask_async(&self, _: Command, _: Span) -> Result<Reply, Error> {
+    async fn ask_async(&self, _: &Request<'_>, _: Span) -> Result<Reply, Error> {
         Err(super::adapt::needs_tokio("an async caller of Redis"))
     }
 }
@@ -123,6 +142,11 @@ impl Service for Redis {
 
     fn max_value_len(&self) -> usize {
         self.server.options.max_value
+    }
+
+    #[cfg(feature = "tokio")]
+    fn travels_alone(&self, key: &[u8]) -> bool {
+        self.large.travels_alone(key)
     }
 }
 

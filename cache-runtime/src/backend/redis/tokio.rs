@@ -4,14 +4,13 @@ use std::convert::identity;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::command::Command;
-use super::reply::{Resp, check_login, judge, of_io, parse};
+use super::exchange::{Answer, log_in, perform};
+use super::reply::of_io;
 use super::url::Server;
-use super::{Reply, Span};
+use super::{Reply, Request, Span};
 use crate::error::Error;
-use crate::net::options::timed_out;
 use crate::net::tokio::per_runtime::PerRuntime;
-use crate::net::tokio::pool::{self, AsyncPool, Exchange};
+use crate::net::tokio::pool::{AsyncPool, Exchange};
 use crate::net::tokio::stream::AsyncStream;
 
 pub(super) struct Connections(PerRuntime<Arc<AsyncPool>>);
@@ -21,19 +20,22 @@ impl Connections {
         Self(PerRuntime::new())
     }
 
-    pub(super) async fn ask(&self, server: &Server, command: Command, span: Span) -> Result<Reply, Error> {
-        let make = || Arc::new(AsyncPool::new(server.options.pool(pool::DEFAULT_SIZE)));
+    pub(super) async fn ask(
+        &self,
+        server: &Server,
+        request: &Request<'_>,
+        span: Span,
+    ) -> Result<Reply, Error> {
+        let make = || Arc::new(AsyncPool::new(&server.options));
         let pool = self.0.with(make, |pool| pool.clone())?;
-        let retry = command.retry;
-        let answer = pool.run(retry, span, Call { server, command }).await;
-        answer.unwrap_or_else(|| Err(timed_out())).and_then(identity)
+        pool.run(request.retry(), span, Call { server, request }).await.and_then(identity)
     }
 }
 
-/// A command for a server.
+/// A request to a server.
 struct Call<'s> {
     server: &'s Server,
-    command: Command,
+    request: &'s Request<'s>,
 }
 
 impl Exchange for Call<'_> {
@@ -41,18 +43,11 @@ impl Exchange for Call<'_> {
 
     async fn connect(&self, deadline: Instant) -> Result<AsyncStream, Error> {
         let mut stream = AsyncStream::dial(&self.server.address, deadline).await.map_err(of_io)?;
-        for command in &self.server.login {
-            check_login(exchange(&mut stream, &command.get_packed_command()).await)?;
-        }
+        log_in(&mut stream, self.server).await?;
         Ok(stream)
     }
 
-    async fn ask(&self, stream: &mut AsyncStream) -> Result<Self::Answer, Error> {
-        judge(exchange(stream, &self.command.packed).await?, self.command.expected)
+    async fn ask(&self, stream: &mut AsyncStream) -> Answer<Reply> {
+        perform(stream, self.server, self.request).await
     }
-}
-
-async fn exchange(stream: &mut AsyncStream, request: &[u8]) -> Result<Resp, Error> {
-    stream.send(request).await.map_err(of_io)?;
-    stream.receive(parse).await.map_err(of_io)?
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::redis::{Cmd, cmd};
 
+use super::abilities::Abilities;
 use crate::error::{Error, ErrorKind};
 use crate::net::dial::Address;
 use crate::net::options::Options;
@@ -20,6 +21,7 @@ pub(super) struct Server {
     pub(super) address: Address,
     /// `AUTH` and `SELECT`, if the URL asks for them.
     pub(super) login: Vec<Cmd>,
+    pub(super) abilities: Abilities,
 }
 
 impl Server {
@@ -39,7 +41,8 @@ impl Server {
             return Err(config("the URL gives the database twice".to_owned()));
         }
         url.finish()?;
-        Ok(Self { options, address, login: login(&url, path.or(parameter).unwrap_or(0))? })
+        let login = login(&url, path.or(parameter).unwrap_or(0))?;
+        Ok(Self { abilities: Abilities::new(options.place.clone()), options, address, login })
     }
 }
 

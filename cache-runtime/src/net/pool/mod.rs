@@ -1,115 +1,37 @@
-//! The connections of blocking callers: how many there are, which is used next, and when a call is retried on a new one.
+//! The connections of blocking callers: how many there are, which is used next, and when a call is sent again on a new one.
 //!
 //! A child of `fork` makes connections of its own. Knows neither what the connections are nor what is sent over them.
 
+pub(crate) mod idle;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use self::idle::{After, Connection, Growth, Idle, Pooled, Retry, out_of_time};
 use super::dial::time_left;
-use super::options::Span;
+use super::options::{FullNotice, Options, Span, all_busy};
 use crate::common::process::PerProcess;
 use crate::common::sync::lock;
-use crate::error::{Error, ErrorKind};
-
-/// Firewalls and load balancers forget quiet connections without telling either end, most after minutes.
-const MAX_IDLE: Duration = Duration::from_secs(60);
+use crate::error::{Effect, Error, ErrorKind};
 
 /// The most connections to one server, unless the URL says otherwise. They are opened on demand. Reads that find all of
 /// them busy share a request, which is faster than a connection for each.
-pub(crate) const DEFAULT_SIZE: usize = 16;
-
-/// Whether a call that finds its connection closed is sent again on a new one.
-///
-/// A server that restarts closes connections that look alive until they are used, so without retries a restart would fail
-/// one call per connection. Nobody can know whether the server had read the request, so only calls that may run twice are
-/// retried. Other calls look at the connection before they use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retry {
-    Once,
-    Never,
-}
-
-impl Retry {
-    /// Whether a call may use an idle connection.
-    pub(crate) fn may_use(self, idle: &mut impl Connection) -> bool {
-        self == Self::Once || idle.is_open()
-    }
-
-    /// Timeouts are not retried: the server is slow, and asking again would make it slower.
-    pub(crate) fn applies(self, error: &Error) -> bool {
-        self == Self::Once && error.kind() == ErrorKind::Unavailable
-    }
-}
-
-/// What the pool needs to know of a connection.
-pub(crate) trait Connection {
-    /// Whether the server has neither closed the connection nor sent anything, as far as this end knows.
-    fn is_open(&mut self) -> bool;
-}
-
-/// A connection, and when it was opened and last used.
-pub(crate) struct Pooled<C> {
-    pub(crate) connection: C,
-    opened: Instant,
-    /// When the last call began.
-    used: Instant,
-}
-
-impl<C> Pooled<C> {
-    pub(crate) fn new(connection: C) -> Self {
-        let now = Instant::now();
-        Self { connection, opened: now, used: now }
-    }
-}
-
-/// The connections that no call uses, in the order of their last use. The last one used is taken first, so that surplus
-/// connections stay idle and are closed.
-pub(crate) struct Idle<C>(Vec<Pooled<C>>);
-
-impl<C> Idle<C> {
-    pub(crate) const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// A connection for a call that begins `now`.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Pooled<C>> {
-        let pooled = self.0.pop().filter(|pooled| now < pooled.used + MAX_IDLE);
-        if pooled.is_none() {
-            // All others were used even longer ago.
-            self.0.clear();
-        }
-        pooled
-    }
-
-    /// Keeps a connection whose last call began at `start` and succeeded. After any failure, even a timeout, an answer may
-    /// still be on its way, and the next call would take it for its own.
-    pub(crate) fn keep(&mut self, mut pooled: Pooled<C>, start: Instant) {
-        pooled.used = start;
-        if self.0.first().is_some_and(|oldest| oldest.used + MAX_IDLE <= start) {
-            self.0.remove(0);
-        }
-        self.0.push(pooled);
-    }
-
-    /// Closes the connections as old as `closed`, which the server has closed: it closed them at the same time.
-    pub(crate) fn discard(&mut self, closed: &Pooled<C>) {
-        self.0.retain(|other| other.opened > closed.opened);
-    }
-}
+const DEFAULT_SIZE: usize = 16;
 
 /// The connections of blocking callers to one server.
 pub(crate) struct Pool<C> {
     shared: PerProcess<Shared<C>>,
     size: usize,
+    notice: Arc<FullNotice>,
 }
 
-/// What the callers of a process share.
+/// What the callers of one process share.
 struct Shared<C> {
     state: Mutex<State<C>>,
     released: Condvar,
+    size: usize,
+    notice: Arc<FullNotice>,
 }
 
 struct State<C> {
@@ -123,8 +45,8 @@ struct State<C> {
 }
 
 impl<C> Pool<C> {
-    pub(crate) const fn new(size: usize) -> Self {
-        Self { shared: PerProcess::new(), size }
+    pub(crate) fn new(options: &Options) -> Self {
+        Self { shared: PerProcess::new(), size: options.pool(DEFAULT_SIZE), notice: options.notice.clone() }
     }
 
     fn shared(&self) -> &Shared<C> {
@@ -134,110 +56,182 @@ impl<C> Pool<C> {
                 state.idle = Idle::new();
             }
             let state = State { idle: Idle::new(), used: 0, waiting: 0, reserved: 0 };
-            Shared { state: Mutex::new(state), released: Condvar::new() }
+            let (size, notice) = (self.size, self.notice.clone());
+            Shared { state: Mutex::new(state), released: Condvar::new(), size, notice }
         })
     }
 
     /// A permit, unless all are used.
     pub(crate) fn try_permit(&self, span: Span) -> Option<Permit<'_, C>> {
-        let shared = self.shared();
-        let mut state = lock(&shared.state);
-        if state.used == self.size {
-            return None;
-        }
-        state.used += 1;
-        Some(shared.grant(state, span))
+        self.shared().try_permit(span)
     }
 
     /// Waits for a permit.
     pub(crate) fn permit(&self, span: Span) -> Result<Permit<'_, C>, Error> {
-        let shared = self.shared();
-        let mut state = lock(&shared.state);
-        if state.used < self.size {
+        self.shared().permit(span)
+    }
+
+    /// The error of a call that has waited in vain.
+    pub(crate) fn busy(&self) -> Error {
+        all_busy(lock(&self.shared().state).used)
+    }
+}
+
+impl<C> Shared<C> {
+    /// How many permits there are at the time of `span`: as many as connections if the server takes no more.
+    fn limit(&self, state: &State<C>, span: Span) -> usize {
+        match state.idle.growth(span.start) {
+            Growth::Wait => self.size.min(state.idle.open()),
+            Growth::Open | Growth::Fail(_) => self.size,
+        }
+    }
+
+    fn try_permit(&self, span: Span) -> Option<Permit<'_, C>> {
+        let mut state = lock(&self.state);
+        if state.used >= self.limit(&state, span) {
+            return None;
+        }
+        state.used += 1;
+        Some(self.grant(state, span))
+    }
+
+    fn permit(&self, span: Span) -> Result<Permit<'_, C>, Error> {
+        let mut state = lock(&self.state);
+        if state.used < self.limit(&state, span) {
             state.used += 1;
-            return Ok(shared.grant(state, span));
+            return Ok(self.grant(state, span));
         }
         // A permit that is reserved now belongs to a caller that came earlier.
         state.waiting += 1;
         loop {
             let Ok(left) = time_left(span.end) else {
                 state.waiting -= 1;
-                return Err(self.busy());
+                return Err(all_busy(state.used));
             };
-            state = shared.released.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.released.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             if state.reserved > 0 {
                 break;
             }
         }
         state.waiting -= 1;
         state.reserved -= 1;
-        Ok(shared.grant(state, span))
+        Ok(self.grant(state, span))
     }
 
-    /// The error of a call that has waited in vain.
-    pub(crate) fn busy(&self) -> Error {
-        let message = format!("all {} connections stayed busy until the deadline", self.size);
-        Error::new(ErrorKind::Timeout, message)
-    }
-}
-
-impl<C> Shared<C> {
     fn grant(&self, mut state: MutexGuard<'_, State<C>>, span: Span) -> Permit<'_, C> {
-        Permit { shared: self, start: span.start, pooled: state.idle.take(span.start) }
+        Permit { pool: self, span, pooled: state.idle.take(span.start) }
+    }
+
+    /// Whether `error` means that the server takes no more connections, and others are open.
+    fn is_refused(&self, error: &Error) -> bool {
+        let (is_refused, open) = {
+            let mut state = lock(&self.state);
+            (state.idle.refused(error), state.idle.open())
+        };
+        if is_refused {
+            self.notice.tell(open, error);
+        }
+        is_refused
     }
 }
 
 /// The right to use one connection. Dropping it gives the right back, even in a panic.
 pub(crate) struct Permit<'p, C> {
-    shared: &'p Shared<C>,
-    /// When the call began.
-    start: Instant,
+    pool: &'p Shared<C>,
+    /// The time of the call.
+    span: Span,
     /// The connection to give back with the permit.
     pooled: Option<Pooled<C>>,
 }
 
 impl<C: Connection> Permit<'_, C> {
-    /// Runs `call` on an idle connection, or on a new one if there is none.
+    /// Runs `call` on an idle connection, or on a new one if there is none. If the server takes no new one, waits for one
+    /// of those that are open.
     pub(crate) fn run<T>(
         mut self,
         retry: Retry,
-        connect: impl FnOnce() -> Result<C, Error>,
+        connect: impl Fn() -> Result<C, Error>,
         mut call: impl FnMut(&mut C) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if let Some(mut pooled) = self.pooled.take()
-            && retry.may_use(&mut pooled.connection)
-        {
-            match call(&mut pooled.connection) {
-                Err(error) if retry.applies(&error) => lock(&self.shared.state).idle.discard(&pooled),
-                result => return self.give_back(pooled, result),
+        loop {
+            if let Some(mut pooled) = self.pooled.take()
+                && retry.may_use(&mut pooled.connection)
+            {
+                let result = self.call_on(&mut pooled, &mut call);
+                match result
+                    .as_ref()
+                    .map_err(|error| lock(&self.pool.state).idle.after(&pooled, error, retry))
+                {
+                    Ok(_) | Err(After::Keep) => return self.keep(pooled, result),
+                    Err(After::Close) => return result,
+                    Err(After::Retry) => {}
+                }
             }
+            let growth = lock(&self.pool.state).idle.growth(self.span.start);
+            match growth {
+                Growth::Fail(error) => return Err(error),
+                Growth::Wait => {}
+                Growth::Open => match connect() {
+                    Err(error) if self.pool.is_refused(&error) => {}
+                    Err(error) => return Err(error),
+                    Ok(connection) => match self.call_on_new(connection, &mut call) {
+                        Err(error)
+                            if error.has_effect(Effect::NewConnection) && self.pool.is_refused(&error) => {}
+                        result => return result,
+                    },
+                },
+            }
+            let Self { pool, span, .. } = self;
+            // The permit goes first: it stands for a connection that can't be opened.
+            drop(self);
+            self = pool.permit(span)?;
         }
-        let mut pooled = Pooled::new(connect()?);
-        let result = call(&mut pooled.connection);
-        self.give_back(pooled, result)
     }
 
-    /// Keeps the connection if its call succeeded.
-    fn give_back<T>(&mut self, pooled: Pooled<C>, result: Result<T, Error>) -> Result<T, Error> {
-        if result.is_ok() {
-            self.pooled = Some(pooled);
+    fn call_on_new<T>(
+        &mut self,
+        connection: C,
+        call: impl FnMut(&mut C) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut pooled = lock(&self.pool.state).idle.adopt(connection);
+        let result = self.call_on(&mut pooled, call);
+        match &result {
+            Err(error) if !error.has_effect(Effect::Connection) => result,
+            _ => self.keep(pooled, result),
         }
+    }
+
+    fn call_on<T>(
+        &self,
+        pooled: &mut Pooled<C>,
+        mut call: impl FnMut(&mut C) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        pooled.connection.begin(self.span.end);
+        call(&mut pooled.connection).map_err(|error| match error.kind() {
+            ErrorKind::Timeout => out_of_time(error, &pooled.connection, self.span),
+            _ => error,
+        })
+    }
+
+    /// Keeps the connection of a call with this result.
+    fn keep<T>(&mut self, pooled: Pooled<C>, result: Result<T, Error>) -> Result<T, Error> {
+        self.pooled = Some(pooled);
         result
     }
 }
 
 impl<C> Drop for Permit<'_, C> {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared.state);
+        let mut state = lock(&self.pool.state);
         if let Some(pooled) = self.pooled.take() {
-            state.idle.keep(pooled, self.start);
+            state.idle.keep(pooled, self.span.start);
         }
-        if state.reserved == state.waiting {
-            state.used -= 1;
-            return;
-        }
-        state.reserved += 1;
+        state.used -= 1;
+        let free = self.pool.limit(&state, self.span).saturating_sub(state.used);
+        let wanted = free.min(state.waiting - state.reserved);
+        state.used += wanted;
+        state.reserved += wanted;
         drop(state);
-        self.shared.released.notify_one();
+        (0..wanted).for_each(|_| self.pool.released.notify_one());
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::pool::Retry;
 use super::*;
+use crate::net::pool::idle::Retry;
+use crate::net::pool::tests::pool;
 
 type Value = Result<Option<Bytes>, Error>;
 
@@ -31,7 +32,7 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        Self { pool: Pool::new(1), reads: SharedReads::default(), batches: Mutex::default() }
+        Self { pool: pool(1), reads: SharedReads::default(), batches: Mutex::default() }
     }
 
     fn occupied(&self) -> Permit<'_, ()> {

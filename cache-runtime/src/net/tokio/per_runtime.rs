@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::common::process::{PerProcess, Process};
 use crate::common::sync::lock;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 
 /// There are few runtimes, so a linear search is faster than hashing.
 type Values<T> = Mutex<Vec<(Id, T)>>;
@@ -35,7 +35,8 @@ impl<T: Send + 'static> PerRuntime<T> {
         work: impl FnOnce(&mut T) -> R,
     ) -> Result<R, Error> {
         let runtime = Handle::try_current().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "an async call outside a tokio runtime").with_source(error)
+            let message = "an async call outside a tokio runtime";
+            Error::new(ErrorKind::Config, message).with_source(error).because(Reason::Process)
         })?;
         let id = runtime.id();
         let shared = self.0.get(|_| Shared { values: Arc::default(), alive: watch::Sender::new(()) });

@@ -1,6 +1,9 @@
 //! A connection for async calls. A timer around each call keeps its deadline.
 
-use std::io::{self, ErrorKind::UnexpectedEof};
+use std::io::{
+    self,
+    ErrorKind::{UnexpectedEof, WriteZero},
+};
 use std::time::Instant;
 
 use socket2::SockRef;
@@ -13,7 +16,8 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::net::dial::{Address, no_address, shares};
-use crate::net::pool::Connection;
+use crate::net::line::Line;
+use crate::net::pool::idle::{Connection, Flow};
 use crate::net::read_buffer::{Cursor, ParseError, ReadBuffer};
 use crate::net::stream::is_quiet;
 
@@ -21,6 +25,8 @@ use crate::net::stream::is_quiet;
 pub(crate) struct AsyncStream {
     socket: Box<dyn AsyncSocket>,
     buffer: ReadBuffer,
+    /// What the call has sent and received.
+    flow: Flow,
 }
 
 /// What an [`AsyncStream`] needs of its socket.
@@ -43,7 +49,7 @@ impl AsyncSocket for UnixStream {
 
 impl AsyncStream {
     fn new(socket: impl AsyncSocket + 'static) -> Self {
-        Self { socket: Box::new(socket), buffer: ReadBuffer::default() }
+        Self { socket: Box::new(socket), buffer: ReadBuffer::default(), flow: Flow::default() }
     }
 
     /// Connects to `address` before `deadline`; see [`dial`](crate::net::dial::dial).
@@ -54,16 +60,26 @@ impl AsyncStream {
             Address::Unix(path) => UnixStream::connect(path).await.map(Self::new),
         }
     }
+}
 
-    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+impl Line for AsyncStream {
+    async fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.buffer.check_empty()?;
-        self.socket.write_all(request).await
+        let mut rest = request;
+        while !rest.is_empty() {
+            let written = self.socket.write(rest).await?;
+            if written == 0 {
+                return Err(WriteZero.into());
+            }
+            self.flow.add(written);
+            rest = &rest[written..];
+        }
+        Ok(())
     }
 
-    /// Reads until `parser` has an answer. The outer error is the socket's, the inner one the parser's.
-    pub(crate) async fn receive<T>(
+    async fn receive<T: Send>(
         &mut self,
-        parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>,
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError> + Send,
     ) -> io::Result<Result<T, Error>> {
         loop {
             match self.buffer.take(&parser) {
@@ -73,7 +89,10 @@ impl AsyncStream {
             }
             match self.socket.read(self.buffer.space()).await? {
                 0 => return Err(UnexpectedEof.into()),
-                read => self.buffer.fill(read),
+                read => {
+                    self.flow.add(read);
+                    self.buffer.fill(read);
+                }
             }
         }
     }
@@ -84,6 +103,15 @@ impl Connection for AsyncStream {
     /// sockets never block.
     fn is_open(&mut self) -> bool {
         is_quiet(&self.socket.as_socket())
+    }
+
+    /// The pool's timer keeps the deadline.
+    fn begin(&mut self, _: Instant) {
+        self.flow = Flow::default();
+    }
+
+    fn flow(&self) -> Flow {
+        self.flow
     }
 }
 

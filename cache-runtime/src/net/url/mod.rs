@@ -70,6 +70,9 @@ impl Url {
             query: Vec::new(),
             known: Vec::new(),
         };
+        if hosts.contains(';') {
+            return Err(bad("hosts with `;` between them instead of `,`"));
+        }
         for host in hosts.split(',').filter(|host| !host.is_empty()) {
             url.hosts.push(parse_host(host).ok_or_else(|| bad("a bad host or port"))?);
         }
@@ -191,7 +194,8 @@ fn parse_host(text: &str) -> Option<Host> {
         Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
         None => None,
     };
-    let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+    // In brackets, an address may have colons and the name of a network interface.
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.:%".contains(c));
     is_name.then(|| Host { name: name.to_owned(), port })
 }
 

@@ -43,6 +43,19 @@ fn no_rejected_url_is_shown() {
 }
 
 #[test]
+fn several_hosts_have_commas_between_them() {
+    for text in ["memcached://a;b", "memcached://a:1;b:2", "memcached://a|b", "memcached://a,memcached://b"] {
+        assert_eq!(Url::parse(text).expect_err(text).kind(), ErrorKind::Config);
+    }
+    assert!(
+        Url::parse("memcached://a;b").unwrap_err().to_string().contains("`;` between them instead of `,`")
+    );
+    for text in ["redis://my_host-1.svc.local:1", "redis://[fe80::1%eth0]:1", "redis://höst"] {
+        Url::parse(text).expect(text);
+    }
+}
+
+#[test]
 fn white_space_is_around_a_url_or_a_mistake() {
     assert_eq!(Url::parse(" redis://:p w@h:1/2\r\n").unwrap(), Url::parse("redis://:p w@h:1/2").unwrap());
     for text in ["redis://h h", "redis://h\t/2", "redis://h:1 /2", "redis:// h", "re dis://h"] {

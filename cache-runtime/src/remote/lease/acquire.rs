@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::claim::{Carrier, Claim, ClaimKey};
-use super::{Lead, Mark, NOBODY, Pace, Step, Watch};
+use super::{Lead, Mark, NOBODY, Pace, RELEASED, Step, Watch};
+use crate::backend::Versioned;
 use crate::common::sync::lock;
 use crate::common::wait::{self, Caller};
 use crate::error::{Error, ErrorKind};
 use crate::freshness::Found;
 use crate::remote::envelope::{Header, Token};
+use crate::remote::generation::random_token;
 use crate::remote::ticket::{Right, Seen, Ticket};
 use crate::remote::{Query, Remote};
 
@@ -22,7 +24,7 @@ const MAX_WATCHED: usize = 1024;
 /// What one function knows of leases on its server.
 #[derive(Default)]
 pub(in crate::remote) struct Leases {
-    /// Whether the backend can replace what it holds, once it has been asked.
+    /// Whether the backend can replace what it holds, once that is known for good.
     are_possible: OnceLock<bool>,
     /// By key, the renewals that other processes make. Calls see them in passing.
     renewals: Mutex<HashMap<Vec<u8>, Watch>>,
@@ -172,6 +174,31 @@ impl Remote {
         Ok(is_marked)
     }
 
+    /// Whether the backend can replace what it holds.
+    async fn can_replace(&self, caller: Caller) -> Result<bool, Error> {
+        if let Some(known) = self.leases.are_possible.get() {
+            return Ok(*known);
+        }
+        match self.check_compare_and_set(caller).await {
+            Ok(()) => Ok(*self.leases.are_possible.get_or_init(|| true)),
+            // The backend asks the server again from time to time, and has told.
+            Err(error) if error.refusal().is_some() && error.kind() == ErrorKind::Denied => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                log::warn!("{}: runs are not shared between processes: {error:?}", self.namespace);
+                Ok(*self.leases.are_possible.get_or_init(|| false))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails if the backend can't replace what it holds. Asks for a replacement whose condition never holds.
+    pub(in crate::remote) async fn check_compare_and_set(&self, caller: Caller) -> Result<(), Error> {
+        let unknown = Versioned::from(Bytes::copy_from_slice(&random_token()));
+        let (key, deadline) = (self.generation_key.as_bytes(), Instant::now() + self.facts.budget);
+        let (value, condition) = (unknown.bytes.clone(), unknown.is_unchanged());
+        self.connected.set(key, value, Some(RELEASED), condition, deadline, caller).await.map(drop)
+    }
+
     /// What the look-up of `ticket` read; `None` if it read nothing, or if the backend can't replace what it holds.
     async fn first_look(
         &self,
@@ -180,18 +207,7 @@ impl Remote {
     ) -> Result<Option<(ClaimKey, Look)>, Error> {
         let key = self.claim_key(query.key, ticket)?;
         let Some(seen) = ticket.take_seen() else { return Ok(None) };
-        let are_possible = match self.leases.are_possible.get() {
-            Some(known) => *known,
-            None => match key.check_possible(query.caller).await {
-                Ok(()) => *self.leases.are_possible.get_or_init(|| true),
-                Err(error) if error.kind() == ErrorKind::Denied => {
-                    log::warn!("{}: runs are not shared between processes: {error:?}", self.namespace);
-                    *self.leases.are_possible.get_or_init(|| false)
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        if !are_possible {
+        if !self.can_replace(query.caller).await? {
             ticket.right = Right::Seen(seen);
             return Ok(None);
         }

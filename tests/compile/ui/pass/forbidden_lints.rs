@@ -18,6 +18,7 @@
 )]
 
 use cache_runtime::cached;
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -52,7 +53,7 @@ async fn later(a: u64, _ignored: &str) -> Option<u64> {
     Some(a)
 }
 
-#[cached(backend = "store", cache_none = true)]
+#[cached(cache_none = true)]
 fn future<T: AsRef<str> + serde::Serialize>(text: T) -> impl Future<Output = Option<u64>> {
     async move { text.as_ref().parse().ok() }
 }
@@ -60,6 +61,18 @@ fn future<T: AsRef<str> + serde::Serialize>(text: T) -> impl Future<Output = Opt
 #[cached]
 fn boxed(a: u64) -> Pin<Box<dyn Future<Output = u64> + Send>> {
     Box::pin(async move { a })
+}
+
+/// Its companions need no more than a slice.
+#[cached(key = (id, log.len()))]
+fn logged(id: u64, log: &mut Vec<u64>) -> u64 {
+    log.push(id);
+    id
+}
+
+#[cached(ttl = 60, stale = 60)]
+fn borrowed(text: Cow<'static, str>, list: Option<String>) -> usize {
+    text.len() + list.map_or(0, |list| list.len())
 }
 
 struct Users;
@@ -85,5 +98,7 @@ pub(crate) fn main() {
     expressions((1, 2), &(3, String::new()));
     bare((1, 2), &(3, String::new()));
     drop((later(1, ""), future("1"), boxed(1), Users.method_later(1)));
+    logged(1, &mut Vec::new());
+    borrowed(Cow::Borrowed(""), None);
     let _ = Users.method((1, 2), &Users);
 }

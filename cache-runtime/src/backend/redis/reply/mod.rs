@@ -14,8 +14,9 @@ use ::redis::{ErrorKind as Cause, RedisError, ServerErrorKind, Value, parse_redi
 use bytes::Bytes;
 
 use super::command::Expected;
+use super::refusal::refusal;
 use super::{Reply, Version, Versioned};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Effect, Error, ErrorKind, Reason};
 use crate::net::read_buffer::{Cursor, ParseError, number};
 
 /// Values that arrive together share one allocation up to this length. One value that is kept keeps the others.
@@ -33,6 +34,11 @@ pub(super) enum Resp {
 /// Parses the next reply.
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Resp, ParseError> {
     let line = cursor.line()?;
+    parse_after(line, cursor)
+}
+
+/// Parses the reply that begins with `line`.
+fn parse_after(line: &[u8], cursor: &mut Cursor<'_>) -> Result<Resp, ParseError> {
     match line {
         [b'$', len @ ..] => {
             let value = bulk(cursor, len)?;
@@ -44,6 +50,16 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Resp, ParseError> {
             Ok(Resp::Other(parse_redis_value(&[line, b"\r\n"].concat()).map_err(of_redis)?))
         }
         _ => Err(unexpected().into()),
+    }
+}
+
+/// Parses the reply to the `EXEC` of a transaction with one command: that command's reply, or nil if a watched key has
+/// changed.
+pub(super) fn parse_exec(cursor: &mut Cursor<'_>) -> Result<Resp, ParseError> {
+    match cursor.line()? {
+        b"*-1" => Ok(Resp::Bulk(None)),
+        b"*1" => parse(cursor),
+        line => parse_after(line, cursor),
     }
 }
 
@@ -80,8 +96,8 @@ fn length(text: &[u8]) -> Result<usize, ParseError> {
     length.ok_or_else(|| unexpected().into())
 }
 
-/// What a reply means to the caller. The outer error is the connection's, which is not used again: a reply that doesn't
-/// fit the command shows that it has lost step. The inner error is the server's.
+/// What a reply means to the caller. The outer error is the connection's: a reply that doesn't fit the command shows that it
+/// has lost step, and some refusals that it leads to the wrong server. The inner error is the server's.
 pub(super) fn judge(resp: Resp, expected: Expected) -> Result<Result<Reply, Error>, Error> {
     let said = match resp {
         Resp::Bulk(value) if expected == Expected::Value => {
@@ -96,9 +112,39 @@ pub(super) fn judge(resp: Resp, expected: Expected) -> Result<Result<Reply, Erro
         Resp::Other(said) => said,
     };
     match (said.extract_error(), expected) {
-        (Err(error), _) => Ok(Err(of_redis(error))),
+        (Err(error), _) => refused(of_redis(error)),
         (Ok(Value::Okay), Expected::Stored) => Ok(Ok(Reply::Set(Some(Version::UNKNOWN)))),
         (Ok(Value::Int(count)), Expected::Count) => Ok(Ok(Reply::Done(count > 0))),
+        _ => Err(unexpected()),
+    }
+}
+
+fn refused<T>(error: Error) -> Result<Result<T, Error>, Error> {
+    match error.has_effect(Effect::Connection) || error.has_effect(Effect::NewConnection) {
+        true => Err(error),
+        false => Ok(Err(error)),
+    }
+}
+
+/// Checks that the reply is this word.
+pub(super) fn check_word(resp: Resp, word: &str) -> Result<(), Error> {
+    let said = match resp {
+        Resp::Other(said) => said.extract_error().map_err(of_redis)?,
+        Resp::Bulk(_) | Resp::Array(_) => return Err(unexpected()),
+    };
+    match said {
+        Value::Okay if word == "OK" => Ok(()),
+        Value::SimpleString(text) if text == word => Ok(()),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Checks the reply to an empty transaction, which is nil if a watched key has changed.
+pub(super) fn check_nothing_done(resp: Resp) -> Result<(), Error> {
+    match resp {
+        Resp::Bulk(None) => Ok(()),
+        Resp::Array(replies) if replies.is_empty() => Ok(()),
+        Resp::Other(said) => Err(said.extract_error().err().map_or_else(unexpected, of_redis)),
         _ => Err(unexpected()),
     }
 }
@@ -119,8 +165,16 @@ pub(super) fn check_login(reply: Result<Resp, Error>) -> Result<(), Error> {
     let Some(error) = said else { return Err(unexpected()) };
     let blames_login =
         ["AUTH", "password", "SELECT", "DB index"].iter().any(|word| error.to_string().contains(word));
-    let kind = if blames_login { ErrorKind::Denied } else { kind(&error) };
-    Err(Error::new(kind, "the server refused the user, the password or the database"))
+    Err(match refusal(&error) {
+        Some(refusal) if !blames_login => {
+            let message = format!("{}; {}", refusal.code, refusal.advice);
+            Error::new(kind(&error), message).because(Reason::Refusal(refusal))
+        }
+        _ => {
+            let kind = if blames_login { ErrorKind::Denied } else { kind(&error) };
+            Error::new(kind, "the server refused the user, the password or the database")
+        }
+    })
 }
 
 pub(super) fn unexpected() -> Error {
@@ -134,11 +188,14 @@ pub(super) fn of_io(error: io::Error) -> Error {
 
 fn of_redis(error: RedisError) -> Error {
     let kind = kind(&error);
-    let message = match kind {
-        ErrorKind::Timeout => "no answer within the deadline".to_owned(),
+    let refusal = refusal(&error);
+    let message = match (kind, refusal) {
+        (ErrorKind::Timeout, _) => "no answer within the deadline".to_owned(),
+        (_, Some(refusal)) => format!("{error}; {}", refusal.advice),
         _ => error.to_string(),
     };
-    Error::new(kind, message).with_source(error)
+    let reason = refusal.map_or(Reason::Kind, Reason::Refusal);
+    Error::new(kind, message).with_source(error).because(reason)
 }
 
 fn kind(error: &RedisError) -> ErrorKind {

@@ -149,3 +149,27 @@ fn replies_that_do_not_fit_the_command_are_rejected() {
         assert_eq!(fits(resp, expected), Err(ErrorKind::Protocol));
     }
 }
+
+#[test]
+fn who_asks_the_wrong_server_gives_up_the_connection() {
+    let judged = |text: &str| judge(parsed(text.as_bytes()).unwrap().unwrap(), Expected::Stored);
+    for text in [
+        "-READONLY You can't write against a read only replica.\r\n",
+        "-READONLY You can't write against a read only replica. script: 8c1f, on @user_script:1.\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+        "-CLUSTERDOWN Hash slot not served\r\n",
+        "-MOVED 3999 127.0.0.1:6381\r\n",
+    ] {
+        assert!(judged(text).unwrap_err().has_effect(Effect::Connection), "{text}");
+    }
+    assert!(judged("-ERR max number of clients reached\r\n").unwrap_err().has_effect(Effect::NewConnection));
+    for text in [
+        "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        "-ERR syntax error\r\n",
+        "-NOPERM this user has no permissions to run the 'set' command\r\n",
+        "-EXECABORT Transaction discarded because of: NOPERM this user has no permissions\r\n",
+    ] {
+        assert!(judged(text).unwrap().unwrap_err().refusal().is_some(), "{text}");
+    }
+}

@@ -63,15 +63,6 @@ impl ClaimKey {
         self.connected.set(&self.text, new.clone(), ttl, condition, deadline, caller).await
     }
 
-    /// Fails if the backend can't replace what it holds.
-    pub(super) async fn check_possible(&self, caller: Caller) -> Result<(), Error> {
-        let unknown = Bytes::copy_from_slice(&random_token());
-        let deadline = Instant::now() + self.connected.timeout;
-        self.replace(&Some(unknown.clone().into()), &unknown, Some(RELEASED), deadline, caller)
-            .await
-            .map(drop)
-    }
-
     /// The mark in these bytes, if they are an entry of this key that carries one.
     fn mark_of(&self, bytes: &[u8]) -> Option<Mark> {
         let (header, _) = envelope::open(&self.binding(), Bytes::copy_from_slice(bytes)).ok()?;
