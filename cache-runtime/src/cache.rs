@@ -6,7 +6,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -16,10 +16,12 @@ use crate::backend::connected::Connected;
 use crate::backend::{Condition, Versioned};
 use crate::codec::{self, Codec, DefaultCodec};
 use crate::common::clock::{Clock, millis};
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, block_on};
 use crate::config::context::Context;
 use crate::error::Error;
+use crate::freshness::is_from_future;
 use crate::function::world::World;
 use crate::key::path::KeySpace;
 use crate::remote::envelope::{self, Binding, Header};
@@ -277,7 +279,10 @@ impl Plain {
         // Bytes that are no value of this type under this key are a miss.
         Ok(bytes.and_then(|Versioned { bytes, .. }| {
             let (header, payload) = envelope::open(&binding(&text, shape), bytes).ok()?;
-            let is_fresh = header.fresh_until_ms.is_none_or(|until| self.clock.unix_ms() < until);
+            let now = self.clock.unix_ms();
+            let is_fresh = header
+                .fresh_until_ms
+                .is_none_or(|until| now < until && !is_from_future(now, header.created_ms));
             if is_fresh && !header.is_hollow() {
                 codec::decode::<DefaultCodec, T>(&payload).ok()
             } else {
@@ -378,8 +383,8 @@ fn binding(text: &str, shape: u64) -> Binding<'_> {
 
 /// The fingerprint of `T`, traced once per type.
 fn shape_of<T: Serialize + DeserializeOwned + 'static>() -> Result<u64, Error> {
-    static SHAPES: OnceLock<Mutex<HashMap<TypeId, Result<u64, Error>>>> = OnceLock::new();
-    let shapes = SHAPES.get_or_init(Mutex::default);
+    static SHAPES: PerProcess<Mutex<HashMap<TypeId, Result<u64, Error>>>> = PerProcess::new();
+    let shapes = SHAPES.get(|_| Mutex::default());
     if let Some(known) = lock(shapes).get(&TypeId::of::<T>()) {
         return known.clone();
     }

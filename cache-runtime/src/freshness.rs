@@ -42,6 +42,16 @@ pub(crate) enum Freshness {
     Expired,
 }
 
+/// How far the clocks of two machines may differ without consequences, in milliseconds.
+const SKEW_MS: u64 = 1_000;
+
+/// Whether an entry was written by a clock that is ahead of this one: it comes from the future. Then nobody knows when its
+/// lifetime ends, so it is due at once.
+#[inline]
+pub(crate) fn is_from_future(now_ms: u64, created_ms: u64) -> bool {
+    created_ms > now_ms.saturating_add(SKEW_MS)
+}
+
 /// The options `stale`, `early` and `jitter`, as generated code states them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FreshnessOptions {

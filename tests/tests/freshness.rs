@@ -462,6 +462,70 @@ mod servers {
     tasks!(memcached_async, "memcached", memcached());
 }
 
+/// Machines whose clocks differ.
+#[cfg(feature = "servers")]
+mod clocks {
+    use super::*;
+    use cache_tests::servers::{MemcachedServer, RedisServer};
+
+    /// The clocks of two machines: the first is `ahead`.
+    fn two_machines(url: &str, ahead: Duration) -> [Scope; 2] {
+        let [first, second] =
+            [(), ()].map(|()| Scope::with_config(Config::new().url("shared", url)).unwrap());
+        first.advance(ahead);
+        [first, second]
+    }
+
+    #[cached(backend = "shared", ttl = 3, stale = "1m")]
+    fn renewed(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(backend = "shared", ttl = 3)]
+    fn plain(n: u64) -> u64 {
+        n
+    }
+
+    #[test]
+    fn no_life_is_longer_because_a_clock_is_ahead() {
+        let (redis, memcached) = (RedisServer::start(), MemcachedServer::start());
+        for url in [redis.url(), memcached.url()] {
+            let [first, second] = two_machines(&url, Duration::from_secs(30));
+            {
+                let _entered = first.enter();
+                assert_eq!((renewed(1), plain(1)), (1, 1));
+            }
+            {
+                let _entered = second.enter();
+                assert_eq!((renewed(1), plain(1)), (1, 1));
+                assert_eq!((renewed::stats().stale, plain::stats().misses), (1, 1), "both are due");
+                until(|| renewed::stats().runs == 1);
+            }
+            let cache = |scope: &Scope| {
+                let _entered = scope.enter();
+                cache_runtime::Cache::named("shared").unwrap()
+            };
+            cache(&first).set("key", &1_u8, Duration::from_secs(3)).unwrap();
+            assert_eq!(cache(&second).get::<u8>("key").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_small_difference_of_clocks_costs_nothing() {
+        let redis = RedisServer::start();
+        let [first, second] = two_machines(&redis.url(), Duration::from_millis(500));
+        for scope in [first, second] {
+            let _entered = scope.enter();
+            assert_eq!((renewed(1), plain(1)), (1, 1));
+        }
+        let [_, third] = two_machines(&redis.url(), Duration::ZERO);
+        let _entered = third.enter();
+        assert_eq!((renewed(1), plain(1)), (1, 1));
+        assert_eq!((renewed::stats().hits, plain::stats().hits), (1, 1));
+        assert_eq!((renewed::stats().stale, renewed::stats().runs), (0, 0));
+    }
+}
+
 /// Options around the end of a lifetime, of functions whose entries have none.
 mod without_a_ttl {
     use super::*;

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of the function. Whether options fit it and each other is for `validate`.
 
+mod foreign;
 pub(crate) mod key;
 pub(crate) mod period;
 pub(crate) mod value;
@@ -192,12 +193,12 @@ impl NamedOption<'_> {
         let Self { name, input } = self;
         let _ = input.parse::<Token![=]>().and_then(|_| input.parse::<Expr>());
         let text = name.to_string();
-        let message = if let Some(meant) = nearest(&text, OPTIONS) {
-            format!("there is no option `{text}`: did you mean `{meant}`?")
-        } else {
-            format!("there is no option `{text}`: the options are {}", list(OPTIONS))
+        let advice = match (foreign::advice(&text), nearest(&text, OPTIONS)) {
+            (Some(advice), _) => advice.to_owned(),
+            (None, Some(meant)) => format!("did you mean `{meant}`?"),
+            (None, None) => format!("the options are {}", list(OPTIONS)),
         };
-        Error::new(name.span(), message)
+        Error::new(name.span(), format!("there is no option `{text}`: {advice}"))
     }
 }
 

@@ -83,6 +83,12 @@ pub(super) fn period_of(expr: Expr, zero: &str) -> Result<Period> {
         Lit::Int(number) if seconds_in(number.suffix()).is_some() => {
             return Err(Error::new(number.span(), format!("put it in quotes: \"{}\"", number.token())));
         }
+        Lit::Str(text) if text.value().contains("::") => {
+            return Err(Error::new(
+                text.span(),
+                format!("an expression has no quotes: write `{}`", text.value()),
+            ));
+        }
         Lit::Str(text) => seconds(&text.value()),
         _ => None,
     };

@@ -93,8 +93,8 @@ fn parts(plan: &Plan, is_borrowed: bool) -> TokenStream {
             let is_generic = plan.func.params.iter().any(Param::has_impl_trait)
                 || generic_names(&plan.func).next().is_some();
             let args = exprs.iter().map(|expr| {
-                let arg = method("arg", is_generic, expr.span());
-                quote_spanned!(at(expr.span())=> #key.#arg(&(#expr));)
+                let part = method(if is_generic { "arg" } else { "part" }, is_generic, expr.span());
+                quote_spanned!(at(expr.span())=> #key.#part(&(#expr));)
             });
             quote!(#instance #views #(#args)*)
         }

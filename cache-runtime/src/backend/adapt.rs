@@ -146,13 +146,14 @@ fn on_background_runtime(
     receiver.recv_timeout(left).unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// The background runtime: one thread, started at first use.
+/// The background runtime: one thread, started at first use in each process.
 #[cfg(feature = "tokio")]
 fn background_runtime() -> Result<&'static tokio::runtime::Handle, Error> {
+    use crate::common::process::PerProcess;
     use std::sync::OnceLock;
     use tokio::runtime::{Builder, Handle};
 
-    static HANDLE: OnceLock<Result<Handle, Error>> = OnceLock::new();
+    static HANDLE: PerProcess<OnceLock<Result<Handle, Error>>> = PerProcess::new();
     let start = || -> std::io::Result<Handle> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -161,7 +162,7 @@ fn background_runtime() -> Result<&'static tokio::runtime::Handle, Error> {
             .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
         Ok(handle)
     };
-    let handle = HANDLE.get_or_init(|| {
+    let handle = HANDLE.get(|_| OnceLock::new()).get_or_init(|| {
         start().map_err(|error| {
             Error::new(ErrorKind::Unavailable, "can't start the background runtime").with_source(error)
         })

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::SetOptions;
 use super::breaker::WithBreaker;
 use super::request::{Condition, Request, Service, Version, Versioned};
+use crate::common::random;
 use crate::common::wait::{Caller, block_on};
 use crate::error::{Error, ErrorKind};
 
@@ -108,7 +109,7 @@ impl Connected {
     }
 
     async fn check_server(&self, server: usize) -> Result<(), Error> {
-        let random = fastrand::u64(..);
+        let random = u64::from_le_bytes(random::bytes());
         let keys = (0..1000 * KEYS_READ).map(|n| format!("{}cache-runtime:check:{random}:{n}", self.prefix));
         let keys = keys.filter(|key| self.server_of(key.as_bytes()) == server).take(KEYS_READ);
         let keys: Vec<String> = keys.collect();

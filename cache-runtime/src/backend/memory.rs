@@ -17,6 +17,7 @@ use super::request::{
     backend_of_service, bytes_of,
 };
 use crate::common::clock::{Clock, nanos};
+use crate::common::process::PerProcess;
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
 use crate::error::{Error, ErrorKind};
 use crate::memory::{Bound, DEFAULT_CAPACITY};
@@ -42,16 +43,21 @@ const MIN_SWEEP: u64 = 1_024;
 /// # Ok::<(), cache_runtime::Error>(())
 /// ```
 pub struct Memory {
-    entries: moka::sync::Cache<Vec<u8>, Entry, RandomState>,
+    /// A child of `fork` begins without entries: another thread may have held a lock of moka.
+    entries: PerProcess<Entries>,
     bound: Bound,
     /// The least weight of an entry, if weights are bytes: so one weight keeps both bounds.
     least: Option<u64>,
+    clock: Clock,
+}
+
+struct Entries {
+    moka: moka::sync::Cache<Vec<u8>, Entry, RandomState>,
     /// Stores, and their weight, since moka last evicted all that it had to.
     late: AtomicU64,
     late_weight: AtomicU64,
     /// Stores since expired entries were last removed.
     unswept: AtomicU64,
-    clock: Clock,
 }
 
 #[derive(Clone)]
@@ -66,22 +72,11 @@ impl Memory {
     /// An empty store within `bound`.
     pub fn new(bound: Bound) -> Self {
         let least = bound.max_bytes.map(|max| bound.capacity.map_or(0, |capacity| max / capacity.max(1)));
-        let limit = bound.max_bytes.or(bound.capacity).unwrap_or(DEFAULT_CAPACITY);
-        let entries = moka::sync::Cache::builder().max_capacity(limit);
-        // With weights moka remembers less of what was used: 4 points of hit ratio on Zipf 0.9.
-        let entries = match least {
-            Some(_) => entries.weigher(|_, entry: &Entry| entry.weight),
-            None => entries,
-        };
-        Self {
-            entries: entries.build_with_hasher(RandomState::default()),
-            bound,
-            least,
-            late: AtomicU64::new(0),
-            late_weight: AtomicU64::new(0),
-            unswept: AtomicU64::new(0),
-            clock: Clock::system(),
-        }
+        Self { entries: PerProcess::new(), bound, least, clock: Clock::system() }
+    }
+
+    fn entries(&self) -> &Entries {
+        self.entries.get(|_| Entries::new(self.bound))
     }
 
     pub(crate) fn open(mut url: Url) -> Result<Self, Error> {
@@ -104,14 +99,14 @@ impl Memory {
                 Ok(Reply::Set(is_set.then_some(Version::UNKNOWN)))
             }
             Request::Delete(key) => {
-                let deleted = self.entries.remove(key);
+                let deleted = self.entries().moka.remove(key);
                 Ok(Reply::Done(deleted.is_some_and(|entry| entry.is_live(self.clock.monotonic()))))
             }
         }
     }
 
     fn get(&self, key: &[u8]) -> Option<Versioned> {
-        let entry = self.entries.get(key)?;
+        let entry = self.entries().moka.get(key)?;
         entry.is_live(self.clock.monotonic()).then(|| Versioned::from(entry.value))
     }
 
@@ -126,7 +121,8 @@ impl Memory {
         let now = self.clock.monotonic();
         let weight = self.weight(key, &value)?;
         let deadline = options.ttl.map_or(u64::MAX, |ttl| now.saturating_add(nanos(ttl)));
-        let result = self.entries.entry_by_ref(key).and_compute_with(|held| {
+        let entries = self.entries();
+        let result = entries.moka.entry_by_ref(key).and_compute_with(|held| {
             let held = held.map(moka::Entry::into_value).filter(|entry| entry.is_live(now));
             let holds = match condition {
                 Condition::Always => true,
@@ -136,8 +132,8 @@ impl Memory {
             let weight = u32::try_from(weight).unwrap_or(u32::MAX);
             if holds { Op::Put(Entry { value, deadline, weight }) } else { Op::Nop }
         });
-        self.catch_up(weight);
-        self.sweep_if_due(now);
+        entries.catch_up(weight);
+        entries.sweep_if_due(now);
         Ok(matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_)))
     }
 
@@ -150,26 +146,44 @@ impl Memory {
         }
         Ok(size.max(least))
     }
+}
+
+impl Entries {
+    fn new(bound: Bound) -> Self {
+        let limit = bound.max_bytes.or(bound.capacity).unwrap_or(DEFAULT_CAPACITY);
+        let moka = moka::sync::Cache::builder().max_capacity(limit);
+        // With weights moka remembers less of what was used: 4 points of hit ratio on Zipf 0.9.
+        let moka = match bound.max_bytes {
+            Some(_) => moka.weigher(|_, entry: &Entry| entry.weight),
+            None => moka,
+        };
+        Self {
+            moka: moka.build_with_hasher(RandomState::default()),
+            late: AtomicU64::new(0),
+            late_weight: AtomicU64::new(0),
+            unswept: AtomicU64::new(0),
+        }
+    }
 
     /// Has moka evict what is too much by now, if that may be much.
     fn catch_up(&self, weight: u64) {
         let late = self.late.fetch_add(1, Relaxed) + 1;
         let late_weight = self.late_weight.fetch_add(weight, Relaxed) + weight;
-        let limit = self.entries.policy().max_capacity().unwrap_or(DEFAULT_CAPACITY);
+        let limit = self.moka.policy().max_capacity().unwrap_or(DEFAULT_CAPACITY);
         if late >= LAG_STORES || late_weight > limit / LAG_SHARE {
             self.late.store(0, Relaxed);
             self.late_weight.store(0, Relaxed);
-            self.entries.run_pending_tasks();
+            self.moka.run_pending_tasks();
         }
     }
 
     /// Removes expired entries that nobody reads. After as many stores as there are entries: constant time per store.
     fn sweep_if_due(&self, now: u64) {
         let unswept = self.unswept.fetch_add(1, Relaxed) + 1;
-        if unswept >= MIN_SWEEP.max(self.entries.entry_count()) {
+        if unswept >= MIN_SWEEP.max(self.moka.entry_count()) {
             self.unswept.store(0, Relaxed);
-            for (key, _) in self.entries.iter().filter(|(_, entry)| !entry.is_live(now)) {
-                self.entries.entry_by_ref(&key[..]).and_compute_with(|held| match held {
+            for (key, _) in self.moka.iter().filter(|(_, entry)| !entry.is_live(now)) {
+                self.moka.entry_by_ref(&key[..]).and_compute_with(|held| match held {
                     Some(held) if !held.value().is_live(now) => Op::Remove,
                     _ => Op::Nop,
                 });

@@ -2,13 +2,15 @@
 //!
 //! One thread serves the whole process. It starts when there is work and ends a little after the last of it. A job may
 //! block for as long as one backend operation takes, because the other jobs wait for it. Jobs use backends as blocking
-//! callers. Knows nothing of what the jobs do.
+//! callers. A child of `fork` has a thread of its own and none of its parent's jobs. Knows nothing of what the jobs do.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::process::PerProcess;
 use super::sync::lock;
 
 /// How long the thread stays when there is nothing to do.
@@ -27,8 +29,18 @@ struct Queue {
     has_thread: bool,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { jobs: BTreeMap::new(), scheduled: 0, has_thread: false });
-static CHANGED: Condvar = Condvar::new();
+#[derive(Default)]
+struct Background {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Background {
+    fn of_this_process() -> &'static Self {
+        static BACKGROUND: PerProcess<Background> = PerProcess::new();
+        BACKGROUND.get(|_| Self::default())
+    }
+}
 
 /// Runs `job` after `delay`, and again after each delay that it returns. A job that panics is dropped.
 ///
@@ -48,25 +60,33 @@ pub(crate) fn alarm(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Op
         }
         None
     };
-    schedule_job(delay, Box::new(job)).map(Alarm)
+    schedule_job(delay, Box::new(job)).map(|(background, due)| Alarm { background, due })
 }
 
 /// See [`alarm`].
 #[must_use]
-pub(crate) struct Alarm(Due);
+pub(crate) struct Alarm {
+    background: &'static Background,
+    due: Due,
+}
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let job = lock(&QUEUE).jobs.remove(&self.0);
+        if !ptr::eq(self.background, Background::of_this_process()) {
+            return;
+        }
+        let job = lock(&self.background.queue).jobs.remove(&self.due);
         // Dropped after the lock is released, because what the job holds may schedule when it is dropped.
         drop(job);
     }
 }
 
-fn schedule_job(delay: Duration, job: Job) -> Option<Due> {
-    let mut queue = lock(&QUEUE);
+fn schedule_job(delay: Duration, job: Job) -> Option<(&'static Background, Due)> {
+    let background = Background::of_this_process();
+    let mut queue = lock(&background.queue);
     if !queue.has_thread {
-        let started = std::thread::Builder::new().name("cache-background".to_owned()).spawn(work);
+        let started =
+            std::thread::Builder::new().name("cache-background".to_owned()).spawn(|| work(background));
         if let Err(error) = started {
             log::warn!("can't start the background thread of caches: {error}");
             return None;
@@ -74,8 +94,8 @@ fn schedule_job(delay: Duration, job: Job) -> Option<Due> {
         queue.has_thread = true;
     }
     let due = queue.push(delay, job);
-    CHANGED.notify_one();
-    Some(due)
+    background.changed.notify_one();
+    Some((background, due))
 }
 
 impl Queue {
@@ -89,8 +109,8 @@ impl Queue {
 }
 
 /// The loop of the background thread.
-fn work() {
-    let mut queue = lock(&QUEUE);
+fn work(background: &'static Background) {
+    let mut queue = lock(&background.queue);
     loop {
         let wait = match queue.jobs.first_key_value() {
             Some(((due, _), _)) => due.saturating_duration_since(Instant::now()),
@@ -106,13 +126,14 @@ fn work() {
             });
             // A finished job is dropped here, without the lock, because what it holds may schedule when it is dropped.
             let again = again.map(|delay| (delay, job));
-            queue = lock(&QUEUE);
+            queue = lock(&background.queue);
             if let Some((delay, job)) = again {
                 queue.push(delay, job);
             }
             continue;
         }
-        let (next, waited) = CHANGED.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner);
+        let (next, waited) =
+            background.changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner);
         queue = next;
         if waited.timed_out() && queue.jobs.is_empty() {
             queue.has_thread = false;

@@ -21,6 +21,12 @@ impl Context {
         Self { config, clock, backends: Mutex::default() }
     }
 
+    /// The same settings in a child of `fork`.
+    pub(crate) fn in_child(&self) -> Self {
+        let backends = self.backends.try_lock().map_or_else(|_| HashMap::new(), |backends| backends.clone());
+        Self { backends: Mutex::new(backends), ..Self::new(self.config.clone(), self.clock.clone()) }
+    }
+
     /// The backend named `alias`, unless a setting that concerns all functions is wrong.
     pub(crate) fn connected(&self, alias: &str) -> Result<Arc<Connected>, Error> {
         match self.config.first_problem() {

@@ -10,6 +10,7 @@
 //! - A call inside the run of its own key runs alone, and so does one that would close a circle of waiting runs, because
 //!   neither could ever be answered.
 //! - An invalidation detaches the flight: its callers get its result, which is not stored, and later calls start anew.
+//! - A child of `fork` has no part in the runs of its parent, which other threads may lead.
 //! - A leader whose future was woken and is not polled for some seconds counts as dropped. Its waiters start anew.
 //! - A `refresh` takes only the result of a run that began after it was called. It waits for an older run to end.
 
@@ -29,6 +30,7 @@ use event_listener::{Event, EventListener};
 use smallvec::SmallVec;
 
 use crate::common::background::{self, Alarm};
+use crate::common::process::Process;
 use crate::common::sync::checked::{Mutex, lock};
 use crate::value::Shared;
 
@@ -64,6 +66,7 @@ type FlightKey = SmallVec<[u8; 32]>;
 /// Shared with leaders and waiters, which may outlive the call that made them: a renewal goes on in the background.
 #[derive(Default)]
 struct Table {
+    process: Process,
     by_key: Mutex<ByKey>,
     /// The number of runs that ended, so that a call can tell whether its answer may have arrived meanwhile.
     completed: AtomicU64,
@@ -479,6 +482,9 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
+        if !self.table.process.is_current() {
+            return;
+        }
         let mut by_key = lock(&self.table.by_key);
         let mut status = lock(&self.flight.status);
         if matches!(status.phase, Phase::Completed(_) | Phase::InStore | Phase::Abandoned) {
@@ -507,6 +513,9 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// The turn of this call, or the change to wait for.
     fn check(&self) -> Result<Turn, EventListener> {
+        if !self.table.process.is_current() {
+            return Ok(Turn::Alone);
+        }
         let _by_key = lock(&self.table.by_key);
         let mut status = lock(&self.flight.status);
         let is_too_old = self.flight.number < self.since;
@@ -532,6 +541,9 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        if !self.table.process.is_current() {
+            return;
+        }
         let mut by_key = lock(&self.table.by_key);
         let mut status = lock(&self.flight.status);
         status.waiters -= 1;

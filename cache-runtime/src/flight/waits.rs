@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 
 thread_local! {
@@ -11,8 +12,11 @@ thread_local! {
     static INSIDE: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// For each run that waits, by its number, the runs that it waits for.
-static WAITS: Mutex<Option<HashMap<u64, Vec<u64>>>> = Mutex::new(None);
+/// For each run of this process that waits, by its number, the runs that it waits for.
+fn all_waits() -> &'static Mutex<HashMap<u64, Vec<u64>>> {
+    static WAITS: PerProcess<Mutex<HashMap<u64, Vec<u64>>>> = PerProcess::new();
+    WAITS.get(|_| Mutex::default())
+}
 
 /// Marks this thread as inside a run until it is dropped.
 pub(crate) struct Inside;
@@ -50,8 +54,7 @@ pub(super) fn register(target: u64) -> Option<Wait> {
     if runs.is_empty() {
         return Some(Wait { runs, target });
     }
-    let mut waits = lock(&WAITS);
-    let waits = waits.get_or_insert_default();
+    let mut waits = lock(all_waits());
     let (mut seen, mut next) = (HashSet::new(), vec![target]);
     while let Some(run) = next.pop() {
         if runs.contains(&run) {
@@ -72,8 +75,7 @@ impl Drop for Wait {
         if self.runs.is_empty() {
             return;
         }
-        let mut waits = lock(&WAITS);
-        let waits = waits.get_or_insert_default();
+        let mut waits = lock(all_waits());
         for run in &self.runs {
             let Some(targets) = waits.get_mut(run) else { continue };
             if let Some(index) = targets.iter().position(|known| *known == self.target) {

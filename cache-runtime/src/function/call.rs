@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::place::Ticket;
+use crate::common::process::Process;
 use crate::common::wait::Caller;
 use crate::error::Error;
 use crate::flight::{Leader, LeaderPolls};
@@ -100,6 +101,7 @@ impl From<Run> for Action {
 
 /// A run of the body that is about to happen.
 pub(crate) struct Run {
+    process: Process,
     /// The lead of the calls that wait for the result.
     pub(crate) leader: Option<Leader>,
     /// Where the result is stored, if it may be.
@@ -111,7 +113,16 @@ pub(crate) struct Run {
 impl Run {
     /// A run for the caller only. Its result is not stored, because an invalidation would not notice it.
     pub(crate) fn alone() -> Self {
-        Self { leader: None, target: None, replaces: false }
+        Self::new(None, None, false)
+    }
+
+    pub(crate) fn new(leader: Option<Leader>, target: Option<(Key, Ticket)>, replaces: bool) -> Self {
+        Self { process: Process::current(), leader, target, replaces }
+    }
+
+    /// The run after its body. A body that has forked returns twice, and the run is the parent's.
+    pub(crate) fn after_body(self) -> Self {
+        if self.process.is_current() { self } else { Self::alone() }
     }
 
     /// Whether the result is for anybody but the caller.

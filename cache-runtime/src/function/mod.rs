@@ -380,7 +380,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         started: Instant,
         caller: Caller,
     ) -> Result<(O::Stored, MaybeReady<'s, ()>), R> {
-        let time = state.count_run(started);
+        let (time, run) = (state.count_run(started), run.after_body());
         match O::split(ret) {
             Ok(stored) => {
                 let done = self.put(state, run, &stored, time, caller);

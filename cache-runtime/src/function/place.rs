@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::call::{Lookup, Write};
 use super::spec::{SingleFlight, Spec};
 use crate::common::clock::{Clock, nanos};
+use crate::common::random::dice;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
@@ -104,6 +105,22 @@ impl Ticket {
         match self {
             Self::Remote(ticket) => ticket.failure(),
             Self::None | Self::Memory(_) => None,
+        }
+    }
+}
+
+// What a child of `fork` takes from its parent
+
+impl Place {
+    pub(crate) fn inherit(&mut self, parent: &Self) {
+        match (self, parent) {
+            (Self::Memory(own), Self::Memory(parent)) => {
+                if let Some(store) = parent.store.in_child() {
+                    own.store = store;
+                }
+            }
+            (own, Self::Broken(error)) => *own = Self::Broken(error.clone()),
+            _ => {}
         }
     }
 }
@@ -292,7 +309,7 @@ impl MemoryEntries {
         let now = self.clock.monotonic();
         let Some(Entry { value, deadline, cost }) = self.store.get(key.words()) else { return lookup };
         let cost = Duration::from_nanos(cost);
-        let freshness = self.policy.freshness(now, deadline, cost, fastrand::f64);
+        let freshness = self.policy.freshness(now, deadline, cost, dice);
         if freshness != Freshness::Expired {
             let packed = Packed::Typed(value, 0);
             lookup.found = Some(Found { packed, cost, freshness, source: Source::Entry });

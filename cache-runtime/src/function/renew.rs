@@ -95,7 +95,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         let Some((runtime, kept)) = spawn::runtime().zip(keep()) else { return Some(run) };
         run.polls().iter().for_each(LeaderPolls::spawned);
         let state = state.clone();
-        drop(spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await }));
+        let _task = spawn::task(&runtime, async move { self.renew_behind_async(&state, run, kept).await });
         None
     }
 
@@ -256,6 +256,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         ended: Result<R, Box<dyn Any + Send>>,
         caller: Caller,
     ) -> Result<(Run, O::Stored), Result<R, Failure<R>>> {
+        let run = run.after_body();
         let failure = match ended.map(O::split) {
             Ok(Ok(stored)) => return Ok((run, stored)),
             Ok(Err(ret)) if !O::failed(&ret) => {

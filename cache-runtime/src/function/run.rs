@@ -43,7 +43,7 @@ impl State {
             return None;
         }
         self.counters.misses.one();
-        Some(Run { leader: Some(leader), target: Some((key.clone(), ticket)), replaces: false })
+        Some(Run::new(Some(leader), Some((key.clone(), ticket)), false))
     }
 
     /// How a call goes on after its look-up. If the look-up found a fresh entry, that entry doesn't unpack.
@@ -176,7 +176,7 @@ impl State {
     fn run(&self, leader: Option<Leader>, key: &Key, mut ticket: Ticket, replaces: bool) -> Run {
         self.place.begin(&self.flights, leader.as_ref(), key, &mut ticket);
         let target = ticket.stores().then(|| (key.clone(), ticket));
-        Run { leader, target, replaces }
+        Run::new(leader, target, replaces)
     }
 
     /// Joins the run of `key`, or starts it. A run is not joined if another process has changed the key since it began.

@@ -1,29 +1,30 @@
 //! The one place in the program that stands for a cached function.
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::spec::Spec;
 use super::state::State;
 use super::world::World;
+use crate::common::process::PerProcess;
 use crate::common::wait::Caller;
 use crate::error::Error;
 use crate::key::path::function_path;
 use crate::stats::Stats;
 
-/// The constants of a cached function, and its state in the process.
+/// The constants of a cached function, and its state in each process.
 pub struct Site {
     /// The type name of a marker in or beside the function, which contains the function's path.
     path: fn() -> &'static str,
     name: &'static str,
     spec: &'static Spec,
-    state: OnceLock<Arc<State>>,
+    state: PerProcess<Arc<State>>,
 }
 
 impl Site {
     /// A site. Nothing happens until the first call.
     pub const fn new(path: fn() -> &'static str, name: &'static str, spec: &'static Spec) -> Self {
-        Self { path, name, spec, state: OnceLock::new() }
+        Self { path, name, spec, state: PerProcess::new() }
     }
 
     /// The state in the current world.
@@ -35,21 +36,27 @@ impl Site {
     /// The state in the world of the process, unless a thread has ever entered a scope.
     #[inline]
     pub(super) fn state_outside_scopes(&'static self) -> Option<&'static Arc<State>> {
-        self.state.get().filter(|_| !World::has_scopes())
+        self.state.existing().filter(|_| !World::has_scopes())
     }
 
     #[cold]
     #[inline(never)]
     fn find_state(&'static self) -> StateRef {
         match World::scoped() {
-            None => StateRef::Global(self.state.get_or_init(|| self.state_in(World::global()))),
-            Some(scope) => StateRef::Scoped(self.state_in(&scope)),
+            None => StateRef::Global(self.state.get(|parent| self.state_in(World::global(), parent))),
+            Some(scope) => StateRef::Scoped(self.state_in(&scope, None)),
         }
     }
 
-    fn state_in(&'static self, world: &World) -> Arc<State> {
+    fn state_in(&'static self, world: &World, parent: Option<&Arc<State>>) -> Arc<State> {
         let path = || function_path((self.path)(), self.name);
-        world.function(std::ptr::from_ref(self).addr(), || State::new(&world.context, path, self.spec))
+        world.function(std::ptr::from_ref(self).addr(), || {
+            let state = State::new(&world.context, path, self.spec);
+            match parent {
+                Some(parent) => state.child_of(parent),
+                None => state,
+            }
+        })
     }
 
     /// Voids every entry of the function.

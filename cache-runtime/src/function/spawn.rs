@@ -1,29 +1,30 @@
 //! Runs beside the caller: threads for blocking functions, tasks for async ones, both in the caller's world.
 //!
 //! Knows nothing of what the work is. The number of threads is bounded: if there is no room for another, the caller does
-//! the renewal itself.
+//! the renewal itself. A child of `fork` begins with room for all.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::world::World;
+use crate::common::process::PerProcess;
 
 /// The most threads at once.
 const MAX_THREADS: usize = 32;
 
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
-
 /// The right to start a thread. It is given back when the thread ends.
-pub(crate) struct Room(());
+pub(crate) struct Room(&'static AtomicUsize);
 
 /// Room for another thread, if there is any.
 pub(crate) fn room() -> Option<Room> {
+    static RUNNING: PerProcess<AtomicUsize> = PerProcess::new();
+    let running = RUNNING.get(|_| AtomicUsize::new(0));
     let more = |running| (running < MAX_THREADS).then_some(running + 1);
-    RUNNING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Room(()))
+    running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Room(running))
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -13,6 +13,7 @@ use super::pauses::Pauses;
 use super::place::Place;
 use super::spec::Spec;
 use crate::common::clock::{Clock, nanos};
+use crate::common::random::dice;
 use crate::common::report::report;
 use crate::common::stripe::{self, Stripe};
 use crate::config::context::Context;
@@ -64,6 +65,12 @@ impl State {
         }
     }
 
+    /// The same function in a child of `fork`.
+    pub(crate) fn child_of(mut self, parent: &Self) -> Self {
+        self.place.inherit(&parent.place);
+        self
+    }
+
     /// The errors that keep this function, or some instantiations of it, from being cached as its options say.
     pub(crate) fn misuse(&self) -> Vec<Error> {
         let mut errors = self.place.misuse();
@@ -102,7 +109,7 @@ impl State {
 
     /// A lifetime with jitter.
     pub(crate) fn jittered(&self, life: Duration) -> Duration {
-        self.policy.lifetime(life, fastrand::f64)
+        self.policy.lifetime(life, dice)
     }
 
     pub(crate) fn default_ttl(&self) -> Option<Duration> {

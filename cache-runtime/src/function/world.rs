@@ -1,17 +1,19 @@
 //! Where calls happen: the process's settings and functions, or a test's own.
 //!
-//! There is one world for the process. A [testing scope](crate::testing) is another, current on the threads that entered it.
+//! There is one world for each process. A child of `fork` has its parent's settings, and functions that begin anew. A
+//! [testing scope](crate::testing) is another world, current on the threads that entered it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task;
 
 use super::state::State;
 use crate::common::clock::Clock;
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::config::Config;
 use crate::config::context::Context;
@@ -25,7 +27,7 @@ pub(crate) struct World {
     functions: Mutex<HashMap<usize, Arc<State>>>,
 }
 
-static GLOBAL: OnceLock<Arc<World>> = OnceLock::new();
+static GLOBAL: PerProcess<Arc<World>> = PerProcess::new();
 static SCOPES_USED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -39,7 +41,12 @@ impl World {
 
     /// The world of the process.
     pub(crate) fn global() -> &'static Arc<Self> {
-        GLOBAL.get_or_init(|| Arc::new(Self::new(Config::from_env(), Clock::system())))
+        let new = || Arc::new(Self::new(Config::from_env(), Clock::system()));
+        GLOBAL.get(|parent| parent.map_or_else(new, |parent| parent.in_child()))
+    }
+
+    fn in_child(&self) -> Arc<Self> {
+        Arc::new(Self { context: self.context.in_child(), functions: Mutex::default() })
     }
 
     /// The world that this thread is in.
@@ -123,10 +130,13 @@ impl Config {
     /// A setting or a URL is wrong, or a cached call, a [`Cache`](crate::Cache) or another `install` came first.
     pub fn install(self) -> Result<(), Error> {
         self.validate()?;
-        GLOBAL.set(Arc::new(World::new(self, Clock::system()))).map_err(|_| {
-            let message = "settings are already in use: install them once, before the first use of a cache";
-            Error::new(ErrorKind::Config, message)
-        })
+        let new = Arc::new(World::new(self, Clock::system()));
+        let used = GLOBAL.get(|parent| parent.map_or_else(|| new.clone(), |parent| parent.in_child()));
+        if Arc::ptr_eq(used, &new) {
+            return Ok(());
+        }
+        let message = "settings are already in use: install them once, before the first use of a cache";
+        Err(Error::new(ErrorKind::Config, message))
     }
 }
 

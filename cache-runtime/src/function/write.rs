@@ -24,7 +24,7 @@ impl State {
     }
 
     async fn put_result(&self, run: Run, result: Option<Packaged>, time: RunTime, caller: Caller) {
-        let Run { leader, target, replaces } = run;
+        let Run { leader, target, replaces, .. } = run;
         let shared = result.as_ref().map(|result| Shared::Value(result.packed.clone()));
         let may_store = leader.as_ref().is_none_or(Leader::may_store);
         if let (true, Some((key, ticket))) = (may_store, target) {
@@ -56,7 +56,7 @@ impl State {
         is_newer: bool,
         caller: Caller,
     ) {
-        let Run { leader, target, replaces } = run;
+        let Run { leader, target, replaces, .. } = run;
         let may_store = leader.as_ref().is_none_or(Leader::may_store);
         if let (true, Some((key, ticket))) = (may_store, target) {
             let removes = is_newer && replaces;

@@ -103,16 +103,27 @@ fn digest(bytes: &[u8]) -> [u8; DIGEST] {
     text
 }
 
-/// An argument, or a part of one, that can identify a call.
+/// An argument that can identify a call. The compiler underlines its type, so the message can do without its name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be part of the cache key: leave this argument out with `skip(…)`",
+    label = "it isn't `serde::Serialize`",
+    note = "if a part of it identifies the call, write that, as in `key = (a.id, b)`",
+    note = "if all of it does, derive `serde::Serialize` for it"
+)]
+pub trait Argument: Serialize {}
+
+// Makes the compiler report the trait above, with its message.
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> Argument for T {}
+
+/// What an expression in `key = (…)` gives, or a field in a template, that can identify a call.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be part of the cache key",
     label = "it isn't `serde::Serialize`",
-    note = "leave it out with `skip(…)`, or say what identifies the call with `key = (…)`",
-    note = "if it does identify the call, derive `serde::Serialize` for it"
+    note = "write the part of it that identifies the call, such as `a.id`, or derive `serde::Serialize` for it"
 )]
 pub trait PartOfKey: Serialize {}
 
-// Makes the compiler report the trait above, with its message.
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> PartOfKey for T {}
 
@@ -132,11 +143,17 @@ impl Args {
 
     /// Adds an argument.
     #[inline]
-    pub fn arg<T: PartOfKey + ?Sized>(&mut self, value: &T) {
+    pub fn arg<T: Argument + ?Sized>(&mut self, value: &T) {
         self.arg_generic(value);
     }
 
-    /// Adds one argument whose type has type parameters: the compiler says best which bound they lack.
+    /// Adds what an expression gives.
+    #[inline]
+    pub fn part<T: PartOfKey + ?Sized>(&mut self, value: &T) {
+        self.arg_generic(value);
+    }
+
+    /// Adds an argument or a part whose type has type parameters: the compiler says best which bound they lack.
     #[inline]
     pub fn arg_generic<T: Serialize + ?Sized>(&mut self, value: &T) {
         let Ok(key) = &mut self.0 else { return };

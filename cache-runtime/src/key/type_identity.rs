@@ -2,8 +2,10 @@
 
 use std::any::{TypeId, type_name};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use crate::common::process::PerProcess;
 use crate::error::{Error, ErrorKind};
 
 /// How a key identifies a type.
@@ -43,13 +45,21 @@ fn is_one_of_many<T: ?Sized>() -> bool {
 
 /// A number for each type that this process asks about: the bytes of a `TypeId` are not accessible.
 fn type_number(id: TypeId) -> u64 {
-    static NUMBERS: RwLock<BTreeMap<TypeId, u64>> = RwLock::new(BTreeMap::new());
-    if let Some(number) = NUMBERS.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+    static NUMBERS: PerProcess<RwLock<BTreeMap<TypeId, u64>>> = PerProcess::new();
+    /// A child that can't read its parent's numbers doesn't give them to other types.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let numbers = NUMBERS.get(copy);
+    if let Some(number) = numbers.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
         return *number;
     }
-    let mut numbers = NUMBERS.write().unwrap_or_else(PoisonError::into_inner);
-    let next = numbers.len() as u64;
-    *numbers.entry(id).or_insert(next)
+    let mut numbers = numbers.write().unwrap_or_else(PoisonError::into_inner);
+    *numbers.entry(id).or_insert_with(|| NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What a child of `fork` begins with: a copy, unless a thread that the child lacks was changing the parent's.
+fn copy<T: Clone + Default>(parent: Option<&RwLock<T>>) -> RwLock<T> {
+    let copy = parent.and_then(|parent| parent.try_read().ok()).map(|parent| parent.clone());
+    RwLock::new(copy.unwrap_or_default())
 }
 
 /// Rejects a name that doesn't identify the type, because all processes that share a server must mean the same by it.
@@ -57,15 +67,16 @@ fn type_number(id: TypeId) -> u64 {
 /// then on the name is rejected for both.
 fn own_name(id: TypeId, name: &'static str, is_callee: bool) -> Result<(), Error> {
     /// The type that each name stands for; `None` where there are more.
-    static NAMES: RwLock<BTreeMap<&str, Option<TypeId>>> = RwLock::new(BTreeMap::new());
-    if NAMES.read().unwrap_or_else(PoisonError::into_inner).get(name) == Some(&Some(id)) {
+    static NAMES: PerProcess<RwLock<BTreeMap<&str, Option<TypeId>>>> = PerProcess::new();
+    let names = NAMES.get(copy);
+    if names.read().unwrap_or_else(PoisonError::into_inner).get(name) == Some(&Some(id)) {
         return Ok(());
     }
     if names_closure(name, is_callee) {
         let message = "all closures in a function share one name: pass a named function to a function that is cached on a server";
         return Err(Error::new(ErrorKind::Key, message).at(name));
     }
-    let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
+    let mut names = names.write().unwrap_or_else(PoisonError::into_inner);
     let known = names.entry(name).or_insert(Some(id));
     if *known == Some(id) {
         return Ok(());

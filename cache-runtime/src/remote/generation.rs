@@ -1,13 +1,13 @@
 //! What this process knows of a function's generation: the token that its entries must carry.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::envelope::Token;
 use crate::common::clock::{Clock, nanos};
+use crate::common::random;
 use crate::common::seqlock::Version;
 use crate::common::sync::lock;
 
@@ -172,14 +172,9 @@ impl Latest {
     }
 }
 
-/// Sixteen bytes that no other process makes: the standard library seeds each `RandomState` from the operating system.
-/// Tokens must differ; they need not be secret.
+/// A token that no other process makes, not even a child of `fork`.
 pub(crate) fn random_token() -> Token {
-    let half = || RandomState::new().build_hasher().finish().to_le_bytes();
-    let mut token = Token::default();
-    token[..8].copy_from_slice(&half());
-    token[8..].copy_from_slice(&half());
-    token
+    random::bytes()
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod write;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -182,6 +183,7 @@ struct Remote {
     fallback: Box<[FallbackStore]>,
     leases: Leases,
     policy: FreshnessPolicy,
+    has_told_of_clocks: AtomicBool,
 }
 
 impl Remote {
@@ -206,6 +208,7 @@ impl Remote {
             invalidations: Arc::new(invalidations),
             leases: Leases::default(),
             policy,
+            has_told_of_clocks: AtomicBool::new(false),
         }
     }
 

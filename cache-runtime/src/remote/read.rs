@@ -1,5 +1,6 @@
 //! Reading: an entry, the generation token, or both in one round trip.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use super::lease::claim::Under;
 use super::ticket::{Lookup, Right, Seen, Ticket};
 use super::{Query, Remote};
 use crate::backend::{Condition, Versioned};
+use crate::common::random::dice;
 use crate::common::wait::Caller;
 use crate::error::{Error, ErrorKind};
-use crate::freshness::{Found, Freshness, Source};
+use crate::freshness::{Found, Freshness, Source, is_from_future};
 use crate::key::TextBytes;
 use crate::value::{MakeFormat, Packed};
 
@@ -112,7 +114,7 @@ impl Remote {
     #[inline]
     pub(super) fn found(&self, header: &Header, payload: Bytes) -> Option<Found> {
         let cost = Duration::from_micros(header.cost_us.into());
-        let freshness = self.freshness(header.fresh_until_ms, cost);
+        let freshness = self.freshness(header, cost);
         let is_served = freshness != Freshness::Expired && !header.is_hollow();
         let packed = Packed::Encoded(payload);
         is_served.then_some(Found { packed, cost, freshness, source: Source::Entry })
@@ -120,10 +122,29 @@ impl Remote {
 
     /// Not inlined, so that its callers can be: otherwise an entry is copied from call to call.
     #[inline(never)]
-    fn freshness(&self, fresh_until_ms: Option<u64>, cost: Duration) -> Freshness {
+    fn freshness(&self, header: &Header, cost: Duration) -> Freshness {
         let nanos = |millis: u64| millis.saturating_mul(1_000_000);
-        let fresh_until = fresh_until_ms.map_or(u64::MAX, nanos);
-        self.policy.freshness(nanos(self.clock.unix_ms()), fresh_until, cost, fastrand::f64)
+        let now = self.clock.unix_ms();
+        let fresh_until = match header.fresh_until_ms {
+            None => u64::MAX,
+            Some(_) if is_from_future(now, header.created_ms) => {
+                self.tell_of_clocks(header.created_ms - now);
+                nanos(now)
+            }
+            Some(until) => nanos(until),
+        };
+        self.policy.freshness(nanos(now), fresh_until, cost, dice)
+    }
+
+    #[cold]
+    fn tell_of_clocks(&self, ahead_ms: u64) {
+        if !self.has_told_of_clocks.swap(true, Ordering::Relaxed) {
+            let namespace = &self.namespace;
+            log::warn!(
+                "{namespace}: another machine's clock is {ahead_ms} ms ahead of this one's, so its entries are renewed at \
+                 once: synchronize the clocks"
+            );
+        }
     }
 
     fn get_while_down(&self, text: &[u8]) -> Option<Found> {

@@ -96,7 +96,8 @@ pub(crate) fn weigh<S: Serialize>(value: &S) -> u64 {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be cached in memory, because it isn't `Clone`",
     label = "each hit returns a clone of the stored value",
-    note = "derive `Clone` for it, or return an `Arc` of it; a type parameter needs `Clone + Send + Sync + 'static`"
+    note = "derive `Clone` for it, or return an `Arc` of it; a type parameter needs `Clone + Send + Sync + 'static`",
+    note = "in a method or a generic function: if this is an alias of `Result` or `Option`, write it out"
 )]
 pub trait ClonedOnHit: Clone {}
 
@@ -107,7 +108,8 @@ impl<S: Clone> ClonedOnHit for S {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be cached in memory, because it isn't `Send + Sync`",
     label = "all threads share the stored value",
-    note = "use `Arc` instead of `Rc`, and `Mutex` instead of `RefCell`; a type parameter needs `Clone + Send + Sync + 'static`"
+    note = "use `Arc` instead of `Rc`, and `Mutex` instead of `RefCell`; a type parameter needs `Clone + Send + Sync + 'static`",
+    note = "in a method or a generic function: if this is an alias of `Result` or `Option`, write it out"
 )]
 pub trait SharedByThreads: Send + Sync {}
 
@@ -118,7 +120,8 @@ impl<S: Send + Sync> SharedByThreads for S {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be stored on a server, because it isn't `serde::Serialize + serde::de::DeserializeOwned`",
     label = "a server stores the bytes of the value",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for it; a type of another crate may have a feature `serde`"
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it; a type of another crate may have a feature `serde`",
+    note = "in a method or a generic function: if this is an alias of `Result` or `Option`, write it out"
 )]
 pub trait StoredOnServer: Serialize + DeserializeOwned {}
 

@@ -14,6 +14,7 @@
 mod tests;
 
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,7 @@ use log::Level;
 use super::request::{Answer, Reply, Request, Service, get_each};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::{Error, ErrorKind, Reason};
@@ -53,8 +55,12 @@ struct Breakers {
     told: Mutex<HashSet<&'static str>>,
 }
 
+/// In a child of `fork` it begins anew: the parent's probes are not the child's.
 #[derive(Default)]
-struct Breaker {
+struct Breaker(PerProcess<State>);
+
+#[derive(Default)]
+struct State {
     /// Even while the breaker is closed, odd while it is open. Counts both.
     epoch: AtomicU64,
     /// Nanoseconds that slow answers took since the last fast one. After the breaker has closed it is not zero until the
@@ -64,6 +70,14 @@ struct Breaker {
     stalled: AtomicU64,
     /// Locked while the epoch changes.
     outage: Mutex<Option<Outage>>,
+}
+
+impl Deref for Breaker {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.0.get(|_| State::default())
+    }
 }
 
 /// From the opening of a breaker until a call shows that the server is back.

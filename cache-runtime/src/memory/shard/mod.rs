@@ -96,6 +96,11 @@ impl Shard {
         Self { version: Version::default(), index: Index::new(), slots, inner: RwLock::new(inner) }
     }
 
+    /// Whether nobody reads or changes it, as far as locks tell.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.inner.try_write().is_ok()
+    }
+
     /// The number under a short key, with its deadline and cost, unless the shard is being changed. A use of it.
     #[inline(always)]
     pub(super) fn number(&self, hash: u32, key: ShortKey) -> Option<(u64, u64, u64)> {

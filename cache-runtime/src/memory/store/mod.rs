@@ -17,6 +17,7 @@ use super::shard::{Place, Removed, Shard};
 use super::sweep::Sweep;
 use super::{Bound, DEFAULT_CAPACITY};
 use crate::common::clock::Clock;
+use crate::common::process::PerProcess;
 use crate::error::{Error, ErrorKind};
 use crate::key::{ShortKey, short};
 use crate::value::Value;
@@ -44,7 +45,7 @@ pub(super) struct SharedStore {
     grace: u64,
     generation: AtomicU64,
     pub(super) clock: Clock,
-    sweep: Sweep,
+    sweep: PerProcess<Sweep>,
     has_reported: AtomicBool,
 }
 
@@ -109,10 +110,16 @@ impl Store {
             grace,
             generation: AtomicU64::new(0),
             clock,
-            sweep: Sweep::default(),
+            sweep: PerProcess::new(),
             has_reported: AtomicBool::new(false),
         };
         Self { hasher: RandomState::default(), shared: Arc::new(shared) }
+    }
+
+    /// The store in a child of `fork`, unless a thread that the child lacks was using it.
+    pub(crate) fn in_child(&self) -> Option<Self> {
+        let is_at_rest = self.shared.shards.iter().all(Shard::is_at_rest);
+        is_at_rest.then(|| Self { hasher: self.hasher.clone(), shared: self.shared.clone() })
     }
 
     #[inline(always)]
@@ -216,7 +223,7 @@ impl SharedStore {
     }
 
     pub(super) fn sweep(&self) -> &Sweep {
-        &self.sweep
+        self.sweep.get(|_| Sweep::default())
     }
 
     /// Removes all expired entries; returns when the next one is to be removed, `u64::MAX` if none is.

@@ -1,6 +1,6 @@
 //! The connections of blocking callers: how many there are, which is used next, and when a call is sent again on a new one.
 //!
-//! Knows neither what the connections are nor what is sent over them.
+//! A child of `fork` makes connections of its own. Knows neither what the connections are nor what is sent over them.
 
 pub(crate) mod idle;
 #[cfg(test)]
@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use self::idle::{After, Connection, Growth, Idle, Pooled, Retry, out_of_time};
 use super::dial::time_left;
 use super::options::{FullNotice, Options, Span, all_busy};
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::error::{Effect, Error, ErrorKind};
 
@@ -20,6 +21,13 @@ const DEFAULT_SIZE: usize = 16;
 
 /// The connections of blocking callers to one server.
 pub(crate) struct Pool<C> {
+    shared: PerProcess<Shared<C>>,
+    size: usize,
+    notice: Arc<FullNotice>,
+}
+
+/// What the callers of one process share.
+struct Shared<C> {
     state: Mutex<State<C>>,
     released: Condvar,
     size: usize,
@@ -38,11 +46,38 @@ struct State<C> {
 
 impl<C> Pool<C> {
     pub(crate) fn new(options: &Options) -> Self {
-        let state = State { idle: Idle::new(), used: 0, waiting: 0, reserved: 0 };
-        let (size, notice) = (options.pool(DEFAULT_SIZE), options.notice.clone());
-        Self { state: Mutex::new(state), released: Condvar::new(), size, notice }
+        Self { shared: PerProcess::new(), size: options.pool(DEFAULT_SIZE), notice: options.notice.clone() }
     }
 
+    fn shared(&self) -> &Shared<C> {
+        self.shared.get(|parent| {
+            // Closes the parent's idle connections here, which they survive in the parent.
+            if let Some(mut state) = parent.and_then(|parent| parent.state.try_lock().ok()) {
+                state.idle = Idle::new();
+            }
+            let state = State { idle: Idle::new(), used: 0, waiting: 0, reserved: 0 };
+            let (size, notice) = (self.size, self.notice.clone());
+            Shared { state: Mutex::new(state), released: Condvar::new(), size, notice }
+        })
+    }
+
+    /// A permit, unless all are used.
+    pub(crate) fn try_permit(&self, span: Span) -> Option<Permit<'_, C>> {
+        self.shared().try_permit(span)
+    }
+
+    /// Waits for a permit.
+    pub(crate) fn permit(&self, span: Span) -> Result<Permit<'_, C>, Error> {
+        self.shared().permit(span)
+    }
+
+    /// The error of a call that has waited in vain.
+    pub(crate) fn busy(&self) -> Error {
+        all_busy(lock(&self.shared().state).used)
+    }
+}
+
+impl<C> Shared<C> {
     /// How many permits there are at the time of `span`: as many as connections if the server takes no more.
     fn limit(&self, state: &State<C>, span: Span) -> usize {
         match state.idle.growth(span.start) {
@@ -51,8 +86,7 @@ impl<C> Pool<C> {
         }
     }
 
-    /// A permit, unless all are used.
-    pub(crate) fn try_permit(&self, span: Span) -> Option<Permit<'_, C>> {
+    fn try_permit(&self, span: Span) -> Option<Permit<'_, C>> {
         let mut state = lock(&self.state);
         if state.used >= self.limit(&state, span) {
             return None;
@@ -61,8 +95,7 @@ impl<C> Pool<C> {
         Some(self.grant(state, span))
     }
 
-    /// Waits for a permit.
-    pub(crate) fn permit(&self, span: Span) -> Result<Permit<'_, C>, Error> {
+    fn permit(&self, span: Span) -> Result<Permit<'_, C>, Error> {
         let mut state = lock(&self.state);
         if state.used < self.limit(&state, span) {
             state.used += 1;
@@ -100,16 +133,11 @@ impl<C> Pool<C> {
         }
         is_refused
     }
-
-    /// The error of a call that has waited in vain.
-    pub(crate) fn busy(&self) -> Error {
-        all_busy(lock(&self.state).used)
-    }
 }
 
 /// The right to use one connection. Dropping it gives the right back, even in a panic.
 pub(crate) struct Permit<'p, C> {
-    pool: &'p Pool<C>,
+    pool: &'p Shared<C>,
     /// The time of the call.
     span: Span,
     /// The connection to give back with the permit.

@@ -223,7 +223,7 @@ fn a_permit_goes_to_the_caller_that_waits() {
             gate.recv().unwrap();
             drop(permit);
         });
-        while lock(&pool.state).waiting == 0 {
+        while lock(&pool.shared().state).waiting == 0 {
             thread::yield_now();
         }
         drop(first);

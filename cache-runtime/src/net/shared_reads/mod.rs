@@ -20,11 +20,12 @@ use std::time::Instant;
 use super::MAX_BATCH;
 use super::options::Span;
 use super::pool::{Permit, Pool};
+use crate::common::process::PerProcess;
 use crate::common::sync::lock;
 use crate::error::{Error, ErrorKind};
 
 /// The blocking reads of values `V` that wait for a connection to one server.
-pub(crate) struct SharedReads<V>(Mutex<Queue<V>>);
+pub(crate) struct SharedReads<V>(PerProcess<Mutex<Queue<V>>>);
 
 struct Queue<V> {
     /// A read waits for a connection, or has been told to.
@@ -48,7 +49,7 @@ enum Message<V> {
 
 impl<V> Default for SharedReads<V> {
     fn default() -> Self {
-        Self(Mutex::new(Queue { has_leader: false, waiting: Vec::new() }))
+        Self(PerProcess::new())
     }
 }
 
@@ -65,7 +66,7 @@ impl<V> SharedReads<V> {
         let leader = match self.join(key, span.end) {
             Ok(leader) => leader,
             Err(messages) => match self.wait(messages, span.end) {
-                Some(Message::Lead) => Leader(self),
+                Some(Message::Lead) => Leader(self.queue()),
                 Some(Message::Value(value)) => return value,
                 None => return Err(pool.busy()),
             },
@@ -77,12 +78,16 @@ impl<V> SharedReads<V> {
         deliver(waiters, values)
     }
 
+    fn queue(&self) -> &Mutex<Queue<V>> {
+        self.0.get(|_| Mutex::new(Queue { has_leader: false, waiting: Vec::new() }))
+    }
+
     /// Leads if no other read does, and otherwise waits for messages.
     fn join(&self, key: &[u8], deadline: Instant) -> Result<Leader<'_, V>, Receiver<Message<V>>> {
-        let mut queue = lock(&self.0);
+        let mut queue = lock(self.queue());
         if !queue.has_leader {
             queue.has_leader = true;
-            return Ok(Leader(self));
+            return Ok(Leader(self.queue()));
         }
         let (tell, messages) = sync_channel(1);
         queue.waiting.push(Waiter { key: key.to_vec(), deadline, tell });
@@ -95,7 +100,7 @@ impl<V> SharedReads<V> {
             Err(RecvTimeoutError::Disconnected) => Some(Message::Value(Err(failed()))),
             Err(RecvTimeoutError::Timeout) => {
                 // Locked until `messages` is dropped: otherwise it could be told to lead after the last look at it.
-                let (_queue, messages) = (lock(&self.0), messages);
+                let (_queue, messages) = (lock(self.queue()), messages);
                 messages.try_recv().ok()
             }
         }
@@ -103,7 +108,7 @@ impl<V> SharedReads<V> {
 }
 
 /// The duty to lead. When it is dropped, another read takes over.
-struct Leader<'r, V>(&'r SharedReads<V>);
+struct Leader<'r, V>(&'r Mutex<Queue<V>>);
 
 impl<V> Leader<'_, V> {
     /// The waiters of a batch that ends at `end`, without those that would lose over a third of their time if the batch
@@ -111,7 +116,7 @@ impl<V> Leader<'_, V> {
     fn take_batch(self, end: Instant) -> Vec<Waiter<V>> {
         let now = Instant::now();
         let loss = end.saturating_duration_since(now) / 2;
-        let mut queue = lock(&self.0.0);
+        let mut queue = lock(self.0);
         let fits = |waiter: &mut Waiter<V>| {
             waiter.deadline > now && waiter.deadline.saturating_duration_since(end) <= loss
         };
@@ -121,7 +126,7 @@ impl<V> Leader<'_, V> {
 
 impl<V> Drop for Leader<'_, V> {
     fn drop(&mut self) {
-        let mut queue = lock(&self.0.0);
+        let mut queue = lock(self.0);
         queue.has_leader = loop {
             if queue.waiting.is_empty() {
                 break false;

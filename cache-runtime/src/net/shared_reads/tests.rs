@@ -64,7 +64,7 @@ impl Server {
     ) -> ScopedJoinHandle<'s, T> {
         let caller = scope.spawn(get);
         until(|| {
-            let queue = lock(&self.reads.0);
+            let queue = lock(self.reads.queue());
             usize::from(queue.has_leader) + queue.waiting.len() > waiting || caller.is_finished()
         });
         caller

@@ -1,10 +1,12 @@
-//! One value for each tokio runtime: a connection belongs to the runtime whose driver wakes it.
+//! One value for each tokio runtime: a connection belongs to the runtime whose driver wakes it. A child of `fork` needs
+//! a runtime of its own, because its parent's has threads that the child lacks and a poller that both share.
 
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::watch;
 
+use crate::common::process::{PerProcess, Process};
 use crate::common::sync::lock;
 use crate::error::{Error, ErrorKind, Reason};
 
@@ -12,7 +14,10 @@ use crate::error::{Error, ErrorKind, Reason};
 type Values<T> = Mutex<Vec<(Id, T)>>;
 
 /// A `T` for each living runtime that has asked for one.
-pub(crate) struct PerRuntime<T> {
+pub(crate) struct PerRuntime<T>(PerProcess<Shared<T>>);
+
+/// What the runtimes of a process share.
+struct Shared<T> {
     values: Arc<Values<T>>,
     /// Dropped with this, which ends the tasks that wait for the end of their runtimes.
     alive: watch::Sender<()>,
@@ -20,7 +25,7 @@ pub(crate) struct PerRuntime<T> {
 
 impl<T: Send + 'static> PerRuntime<T> {
     pub(crate) fn new() -> Self {
-        Self { values: Arc::default(), alive: watch::Sender::new(()) }
+        Self(PerProcess::new())
     }
 
     /// Passes the value of the current runtime to `work`, under a lock. `make` makes the value on first use.
@@ -34,7 +39,8 @@ impl<T: Send + 'static> PerRuntime<T> {
             Error::new(ErrorKind::Config, message).with_source(error).because(Reason::Process)
         })?;
         let id = runtime.id();
-        let mut values = lock(&self.values);
+        let shared = self.0.get(|_| Shared { values: Arc::default(), alive: watch::Sender::new(()) });
+        let mut values = lock(&shared.values);
         if let Some((_, value)) = values.iter_mut().find(|(known, _)| *known == id) {
             return Ok(work(value));
         }
@@ -42,14 +48,17 @@ impl<T: Send + 'static> PerRuntime<T> {
         let result = work(&mut value);
         values.push((id, value));
         drop(values);
-        self.remove_with(&runtime);
+        shared.remove_with(&runtime);
         Ok(result)
     }
+}
 
+impl<T: Send + 'static> Shared<T> {
     /// Removes the value when the runtime ends: a runtime drops its tasks then, so a task that waits forever notices.
     /// Another runtime may get the same id later.
     fn remove_with(&self, runtime: &Handle) {
-        let entry = Entry { values: Arc::downgrade(&self.values), runtime: runtime.id() };
+        let process = Process::current();
+        let entry = Entry { process, values: Arc::downgrade(&self.values), runtime: runtime.id() };
         let mut alive = self.alive.subscribe();
         runtime.spawn(async move {
             let _entry = entry;
@@ -61,12 +70,16 @@ impl<T: Send + 'static> PerRuntime<T> {
 
 /// Removes a runtime's value when dropped.
 struct Entry<T> {
+    process: Process,
     values: Weak<Values<T>>,
     runtime: Id,
 }
 
 impl<T> Drop for Entry<T> {
     fn drop(&mut self) {
+        if !self.process.is_current() {
+            return;
+        }
         // Bound to a name, so that the value is dropped after the lock is released.
         let _value = self.values.upgrade().and_then(|values| {
             let mut values = lock(&values);
@@ -106,7 +119,7 @@ mod tests {
         for _ in 0..1000 {
             runtime().block_on(async { get(&values) }).unwrap();
         }
-        assert!(lock(&values.values).is_empty());
+        assert!(lock(&values.0.existing().unwrap().values).is_empty());
     }
 
     #[test]

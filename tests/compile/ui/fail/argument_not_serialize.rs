@@ -1,13 +1,24 @@
 use cache_runtime::cached;
 
-struct Request;
+struct Db;
 
 #[cached]
-fn answer(id: u64, request: &Request) -> u64 {
-    let _ = request;
+fn user(db: &Db, id: u64) -> u64 {
+    let _ = db;
     id
 }
 
+struct Users;
+
+impl Users {
+    #[cached(skip(self))]
+    fn user(&self, (db, id): (Db, u64)) -> u64 {
+        let _ = db;
+        id
+    }
+}
+
 fn main() {
-    answer(1, &Request);
+    user(&Db, 1);
+    Users.user((Db, 1));
 }

@@ -25,6 +25,7 @@ use crate::backend::connected::Connected;
 use crate::backend::{Condition, Version, Versioned};
 use crate::common::background;
 use crate::common::clock::{Clock, millis};
+use crate::common::process::Process;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, MaybeReady, block_on};
 use crate::error::Error;
@@ -127,6 +128,7 @@ pub(in crate::remote) struct Claim(Arc<Shared>);
 
 /// Shared with the heartbeats.
 struct Shared {
+    process: Process,
     key: ClaimKey,
     /// When the look-up began that the run follows.
     since: Instant,
@@ -176,7 +178,8 @@ impl Claim {
         let stays = if stays || under.is_some() { VOID_FOR } else { Duration::ZERO };
         let progress =
             Progress { unchanged_at: since, seen: Some(under), marks: Vec::new(), marked: None, end: None };
-        Self(Arc::new(Shared { key, since, stays, generation, progress: Mutex::new(progress) }))
+        let (process, progress) = (Process::current(), Mutex::new(progress));
+        Self(Arc::new(Shared { process, key, since, stays, generation, progress }))
     }
 
     /// Puts a mark over what the look-up saw. `false` if the key has changed since.
@@ -267,6 +270,10 @@ impl flight::Claim for Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // In a child of `fork`, the mark belongs to the parent's run.
+        if !self.0.process.is_current() {
+            return;
+        }
         let end = lock(&self.0.progress).end.unwrap_or(End::Abandoned);
         if end == End::Done || lock(&self.0.progress).marked.is_none() {
             return;
