@@ -1,35 +1,21 @@
 //! Locking, and the one switch between the standard library and the model checker.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-#[cfg(not(shuttle))]
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Locks `mutex`, also after a panic elsewhere: no lock of this crate guards data that a panic leaves half-changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// [`lock`] for readers.
-#[cfg(not(shuttle))]
-pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// [`lock`] for a writer.
-#[cfg(not(shuttle))]
-pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The primitives of code that [Shuttle](https://docs.rs/shuttle) checks in every order of its steps: Shuttle's own with
 /// `--cfg shuttle`, the standard library's otherwise.
 pub(crate) mod checked {
     #[cfg(not(shuttle))]
-    pub(crate) use super::{lock, read, write};
+    pub(crate) use super::lock;
     #[cfg(not(shuttle))]
     pub(crate) use std::{
         sync::{
-            Mutex, RwLock,
+            Mutex,
             atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence},
         },
         thread::yield_now,
@@ -38,7 +24,7 @@ pub(crate) mod checked {
     #[cfg(shuttle)]
     pub(crate) use shuttle::{
         sync::{
-            Mutex, RwLock,
+            Mutex,
             atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence},
         },
         thread::yield_now,
@@ -47,15 +33,5 @@ pub(crate) mod checked {
     #[cfg(shuttle)]
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> shuttle::sync::MutexGuard<'_, T> {
         mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    #[cfg(shuttle)]
-    pub(crate) fn read<T>(lock: &RwLock<T>) -> shuttle::sync::RwLockReadGuard<'_, T> {
-        lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    #[cfg(shuttle)]
-    pub(crate) fn write<T>(lock: &RwLock<T>) -> shuttle::sync::RwLockWriteGuard<'_, T> {
-        lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -46,9 +46,9 @@ impl State {
     ) -> Option<T> {
         let (Ok(key), false) = (key, self.decides_hits) else { return None };
         let stripe = stripe::current()?;
-        self.place.hit(key, move |clock, entry| {
-            let served = clock.is_before(entry.deadline).then(|| serve(&entry.value))??;
-            self.counters.hits.one(entry.cost, stripe);
+        self.place.hit(key, move |clock, value, life| {
+            let served = clock.is_before(life.deadline).then(|| serve(value))??;
+            self.counters.hits.one(life.cost, stripe);
             Some(served)
         })
     }

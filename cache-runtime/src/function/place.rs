@@ -17,7 +17,7 @@ use crate::freshness::{Found, Freshness, FreshnessPolicy, Source};
 use crate::key::Key;
 use crate::memory::{Entry, Life, New, Store};
 use crate::remote::{self, Lead, Naming, Query, RemoteEntries};
-use crate::value::{MakeFormat, Packed};
+use crate::value::{MakeFormat, Packed, Value};
 
 pub(crate) enum Place {
     /// In this process, as typed values.
@@ -250,9 +250,13 @@ impl Place {
 
     /// What `serve` makes of the entry under `key`, if it is in this process.
     #[inline]
-    pub(crate) fn hit<T>(&self, key: &Key, serve: impl FnOnce(&Clock, &Entry) -> Option<T>) -> Option<T> {
+    pub(crate) fn hit<T>(
+        &self,
+        key: &Key,
+        serve: impl FnOnce(&Clock, &Value, Life) -> Option<T>,
+    ) -> Option<T> {
         let Self::Memory(MemoryEntries { store, clock, .. }) = self else { return None };
-        serve(clock, &store.get(key.words())?)
+        store.get(key.words(), |value, life| serve(clock, value, life))
     }
 
     /// The right to store a result that begins to be computed now, if entries live in this process.
@@ -265,7 +269,7 @@ impl Place {
     /// Whether there is an entry under `key` in this process, even one that has expired.
     #[inline]
     pub(crate) fn holds(&self, key: &Key) -> bool {
-        matches!(self, Self::Memory(memory) if memory.store.get(key.words()).is_some())
+        matches!(self, Self::Memory(memory) if memory.store.get(key.words(), |_, _| Some(())).is_some())
     }
 
     /// Looks up the entry of `query`. `left` is what is left of the call's time; `None` is all of it.
@@ -307,13 +311,17 @@ impl MemoryEntries {
     fn get(&self, key: &Key) -> Lookup {
         let mut lookup = Lookup::miss(Ticket::Memory(self.store.generation()));
         let now = self.clock.monotonic();
-        let Some(Entry { value, deadline, cost }) = self.store.get(key.words()) else { return lookup };
-        let cost = Duration::from_nanos(cost);
-        let freshness = self.policy.freshness(now, deadline, cost, dice);
-        if freshness != Freshness::Expired {
-            let packed = Packed::Typed(value, 0);
-            lookup.found = Some(Found { packed, cost, freshness, source: Source::Entry });
-        }
+        lookup.found = self.store.get(key.words(), |value, Life { deadline, cost }| {
+            let cost = Duration::from_nanos(cost);
+            let freshness = self.policy.freshness(now, deadline, cost, dice);
+            let packed = || Packed::Typed(value.clone(), 0);
+            (freshness != Freshness::Expired).then(|| Found {
+                packed: packed(),
+                cost,
+                freshness,
+                source: Source::Entry,
+            })
+        });
         lookup
     }
 }

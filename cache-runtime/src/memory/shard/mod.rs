@@ -1,8 +1,7 @@
 //! One shard of a store: a hash table whose numbers are read without a lock, with S3-FIFO deciding what stays.
 //!
-//! Entries lie in [slots](Slots), which an [index](Index) finds. Both consist of atomics and never move, so a reader of a
-//! number under a short key needs only a [sequence lock](crate::common::seqlock). Everything that is not a number (other
-//! values, long keys) is beside the slots, behind a lock that readers share.
+//! Entries lie in [slots](Slots), which an [index](Index) finds. Both consist of atomics and never move, so readers need only
+//! a [sequence lock](crate::common::seqlock). What is not a number under a short key has a [body](Body) beside its slot.
 //!
 //! S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): new entries pass through a small
 //! queue, and those that are used there go on to the main queue. A hit writes one byte, and only while the entry has few
@@ -14,14 +13,19 @@ mod index;
 mod queue;
 mod slots;
 
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+use arc_swap::Guard;
 
 use self::index::Index;
 use self::queue::{Ghosts, Queue};
-use self::slots::{FIRST, MAX_SLOTS, NONE, Slot, Slots};
-use super::store::{Entry, Room, Totals};
+use self::slots::{FIRST, MAX_SLOTS, NONE, Slot, Slots, after, slots_before};
+use super::store::{Entry, Life, Room, Totals};
 use crate::common::seqlock::Version;
-use crate::common::sync::checked::{RwLock, read, write};
+use crate::common::sync::checked::{Mutex, lock};
 use crate::key::ShortKey;
 use crate::value::Value;
 
@@ -34,19 +38,16 @@ pub(super) struct Shard {
     version: Version,
     index: Index,
     slots: Slots,
-    inner: RwLock<Inner>,
+    inner: Mutex<Inner>,
 }
 
 /// What readers without the lock don't see.
-#[derive(Default)]
 struct Inner {
-    /// By slot, what is not a number under a short key. Shorter than the slots if those behind are all numbers.
-    bodies: Vec<Option<Body>>,
     small: Queue,
     main: Queue,
     ghosts: Ghosts,
-    /// Slots that were made, and the first of those that are free.
-    made: u32,
+    /// The slot that is made next, and the first of those that are free.
+    next: u32,
     free: u32,
     len: usize,
     /// Where the search for expired entries goes on.
@@ -62,6 +63,24 @@ pub(super) struct Body {
     /// Empty if the key is short: that is in the slot.
     key: Box<[u8]>,
     value: Value,
+}
+
+impl Drop for Body {
+    /// Values are dropped by users' code. A panic there is nobody's who stores or reads.
+    fn drop(&mut self) {
+        let value = mem::replace(&mut self.value, Value::Number(0));
+        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+            log::error!("a cached value panicked when it was dropped");
+        }
+    }
+}
+
+/// An entry that a reader has found.
+struct Found<'s> {
+    slot: &'s Slot,
+    number: u64,
+    life: Life,
+    body: Option<Guard<Option<Arc<Body>>>>,
 }
 
 /// Whether two keys are equal. They are short and mostly whole words, for which a call to compare memory is too much.
@@ -86,65 +105,90 @@ pub(super) struct Place<'k> {
 }
 
 /// What a change removed, to be dropped without a lock.
-pub(super) type Removed = Vec<Body>;
+pub(super) type Removed = Vec<Arc<Body>>;
 
 impl Shard {
     /// Room for `most` entries.
     pub(super) fn new(most: u64) -> Self {
-        let slots = Slots::new(u32::try_from(most).unwrap_or(MAX_SLOTS).saturating_add(1));
-        let inner = Inner { free: NONE, earliest: u64::MAX, earliest_passed: u64::MAX, ..Inner::default() };
-        Self { version: Version::default(), index: Index::new(), slots, inner: RwLock::new(inner) }
+        // One more, because an entry is evicted after another was stored.
+        let slots = Slots::new(most.saturating_add(1));
+        Self { version: Version::default(), index: Index::new(), slots, inner: Mutex::new(Inner::new()) }
     }
 
-    /// Whether nobody reads or changes it, as far as locks tell.
+    /// Whether nobody changes it now.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.inner.try_write().is_ok()
+        self.inner.try_lock().is_ok()
     }
 
     /// The number under a short key, with its deadline and cost, unless the shard is being changed. A use of it.
     #[inline(always)]
-    pub(super) fn number(&self, hash: u32, key: ShortKey) -> Option<(u64, u64, u64)> {
-        let (slot, found) = self.version.read(|_| {
+    pub(super) fn number(&self, hash: u32, key: ShortKey) -> Option<(u64, Life)> {
+        let (slot, number, life) = self.version.read(|_| {
             self.index.find(hash, |_, at| {
                 let slot = self.slots.get(at).filter(|slot| slot.is_number_of(key))?;
-                Some((
-                    slot,
-                    (slot.number.load(Relaxed), slot.deadline.load(Relaxed), slot.cost.load(Relaxed)),
-                ))
+                Some((slot, slot.number.load(Relaxed), slot.life()))
             })
         })?;
         slot.hit();
-        Some(found)
+        Some((number, life))
     }
 
-    /// The entry under a key, which may have expired. A use of it.
+    /// What `serve` makes of the entry under a key, which may have expired. A use of it.
+    ///
+    /// No lock is held meanwhile, because `serve` runs users' code.
     #[inline]
-    pub(super) fn get(&self, place: Place<'_>) -> Option<Entry> {
-        let inner = read(&self.inner);
-        let (_, slot, body) = self.find(&inner, place)?;
-        slot.hit();
-        let value = body.map_or_else(|| Value::Number(slot.number.load(Relaxed)), |body| body.value.clone());
-        Some(Entry { value, deadline: slot.deadline.load(Relaxed), cost: slot.cost.load(Relaxed) })
+    pub(super) fn get<T>(
+        &self,
+        place: Place<'_>,
+        serve: impl FnOnce(&Value, Life) -> Option<T>,
+    ) -> Option<T> {
+        let found = match self.version.read(|_| Some(self.find(place))) {
+            Some(found) => found,
+            None => self.find_locked(place),
+        }?;
+        found.slot.hit();
+        match &found.body {
+            None => serve(&Value::Number(found.number), found.life),
+            Some(body) => serve(&body.as_ref()?.value, found.life),
+        }
     }
 
     #[inline(always)]
-    fn find<'s>(
+    fn find(&self, place: Place<'_>) -> Option<Found<'_>> {
+        self.find_with(place, |_, slot, body| Found {
+            slot,
+            number: slot.number.load(Relaxed),
+            life: slot.life(),
+            body,
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_locked(&self, place: Place<'_>) -> Option<Found<'_>> {
+        let _inner = lock(&self.inner);
+        self.find(place)
+    }
+
+    #[inline(always)]
+    fn find_with<'s, T>(
         &'s self,
-        inner: &'s Inner,
         Place { hash, key, short }: Place<'_>,
-    ) -> Option<(u32, &'s Slot, Option<&'s Body>)> {
+        found: impl Fn(u32, &'s Slot, Option<Guard<Option<Arc<Body>>>>) -> T,
+    ) -> Option<T> {
+        let body = |at| self.slots.body(at);
         match short {
             Some(short) => self.index.find(hash, |_, at| {
                 let slot = self.slots.get(at).filter(|slot| slot.has_key(short))?;
                 if slot.is_number() {
-                    return Some((at, slot, None));
+                    return Some(found(at, slot, None));
                 }
-                let body = inner.body(at).filter(|body| body.key.is_empty())?;
-                Some((at, slot, Some(body)))
+                let body = body(at).filter(|body| body.as_ref().is_some_and(|body| body.key.is_empty()))?;
+                Some(found(at, slot, Some(body)))
             }),
             None => self.index.find(hash, |_, at| {
-                let body = inner.body(at).filter(|body| same(&body.key, key))?;
-                Some((at, self.slots.get(at)?, Some(body)))
+                let body = body(at).filter(|body| body.as_ref().is_some_and(|body| same(&body.key, key)))?;
+                Some(found(at, self.slots.get(at)?, Some(body)))
             }),
         }
     }
@@ -159,12 +203,12 @@ impl Shard {
         is_current: impl FnOnce() -> bool,
     ) -> Removed {
         let mut removed = Removed::new();
-        let mut inner = write(&self.inner);
+        let mut inner = lock(&self.inner);
         if !is_current() {
             return removed;
         }
         self.version.try_write(|| {
-            let old = self.find(&inner, place).map(|(at, slot, _)| (at, (slot.is_main(), slot.uses())));
+            let old = self.find_with(place, |at, slot, _| (at, (slot.is_main(), slot.uses())));
             let used = old.map(|(at, used)| {
                 self.remove(&mut inner, at, room.totals, &mut removed);
                 used
@@ -191,9 +235,9 @@ impl Shard {
             inner.free = self.slots.at(at).next.load(Relaxed);
             return Some(at);
         }
-        let at = FIRST + inner.made;
+        let at = inner.next;
         self.slots.make(at).then(|| {
-            inner.made += 1;
+            inner.next = after(at);
             at
         })
     }
@@ -216,7 +260,7 @@ impl Shard {
             }
             (value, _) => {
                 let key = if words.is_some() { Box::default() } else { key.into() };
-                inner.set_body(at, Body { key, value });
+                self.slots.set_body(at, Body { key, value });
                 false
             }
         };
@@ -240,8 +284,9 @@ impl Shard {
         }
         let slot = self.slots.at(at);
         inner.queue(slot.is_main()).remove(at, &self.slots);
-        // Taken also where a body of an earlier entry could be left: there is none.
-        removed.extend(inner.bodies.get_mut((at - FIRST) as usize).and_then(Option::take));
+        if !slot.is_number() {
+            removed.extend(self.slots.take_body(at));
+        }
         // No reader takes it for a number, and no search for expired entries for one that expires.
         slot.set_kind(false, false);
         slot.deadline.store(u64::MAX, Relaxed);
@@ -292,30 +337,32 @@ impl Shard {
 
     /// Looks at the next slot; begins anew behind the last one.
     fn step(&self, inner: &mut Inner, room: &Room<'_>, removed: &mut Removed) {
-        if inner.cursor >= inner.made {
-            inner.cursor = 0;
-            inner.earliest = std::mem::replace(&mut inner.earliest_passed, u64::MAX);
+        if inner.cursor == inner.next {
+            inner.cursor = FIRST;
+            inner.earliest = mem::replace(&mut inner.earliest_passed, u64::MAX);
         }
-        let at = FIRST + inner.cursor;
+        self.look(inner, inner.cursor, room, removed);
+        inner.cursor = after(inner.cursor);
+    }
+
+    /// Removes the entry in slot `at` if it has expired.
+    fn look(&self, inner: &mut Inner, at: u32, room: &Room<'_>, removed: &mut Removed) {
         let deadline = self.slots.at(at).deadline.load(Relaxed);
         if room.is_over(deadline) {
             self.remove(inner, at, room.totals, removed);
         } else {
             inner.earliest_passed = inner.earliest_passed.min(deadline);
         }
-        inner.cursor += 1;
     }
 
     /// Removes all expired entries; returns when the next one expires.
     pub(super) fn sweep(&self, room: &Room<'_>) -> (u64, Removed) {
         let mut removed = Removed::new();
-        let mut inner = write(&self.inner);
+        let mut inner = lock(&self.inner);
         self.version.try_write(|| {
-            (inner.cursor, inner.earliest_passed) = (0, u64::MAX);
-            for _ in 0..inner.made {
-                self.step(&mut inner, room, &mut removed);
-            }
-            inner.earliest = inner.earliest_passed;
+            (inner.cursor, inner.earliest_passed) = (FIRST, u64::MAX);
+            slots_before(inner.next).for_each(|at| self.look(&mut inner, at, room, &mut removed));
+            inner.earliest = mem::replace(&mut inner.earliest_passed, u64::MAX);
         });
         (inner.earliest, removed)
     }
@@ -323,7 +370,7 @@ impl Shard {
     /// Evicts an entry; `false` if there is none.
     pub(super) fn evict_one(&self, room: &Room<'_>) -> (bool, Removed) {
         let mut removed = Removed::new();
-        let mut inner = write(&self.inner);
+        let mut inner = lock(&self.inner);
         let has_any = inner.len > 0;
         if has_any {
             self.version.try_write(|| self.evict(&mut inner, room, &mut removed));
@@ -334,8 +381,8 @@ impl Shard {
     /// Removes what is under a key.
     pub(super) fn delete(&self, place: Place<'_>, totals: &Totals) -> Removed {
         let mut removed = Removed::new();
-        let mut inner = write(&self.inner);
-        if let Some(at) = self.find(&inner, place).map(|(at, ..)| at) {
+        let mut inner = lock(&self.inner);
+        if let Some(at) = self.find_with(place, |at, _, _| at) {
             self.version.try_write(|| self.remove(&mut inner, at, totals, &mut removed));
         }
         removed
@@ -343,37 +390,38 @@ impl Shard {
 
     pub(super) fn clear(&self, totals: &Totals) -> Removed {
         let mut removed = Removed::new();
-        let mut inner = write(&self.inner);
+        let mut inner = lock(&self.inner);
         self.version.try_write(|| {
             self.index.clear();
-            for at in FIRST..FIRST + inner.made {
+            inner.free = NONE;
+            for at in slots_before(inner.next) {
                 let slot = self.slots.at(at);
+                removed.extend(self.slots.take_body(at));
                 slot.set_kind(false, false);
                 slot.deadline.store(u64::MAX, Relaxed);
-                slot.next.store(if at + 1 < FIRST + inner.made { at + 1 } else { NONE }, Relaxed);
+                slot.next.store(mem::replace(&mut inner.free, at), Relaxed);
             }
         });
         totals.subtract(inner.len as u64, inner.small.weight() + inner.main.weight());
-        removed.extend(std::mem::take(&mut inner.bodies).into_iter().flatten());
         (inner.small, inner.main, inner.ghosts) = Default::default();
-        inner.free = if inner.made > 0 { FIRST } else { NONE };
         (inner.len, inner.earliest, inner.earliest_passed) = (0, u64::MAX, u64::MAX);
         removed
     }
 }
 
 impl Inner {
-    #[inline]
-    fn body(&self, at: u32) -> Option<&Body> {
-        self.bodies.get(at.wrapping_sub(FIRST) as usize)?.as_ref()
-    }
-
-    fn set_body(&mut self, at: u32, body: Body) {
-        let at = (at - FIRST) as usize;
-        if at >= self.bodies.len() {
-            self.bodies.resize_with(at + 1, || None);
+    fn new() -> Self {
+        Self {
+            small: Queue::default(),
+            main: Queue::default(),
+            ghosts: Ghosts::default(),
+            next: FIRST,
+            free: NONE,
+            len: 0,
+            cursor: FIRST,
+            earliest: u64::MAX,
+            earliest_passed: u64::MAX,
         }
-        self.bodies[at] = Some(body);
     }
 
     fn queue(&mut self, is_main: bool) -> &mut Queue {

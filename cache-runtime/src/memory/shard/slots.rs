@@ -1,19 +1,31 @@
-//! Where entries lie: an array that grows without moving what it holds, so that readers need no lock.
+//! Where entries lie: arrays that grow without moving what they hold, so that readers need no lock.
 
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::{ArcSwapOption, Guard};
+
+use super::super::store::Life;
+use super::Body;
 use crate::common::sync::checked::{AtomicU8, AtomicU32, AtomicU64};
 use crate::key::ShortKey;
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
-/// The number of the first slot. Never 0, so that a word of the index that has a slot isn't 0.
-pub(super) const FIRST: u32 = 1 << FIRST_BITS;
-/// Bits of the number of a slot, in a word of the index.
-pub(super) const SLOT_BITS: u32 = 24;
-/// The most slots of one array.
-pub(super) const MAX_SLOTS: u32 = (1 << SLOT_BITS) - FIRST;
+/// Bits of the number of a slot.
+pub(super) const SLOT_BITS: u32 = SEGMENT_BITS + PLACE_BITS;
+/// The number of a slot is that of its segment, and its place there: a reader finds it with a shift and a mask.
+const SEGMENT_BITS: u32 = 7;
+const PLACE_BITS: u32 = 17;
+/// The first slot. Not 0, so that no word of the index with a slot is 0.
+pub(super) const FIRST: u32 = 1 << PLACE_BITS;
+/// The first segments have so many slots. After each four the size doubles, up to what fits the bits of a place: at most
+/// a fifth of the slots is unused.
+const FIRST_SIZE: u32 = 16;
+const SAME_SIZE: u32 = 4;
+const DOUBLINGS: u32 = PLACE_BITS - FIRST_SIZE.ilog2();
+/// The most slots of one shard.
+pub(super) const MAX_SLOTS: u32 = 10_000_000;
 
 /// An entry is a number under a short key, and wholly here.
 const IS_NUMBER: u8 = 1;
@@ -46,7 +58,7 @@ impl Slot {
     /// Whether this is a number under the short `key`.
     #[inline(always)]
     pub(super) fn is_number_of(&self, key: ShortKey) -> bool {
-        self.kind.load(Relaxed) & IS_NUMBER != 0 && self.has_key(key)
+        self.is_number() && self.has_key(key)
     }
 
     #[inline(always)]
@@ -54,7 +66,7 @@ impl Slot {
         self.key[0].load(Relaxed) == one && self.key[1].load(Relaxed) == other
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_number(&self) -> bool {
         self.kind.load(Relaxed) & IS_NUMBER != 0
     }
@@ -66,6 +78,11 @@ impl Slot {
     pub(super) fn set_kind(&self, is_number: bool, is_main: bool) {
         let kind = if is_number { IS_NUMBER } else { 0 } | if is_main { IS_MAIN } else { 0 };
         self.kind.store(kind, Relaxed);
+    }
+
+    #[inline(always)]
+    pub(super) fn life(&self) -> Life {
+        Life { deadline: self.deadline.load(Relaxed), cost: self.cost.load(Relaxed) }
     }
 
     /// Counts a hit. An entry that all threads read is soon written no more.
@@ -86,41 +103,23 @@ impl Slot {
     }
 }
 
-/// Segments of growing size, four of each: at most a fifth of the slots is unused.
+/// The slots of a shard, and beside them the bodies of the entries that are not numbers under short keys.
 pub(super) struct Slots {
-    segments: Box<[OnceLock<Box<[Slot]>>]>,
+    slots: Segments<Slot>,
+    bodies: Segments<ArcSwapOption<Body>>,
     /// Stands for a slot that doesn't exist, which nobody asks for.
     spare: Slot,
 }
 
-/// Slots of the first four segments together, in bits.
-const FIRST_BITS: u32 = 6;
-/// Segments of one size are `1 << SPLIT`.
-const SPLIT: u32 = 2;
-
-/// The segment of a slot, and its place there. The highest bit of the number says how large the segments are, the next
-/// two which of them it is, and the others are the place.
-#[inline(always)]
-fn locate(slot: u32) -> (usize, usize) {
-    // As for every slot that there is: so the compiler needs no case for numbers without any bit.
-    let top = (slot | FIRST >> SPLIT).ilog2();
-    let shift = top - SPLIT;
-    let segment =
-        (top << SPLIT).wrapping_add(slot >> shift).wrapping_sub((FIRST_BITS << SPLIT) + (1 << SPLIT));
-    (segment as usize, (slot & ((1 << shift) - 1)) as usize)
-}
-
 impl Slots {
     /// Room for `most` slots, of which none is made yet.
-    pub(super) fn new(most: u32) -> Self {
-        let segments = locate(FIRST - 1 + most.clamp(1, MAX_SLOTS)).0 + 1;
-        Self { segments: (0..segments).map(|_| OnceLock::new()).collect(), spare: Slot::default() }
+    pub(super) fn new(most: u64) -> Self {
+        Self { slots: Segments::new(most), bodies: Segments::new(most), spare: Slot::default() }
     }
 
     #[inline(always)]
     pub(super) fn get(&self, slot: u32) -> Option<&Slot> {
-        let (segment, at) = locate(slot);
-        self.segments.get(segment)?.get()?.get(at)
+        self.slots.get(slot)
     }
 
     /// The slot, which was made before.
@@ -131,13 +130,72 @@ impl Slots {
 
     /// Makes the slot; `false` if there is no room for more.
     pub(super) fn make(&self, slot: u32) -> bool {
-        let (segment, _) = locate(slot);
-        let Some(cell) = self.segments.get(segment).filter(|_| slot >> SLOT_BITS == 0) else { return false };
-        cell.get_or_init(|| {
-            let size = FIRST >> SPLIT << (segment >> SPLIT);
-            (0..size).map(|_| Slot::default()).collect()
-        });
-        true
+        self.slots.make(slot).is_some()
+    }
+
+    /// The body in `slot`. What it holds is there as long as the guard.
+    #[inline(always)]
+    pub(super) fn body(&self, slot: u32) -> Option<Guard<Option<Arc<Body>>>> {
+        let body = self.bodies.get(slot)?.load();
+        body.is_some().then_some(body)
+    }
+
+    pub(super) fn set_body(&self, slot: u32, body: Body) {
+        if let Some(place) = self.bodies.make(slot) {
+            place.store(Some(Arc::new(body)));
+        }
+    }
+
+    pub(super) fn take_body(&self, slot: u32) -> Option<Arc<Body>> {
+        self.bodies.get(slot)?.swap(None)
+    }
+}
+
+/// The slots from the first up to `end`.
+pub(super) fn slots_before(end: u32) -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(FIRST), |slot| Some(after(*slot))).take_while(move |slot| *slot != end)
+}
+
+/// The slot after `slot`.
+pub(super) fn after(slot: u32) -> u32 {
+    let (segment, place) = locate(slot);
+    if place + 1 < size_of_segment(segment) { slot + 1 } else { ((slot >> PLACE_BITS) + 1) << PLACE_BITS }
+}
+
+#[inline(always)]
+fn locate(slot: u32) -> (usize, usize) {
+    ((slot >> PLACE_BITS) as usize, (slot & (FIRST - 1)) as usize)
+}
+
+/// Slots of a segment. There is no segment 0.
+fn size_of_segment(segment: usize) -> usize {
+    let doublings = (segment.saturating_sub(1) / SAME_SIZE as usize).min(DOUBLINGS as usize);
+    (FIRST_SIZE as usize) << doublings
+}
+
+/// An array of growing segments.
+struct Segments<T>(Box<[OnceLock<Box<[T]>>]>);
+
+impl<T: Default> Segments<T> {
+    fn new(most: u64) -> Self {
+        let (mut segments, mut room) = (1, 0);
+        while room < most && segments < 1 << SEGMENT_BITS {
+            room += size_of_segment(segments) as u64;
+            segments += 1;
+        }
+        Self((0..segments).map(|_| OnceLock::new()).collect())
+    }
+
+    #[inline(always)]
+    fn get(&self, slot: u32) -> Option<&T> {
+        let (segment, place) = locate(slot);
+        self.0.get(segment)?.get()?.get(place)
+    }
+
+    fn make(&self, slot: u32) -> Option<&T> {
+        let (segment, place) = locate(slot);
+        let cell = self.0.get(segment)?;
+        cell.get_or_init(|| (0..size_of_segment(segment)).map(|_| T::default()).collect()).get(place)
     }
 }
 
@@ -147,13 +205,20 @@ mod tests {
 
     #[test]
     fn slots_follow_each_other() {
-        let mut expected = (0, 0);
-        for slot in FIRST..100_000 {
-            assert_eq!(locate(slot), expected, "{slot}");
-            let size = FIRST as usize >> SPLIT << (expected.0 >> SPLIT);
-            expected =
-                if expected.1 + 1 == size { (expected.0 + 1, 0) } else { (expected.0, expected.1 + 1) };
+        let slots = Segments::<u8>::new(1_000);
+        let (mut slot, mut made) = (FIRST, 0);
+        while slots.make(slot).is_some() {
+            assert!(slot >> SLOT_BITS == 0 && slots.get(slot).is_some(), "{slot}");
+            (slot, made) = (after(slot), made + 1);
         }
-        assert!(locate((1 << SLOT_BITS) - 1).0 < 80);
+        assert!((1_000..1_300).contains(&made), "{made}");
+        assert_eq!(slots_before(slot).count(), made);
+    }
+
+    #[test]
+    fn a_shard_has_room_for_the_most_slots() {
+        let all: usize = (1..1 << SEGMENT_BITS).map(size_of_segment).sum();
+        assert!(all > MAX_SLOTS as usize);
+        assert_eq!(size_of_segment((1 << SEGMENT_BITS) - 1), FIRST as usize);
     }
 }

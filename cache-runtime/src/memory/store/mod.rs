@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use foldhash::quality::RandomState;
 
-use super::shard::{Place, Removed, Shard};
+use super::shard::{Place, Shard};
 use super::sweep::Sweep;
 use super::{Bound, DEFAULT_CAPACITY};
 use crate::common::clock::Clock;
@@ -32,13 +32,15 @@ const FEW: usize = 8;
 /// The map.
 pub(crate) struct Store {
     hasher: RandomState,
+    /// Those of `shared`: from here, a hit gets there with one load less.
+    shards: Arc<[Shard]>,
     shared: Arc<SharedStore>,
 }
 
 /// What the background uses too.
 pub(super) struct SharedStore {
     /// As many as a power of two.
-    shards: Box<[Shard]>,
+    shards: Arc<[Shard]>,
     bound: Bound,
     totals: Totals,
     /// For how many nanoseconds after its deadline an entry is still there: whoever reads it judges it.
@@ -60,7 +62,6 @@ pub(super) struct Totals {
 }
 
 /// What is stored under a key.
-#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) value: Value,
     /// When it expires, in the clock's monotonic nanoseconds; `u64::MAX` is never.
@@ -78,7 +79,7 @@ pub(crate) struct New {
     pub(crate) size: u64,
 }
 
-/// When a number expires and what it cost: see [`Entry`].
+/// When an entry expires and what it cost: see [`Entry`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Life {
     pub(crate) deadline: u64,
@@ -103,8 +104,9 @@ impl Store {
         let most = capacity.unwrap_or(u64::MAX).min(by_bytes);
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
         let shards = (most / MIN_SHARD).clamp(1, (4 * cores).clamp(8, 64));
+        let shards: Arc<[Shard]> = (0..1_u64 << shards.ilog2()).map(|_| Shard::new(most)).collect();
         let shared = SharedStore {
-            shards: (0..1_u64 << shards.ilog2()).map(|_| Shard::new(most)).collect(),
+            shards: shards.clone(),
             bound: Bound { capacity, ..bound },
             totals: Totals::default(),
             grace,
@@ -113,18 +115,19 @@ impl Store {
             sweep: PerProcess::new(),
             has_reported: AtomicBool::new(false),
         };
-        Self { hasher: RandomState::default(), shared: Arc::new(shared) }
+        Self { hasher: RandomState::default(), shards, shared: Arc::new(shared) }
     }
 
     /// The store in a child of `fork`, unless a thread that the child lacks was using it.
     pub(crate) fn in_child(&self) -> Option<Self> {
-        let is_at_rest = self.shared.shards.iter().all(Shard::is_at_rest);
-        is_at_rest.then(|| Self { hasher: self.hasher.clone(), shared: self.shared.clone() })
+        let Self { hasher, shards, shared } = self;
+        let is_at_rest = shards.iter().all(Shard::is_at_rest);
+        is_at_rest.then(|| Self { hasher: hasher.clone(), shards: shards.clone(), shared: shared.clone() })
     }
 
     #[inline(always)]
     fn shard(&self, hash: u64) -> &Shard {
-        let shards = &self.shared.shards;
+        let shards = &*self.shards;
         #[allow(clippy::cast_possible_truncation, reason = "a few bits, of those that shards don't look at")]
         let at = (hash >> 32) as usize;
         &shards[at & (shards.len() - 1)]
@@ -145,15 +148,15 @@ impl Store {
     #[inline]
     pub(crate) fn number(&self, key: ShortKey, is_hit: impl FnOnce(Life) -> bool) -> Option<u64> {
         let hash = hash_short(&self.hasher, key);
-        let (bits, deadline, cost) = self.shard(hash).number(low(hash), key)?;
-        is_hit(Life { deadline, cost }).then_some(bits)
+        let (bits, life) = self.shard(hash).number(low(hash), key)?;
+        is_hit(life).then_some(bits)
     }
 
-    /// The entry under `key`, wherever it stands in its life.
+    /// What `serve` makes of the value under `key`, wherever it stands in its life.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Entry> {
+    pub(crate) fn get<T>(&self, key: &[u8], serve: impl FnOnce(&Value, Life) -> Option<T>) -> Option<T> {
         let (shard, place) = self.place(key);
-        shard.get(place)
+        shard.get(place, serve)
     }
 
     /// Stores `new` in place of what is under `key`. If it could never fit, nothing is under the key afterwards.
@@ -176,7 +179,7 @@ impl Store {
         let (shard, place) = self.place(key);
         // What was computed before a `clear` is cleared, too.
         let is_current = || generation == self.generation();
-        drop_removed(shard.set(place, entry, weight, &room, is_current));
+        drop(shard.set(place, entry, weight, &room, is_current));
         shared.keep_bounds(&room);
         if deadline != u64::MAX {
             Sweep::ask(&self.shared, deadline.saturating_add(shared.grace), now);
@@ -187,7 +190,7 @@ impl Store {
     /// Removes what is under `key`.
     pub(crate) fn delete(&self, key: &[u8]) {
         let (shard, place) = self.place(key);
-        drop_removed(shard.delete(place, &self.shared.totals));
+        drop(shard.delete(place, &self.shared.totals));
     }
 
     /// The generation that a value computed from now on belongs to.
@@ -201,7 +204,7 @@ impl Store {
         // A value of the old generation that a shard takes before this is cleared with it.
         self.shared.generation.fetch_add(1, SeqCst);
         let SharedStore { shards, totals, .. } = &*self.shared;
-        shards.iter().for_each(|shard| drop_removed(shard.clear(totals)));
+        shards.iter().for_each(|shard| drop(shard.clear(totals)));
     }
 
     /// How many entries there are, and how many were evicted so far.
@@ -231,7 +234,7 @@ impl SharedStore {
         let room = self.room(now);
         let earliest = self.shards.iter().map(|shard| {
             let (earliest, removed) = shard.sweep(&room);
-            drop_removed(removed);
+            drop(removed);
             earliest
         });
         earliest.min().unwrap_or(u64::MAX).saturating_add(self.grace)
@@ -239,10 +242,10 @@ impl SharedStore {
 
     /// Evicts from whatever shard, where the shard of the last entry had too little.
     fn keep_bounds(&self, room: &Room<'_>) {
-        for shard in &self.shards {
+        for shard in &*self.shards {
             while room.is_passed() {
                 let (has_any, removed) = shard.evict_one(room);
-                drop_removed(removed);
+                drop(removed);
                 if !has_any {
                     break;
                 }
@@ -286,16 +289,6 @@ impl<'s> Room<'s> {
         let exceeds = |held: &AtomicU64, more: u64, max: u64| held.load(Relaxed).saturating_add(more) > max;
         self.bound.capacity.is_some_and(|max| exceeds(&self.totals.len, len, max))
             || self.bound.max_bytes.is_some_and(|max| exceeds(&self.totals.weight, weight, max))
-    }
-}
-
-/// Drops values when no lock is held, because they may use the store. A panic in a destructor is not the caller's.
-fn drop_removed(removed: Removed) {
-    if !removed.is_empty() {
-        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(removed)));
-        if dropped.is_err() {
-            log::error!("a cached value panicked when it was dropped");
-        }
     }
 }
 

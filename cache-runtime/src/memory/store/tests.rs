@@ -15,6 +15,10 @@ fn of(bound: Bound) -> Store {
     Store::new(bound, 0, Clock::manual())
 }
 
+fn entry(store: &Store, key: &[u8]) -> Option<Entry> {
+    store.get(key, |value, Life { deadline, cost }| Some(Entry { value: value.clone(), deadline, cost }))
+}
+
 fn number(store: &Store, number: u64) -> New {
     let entry = Entry { value: Value::new(&number), deadline: u64::MAX, cost: 0 };
     New { entry, generation: store.generation(), size: 0 }
@@ -54,7 +58,7 @@ fn clear_also_ends_values_being_computed() {
     store.set(b"other", new(u64::MAX, 0), 0).unwrap();
     store.clear();
     store.set(b"key", computed_before, 0).unwrap();
-    assert!(store.get(b"key").is_none() && store.get(b"other").is_none());
+    assert!(entry(&store, b"key").is_none() && entry(&store, b"other").is_none());
     assert_eq!(store.counts().0, 0);
 }
 
@@ -84,7 +88,7 @@ struct Reentrant(Arc<Store>);
 
 impl Drop for Reentrant {
     fn drop(&mut self) {
-        self.0.get(b"any");
+        entry(&self.0, b"any");
         self.0.set(b"any", new(u64::MAX, 0), 0).unwrap();
         self.0.delete(b"any");
     }
@@ -136,7 +140,7 @@ impl Drop for AtTheEnd {
     fn drop(&mut self) {
         let Self(store) = self;
         store.set(b"late", new(10, 0), 0).unwrap();
-        assert_eq!(store.get(b"late").unwrap().deadline, 10);
+        assert_eq!(entry(store, b"late").unwrap().deadline, 10);
         store.delete(b"early");
     }
 }
@@ -150,7 +154,7 @@ fn a_thread_at_its_end_may_use_a_store() {
         theirs.set(b"early", new(10, 0), 0).unwrap();
     });
     ended.join().unwrap();
-    assert!(store.get(b"late").is_some() && store.get(b"early").is_none());
+    assert!(entry(&store, b"late").is_some() && entry(&store, b"early").is_none());
 }
 
 /// A value whose end is a use of the store it was in.
@@ -191,7 +195,7 @@ fn values_may_use_the_store_when_they_are_dropped() {
 fn hit(store: &Store, key: u64) -> Option<u64> {
     let key = key.to_le_bytes();
     let number = store.number(short(&key).unwrap(), |_| true);
-    number.or_else(|| store.get(&key).and_then(|entry| entry.value.copy()))
+    number.or_else(|| entry(store, &key).and_then(|entry| entry.value.copy()))
 }
 
 fn set(store: &Store, key: u64, new: New, now: u64) {
@@ -200,7 +204,7 @@ fn set(store: &Store, key: u64, new: New, now: u64) {
 
 /// How many of the keys are there; as many as the store counts.
 fn len(store: &Store, keys: Range<u64>) -> u64 {
-    let found = keys.filter(|key| store.get(&key.to_le_bytes()).is_some()).count() as u64;
+    let found = keys.filter(|key| entry(store, &key.to_le_bytes()).is_some()).count() as u64;
     assert_eq!(found, store.counts().0);
     found
 }
@@ -231,9 +235,9 @@ fn keys_of_all_lengths_are_told_apart() {
         store.set(key, number(&store, at), 0).unwrap();
     }
     for (at, key) in (0_u64..).zip(&keys) {
-        assert_eq!(store.get(key).and_then(|entry| entry.value.copy()), Some(at));
+        assert_eq!(entry(&store, key).and_then(|entry| entry.value.copy()), Some(at));
         store.delete(key);
-        assert!(store.get(key).is_none());
+        assert!(entry(&store, key).is_none());
     }
     assert_eq!(store.counts().0, 0);
 }
@@ -255,7 +259,7 @@ fn both_bounds_hold() {
     for key in 0..1_000 {
         set(&store, key, new(u64::MAX, 1), 0);
         assert_eq!(store.counts().0, 10.min(key + 1));
-        assert!(store.get(&key.to_le_bytes()).is_some(), "the newest is there");
+        assert!(entry(&store, &key.to_le_bytes()).is_some(), "the newest is there");
     }
     assert_eq!(len(&store, 0..1_000), 10);
     assert_eq!(store.counts().1, 990);
@@ -291,7 +295,7 @@ fn what_can_not_fit_leaves_nothing_of_what_was_there() {
     store.set(b"key", new(u64::MAX, 10), 0).unwrap();
     let error = store.set(b"key", new(u64::MAX, 1_000), 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert!(store.get(b"key").is_none());
+    assert!(entry(&store, b"key").is_none());
     assert!(store.set(b"key", new(u64::MAX, u64::MAX), 0).is_err());
     assert_eq!(store.shared.totals.weight.load(Relaxed), 0);
 }
@@ -327,7 +331,7 @@ fn expired_entries_make_room_for_fresh_ones() {
     for key in 0..1_000 {
         set(&store, key, new(10, 0), 0);
         // Used, so that they would stay.
-        (0..5).for_each(|_| _ = store.get(&key.to_le_bytes()));
+        (0..5).for_each(|_| _ = entry(&store, &key.to_le_bytes()));
     }
     (2_000..2_500).for_each(|key| set(&store, key, number(&store, key), 10));
     assert!((2_000..2_500).all(|key| hit(&store, key) == Some(key)));
