@@ -17,6 +17,15 @@ pub(crate) fn catch<T: ?Sized, O>(
         .unwrap_or_else(|panic| Err(panicked(kind, panic).at(type_name::<T>())))
 }
 
+/// [`catch`] where a panic is as good as a `None`. Moves the result once only, which a hit notices.
+#[inline]
+pub(crate) fn catch_option<T>(work: impl FnOnce() -> Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        std::mem::forget(panic);
+        None
+    })
+}
+
 #[cold]
 fn panicked(kind: ErrorKind, panic: Box<dyn Any + Send>) -> Error {
     let text = panic.downcast_ref::<&str>().copied();

@@ -20,11 +20,23 @@ impl Version {
     /// written in, which costs more than the rest.
     #[inline(always)]
     pub(crate) fn read<T>(&self, read: impl FnOnce(u64) -> Option<T>) -> Option<T> {
-        let version = self.0.load(Acquire);
+        let version = self.begin_read();
         let found = read(version)?;
+        self.was_quiet_since(version).then_some(found)
+    }
+
+    /// The version before a read.
+    #[inline(always)]
+    pub(crate) fn begin_read(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+
+    /// Whether no writer was active since the read began.
+    #[inline(always)]
+    pub(crate) fn was_quiet_since(&self, version: u64) -> bool {
         // A reader that has seen new data must also see the new version.
         fence(Acquire);
-        (version.is_multiple_of(2) && self.0.load(Relaxed) == version).then_some(found)
+        version.is_multiple_of(2) && self.0.load(Relaxed) == version
     }
 
     /// Runs `write` as the only writer. Spins, then yields, because a write takes nanoseconds.

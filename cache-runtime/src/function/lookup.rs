@@ -47,9 +47,11 @@ impl State {
         let (Ok(key), false) = (key, self.decides_hits) else { return None };
         let stripe = stripe::current()?;
         self.place.hit(key, move |clock, value, life| {
-            let served = clock.is_before(life.deadline).then(|| serve(value))??;
-            self.counters.hits.one(life.cost, stripe);
-            Some(served)
+            let served = if clock.is_before(life.deadline) { serve(value) } else { None };
+            if served.is_some() {
+                self.counters.hits.one(life.cost, stripe);
+            }
+            served
         })
     }
 

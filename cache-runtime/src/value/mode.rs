@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Format, Packed, Value, number};
 use crate::codec::{self, Codec};
-use crate::common::catch::catch;
+use crate::common::catch::{catch, catch_option};
 use crate::error::{Error, ErrorKind};
 
 /// Packs and unpacks values of type `S`: [`Typed`] or [`Encoded`].
@@ -62,7 +62,8 @@ impl<S: Clone + Send + Sync + 'static> Mode<S> for Typed {
 
     #[inline]
     fn copy(value: &Value) -> Option<S> {
-        catch::<S, _>(ErrorKind::Protocol, || Ok(value.copy())).ok().flatten()
+        // The look-up that follows unpacks it again, and reports the panic.
+        catch_option(|| value.copy())
     }
 
     #[inline]

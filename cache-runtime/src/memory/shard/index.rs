@@ -35,26 +35,10 @@ impl Index {
         Some(self.tables.get(self.newest.load(Acquire))?.get()?)
     }
 
-    /// What `found` makes of the first slot with that hash of which it makes something.
+    /// The slots that may have an entry of that hash, and where their words are.
     #[inline(always)]
-    pub(super) fn find<T>(&self, hash: u32, found: impl Fn(usize, u32) -> Option<T>) -> Option<T> {
-        let table = self.table()?;
-        let mask = table.len().wrapping_sub(1);
-        let mut at = hash as usize;
-        loop {
-            at &= mask;
-            let word = table.get(at)?.load(Relaxed);
-            // A word of 0 may get here; it names a slot that doesn't exist.
-            if (word ^ hash) >> SLOT_BITS == 0
-                && let Some(found) = found(at, slot_of(word))
-            {
-                return Some(found);
-            }
-            if word == 0 {
-                return None;
-            }
-            at += 1;
-        }
+    pub(super) fn candidates(&self, hash: u32) -> Candidates<'_> {
+        Candidates { table: self.table().unwrap_or_default(), hash, at: hash as usize }
     }
 
     /// Adds `slot`, which is the `len`th.
@@ -91,8 +75,8 @@ impl Index {
 
     /// The place of `slot`.
     pub(super) fn place_of(&self, slot: u32, slots: &Slots) -> Option<usize> {
-        let hash = slots.at(slot).hash.load(Relaxed);
-        self.find(hash, |at, found| (found == slot).then_some(at))
+        let mut candidates = self.candidates(slots.at(slot).hash.load(Relaxed));
+        candidates.find(|(_, found)| *found == slot).map(|(at, _)| at)
     }
 
     pub(super) fn clear(&self) {
@@ -113,6 +97,32 @@ impl Index {
             }
         }
         self.newest.store(next, Release);
+    }
+}
+
+/// See [`Index::candidates`]. An iterator, because closures in its place are not inlined.
+pub(super) struct Candidates<'i> {
+    table: &'i [AtomicU32],
+    hash: u32,
+    at: usize,
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = (usize, u32);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, u32)> {
+        loop {
+            let at = self.at & self.table.len().wrapping_sub(1);
+            let word = self.table.get(at)?.load(Relaxed);
+            if word == 0 {
+                return None;
+            }
+            self.at = at + 1;
+            if (word ^ self.hash) >> SLOT_BITS == 0 {
+                return Some((at, slot_of(word)));
+            }
+        }
     }
 }
 

@@ -18,8 +18,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arc_swap::Guard;
-
 use self::index::Index;
 use self::queue::{Ghosts, Queue};
 use self::slots::{FIRST, MAX_SLOTS, NONE, Slot, Slots, after, slots_before};
@@ -75,14 +73,6 @@ impl Drop for Body {
     }
 }
 
-/// An entry that a reader has found.
-struct Found<'s> {
-    slot: &'s Slot,
-    number: u64,
-    life: Life,
-    body: Option<Guard<Option<Arc<Body>>>>,
-}
-
 /// Whether two keys are equal. They are short and mostly whole words, for which a call to compare memory is too much.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
@@ -124,10 +114,9 @@ impl Shard {
     #[inline(always)]
     pub(super) fn number(&self, hash: u32, key: ShortKey) -> Option<(u64, Life)> {
         let (slot, number, life) = self.version.read(|_| {
-            self.index.find(hash, |_, at| {
-                let slot = self.slots.get(at).filter(|slot| slot.is_number_of(key))?;
-                Some((slot, slot.number.load(Relaxed), slot.life()))
-            })
+            let mut slots = self.index.candidates(hash).filter_map(|(_, at)| self.slots.get(at));
+            let slot = slots.find(|slot| slot.is_number_of(key))?;
+            Some((slot, slot.number.load(Relaxed), slot.life()))
         })?;
         slot.hit();
         Some((number, life))
@@ -142,55 +131,62 @@ impl Shard {
         place: Place<'_>,
         serve: impl FnOnce(&Value, Life) -> Option<T>,
     ) -> Option<T> {
-        let found = match self.version.read(|_| Some(self.find(place))) {
-            Some(found) => found,
-            None => self.find_locked(place),
-        }?;
-        found.slot.hit();
-        match &found.body {
-            None => serve(&Value::Number(found.number), found.life),
-            Some(body) => serve(&body.as_ref()?.value, found.life),
+        let version = self.version.begin_read();
+        let mut serve = Some(serve);
+        // One variable, so that the result is written where the caller wants it.
+        let mut served = self.find(place, |_, slot, value| {
+            let life = slot.life();
+            let serve = if self.version.was_quiet_since(version) { serve.take() } else { None }?;
+            slot.hit();
+            serve(value, life)
+        });
+        if let Some(serve) = serve
+            && !self.version.was_quiet_since(version)
+        {
+            served = self.get_locked(place).and_then(|(value, life)| serve(&value, life));
         }
+        served
     }
 
-    #[inline(always)]
-    fn find(&self, place: Place<'_>) -> Option<Found<'_>> {
-        self.find_with(place, |_, slot, body| Found {
-            slot,
-            number: slot.number.load(Relaxed),
-            life: slot.life(),
-            body,
+    /// For a reader that meets a writer.
+    #[cold]
+    #[inline(never)]
+    fn get_locked(&self, place: Place<'_>) -> Option<(Value, Life)> {
+        let _inner = lock(&self.inner);
+        self.find(place, |_, slot, value| {
+            slot.hit();
+            Some((value.clone(), slot.life()))
         })
     }
 
-    #[cold]
-    #[inline(never)]
-    fn find_locked(&self, place: Place<'_>) -> Option<Found<'_>> {
-        let _inner = lock(&self.inner);
-        self.find(place)
-    }
-
+    /// What `found` makes of the entry under a key: of its slot and its value.
+    ///
+    /// `found` is called where the value lies, because to move what keeps a body alive takes longer than to find it.
     #[inline(always)]
-    fn find_with<'s, T>(
+    fn find<'s, T>(
         &'s self,
         Place { hash, key, short }: Place<'_>,
-        found: impl Fn(u32, &'s Slot, Option<Guard<Option<Arc<Body>>>>) -> T,
+        found: impl FnOnce(u32, &'s Slot, &Value) -> Option<T>,
     ) -> Option<T> {
-        let body = |at| self.slots.body(at);
-        match short {
-            Some(short) => self.index.find(hash, |_, at| {
-                let slot = self.slots.get(at).filter(|slot| slot.has_key(short))?;
-                if slot.is_number() {
-                    return Some(found(at, slot, None));
-                }
-                let body = body(at).filter(|body| body.as_ref().is_some_and(|body| body.key.is_empty()))?;
-                Some(found(at, slot, Some(body)))
-            }),
-            None => self.index.find(hash, |_, at| {
-                let body = body(at).filter(|body| body.as_ref().is_some_and(|body| same(&body.key, key)))?;
-                Some(found(at, self.slots.get(at)?, Some(body)))
-            }),
+        for (_, at) in self.index.candidates(hash) {
+            let Some(slot) = self.slots.get(at) else { continue };
+            if short.is_some_and(|short| !slot.has_key(short)) {
+                continue;
+            }
+            let (number, body);
+            let value = if short.is_some() && slot.is_number() {
+                number = Value::Number(slot.number.load(Relaxed));
+                &number
+            } else {
+                body = self.slots.body(at);
+                // A short key is in the slot, and the body has none.
+                let expected = if short.is_some() { &[] } else { key };
+                let Some(body) = body.as_deref().filter(|body| same(&body.key, expected)) else { continue };
+                &body.value
+            };
+            return found(at, slot, value);
         }
+        None
     }
 
     /// Stores `entry`, if `is_current` still holds, in place of what is under the key, and evicts what is too much.
@@ -208,7 +204,7 @@ impl Shard {
             return removed;
         }
         self.version.try_write(|| {
-            let old = self.find_with(place, |at, slot, _| (at, (slot.is_main(), slot.uses())));
+            let old = self.find(place, |at, slot, _| Some((at, (slot.is_main(), slot.uses()))));
             let used = old.map(|(at, used)| {
                 self.remove(&mut inner, at, room.totals, &mut removed);
                 used
@@ -382,7 +378,7 @@ impl Shard {
     pub(super) fn delete(&self, place: Place<'_>, totals: &Totals) -> Removed {
         let mut removed = Removed::new();
         let mut inner = lock(&self.inner);
-        if let Some(at) = self.find_with(place, |at, _, _| at) {
+        if let Some(at) = self.find(place, |at, _, _| Some(at)) {
             self.version.try_write(|| self.remove(&mut inner, at, totals, &mut removed));
         }
         removed

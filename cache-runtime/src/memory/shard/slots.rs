@@ -135,9 +135,8 @@ impl Slots {
 
     /// The body in `slot`. What it holds is there as long as the guard.
     #[inline(always)]
-    pub(super) fn body(&self, slot: u32) -> Option<Guard<Option<Arc<Body>>>> {
-        let body = self.bodies.get(slot)?.load();
-        body.is_some().then_some(body)
+    pub(super) fn body(&self, slot: u32) -> Guard<Option<Arc<Body>>> {
+        self.bodies.get(slot).map_or_else(|| Guard::from_inner(None), ArcSwapOption::load)
     }
 
     pub(super) fn set_body(&self, slot: u32, body: Body) {

@@ -133,7 +133,7 @@ impl Store {
         &shards[at & (shards.len() - 1)]
     }
 
-    #[inline]
+    #[inline(always)]
     fn place<'k>(&self, key: &'k [u8]) -> (&Shard, Place<'k>) {
         let short = short(key);
         let hash = match short {
