@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use super::call::{Lookup, Write};
+use super::call::{Lookup, RunTime, Write};
 use super::spec::{SingleFlight, Spec};
 use crate::common::clock::{Clock, nanos};
 use crate::common::random::dice;
@@ -332,10 +332,33 @@ impl Place {
     /// Stores the result of a run. `false` if the run has lost the right to.
     pub(crate) async fn put(&self, write: Write<'_>) -> Result<bool, Error> {
         match self {
-            Self::Memory(memory) => memory.put(write),
             Self::Remote(remote) => remote.put(write.into_remote()?).await,
-            Self::Broken(error) => Err(error.clone()),
+            _ => Err(Error::new(ErrorKind::Encode, "a result for a server, without a server")),
         }
+    }
+
+    /// [`put`](Self::put) where there is no server to wait for.
+    pub(crate) fn put_at_once(
+        &self,
+        key: &Key,
+        ticket: &Ticket,
+        packed: Packed,
+        life: Option<Duration>,
+        time: RunTime,
+        leader: Option<&Leader>,
+    ) -> Result<bool, Error> {
+        let Self::Memory(memory) = self else {
+            return Err(Error::new(ErrorKind::Encode, "a result for memory, without a store"));
+        };
+        // The old value is dropped here, and that drop may invalidate the key, which must not wait for this store.
+        let inside = leader.map(Leader::enter);
+        let now = memory.clock.monotonic_at(time.ended);
+        memory.store(key, ticket, packed, life, time.cost, now)?;
+        drop(inside);
+        if leader.is_some_and(Leader::store_must_be_removed) {
+            memory.remove(key);
+        }
+        Ok(true)
     }
 
     /// Stores a value that no run computed.
@@ -395,19 +418,6 @@ impl Place {
 }
 
 impl MemoryEntries {
-    fn put(&self, write: Write<'_>) -> Result<bool, Error> {
-        let Write { key, ticket, packed, life, time, leader, .. } = write;
-        // The old value is dropped here, and that drop may invalidate the key, which must not wait for this store.
-        let inside = leader.map(Leader::enter);
-        let now = self.clock.monotonic_at(time.ended);
-        self.store(&key, &ticket, packed, life, time.cost, now)?;
-        drop(inside);
-        if leader.is_some_and(Leader::store_must_be_removed) {
-            self.remove(&key);
-        }
-        Ok(true)
-    }
-
     fn store(
         &self,
         key: &Key,
