@@ -1,4 +1,5 @@
-//! Hits to be counted by the instruction: `counted CASE HITS`. See `callgrind/run`, which subtracts one run from another.
+//! Hits and misses to be counted by the instruction: `counted CASE CALLS`. See `callgrind/run`, which subtracts one run from
+//! another.
 
 use std::hint::black_box;
 
@@ -10,8 +11,8 @@ const KEYS: u64 = 1_024;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, case, hits] = &arguments[..] else { panic!("usage: counted CASE HITS") };
-    let hits: u64 = hits.parse().expect("a number of hits");
+    let [_, case, calls] = &arguments[..] else { panic!("usage: counted CASE CALLS") };
+    let calls: u64 = calls.parse().expect("a number of calls");
     let names = names(KEYS);
     let name = |index: u64| names[(index % KEYS) as usize].as_str();
     let run: &dyn Fn(u64) = match case.as_str() {
@@ -26,8 +27,10 @@ fn main() {
         "shared-bounded" => &|index| _ = black_box(shared::bounded(name(index))),
         "structs-ours" => &|index| _ = black_box(structs::ours(index % KEYS)),
         "structs-bounded" => &|index| _ = black_box(structs::bounded(index % KEYS)),
+        "misses-ours" => &|index| _ = black_box(numbers::ours(index)),
+        "misses-bounded" => &|index| _ = black_box(numbers::bounded(index)),
         _ => panic!("no case {case}"),
     };
     // Misses first, and the hits that are different because an entry is new.
-    (0..8 * KEYS).chain(0..hits).for_each(|index| run(black_box(index)));
+    (0..8 * KEYS).chain(8 * KEYS..8 * KEYS + calls).for_each(|index| run(black_box(index)));
 }

@@ -24,7 +24,7 @@ struct Plot {
     groups: &'static [(&'static str, &'static str)],
 }
 
-const PLOTS: [Plot; 2] = [
+const PLOTS: [Plot; 3] = [
     Plot {
         name: "memory-hits",
         axis: "nanoseconds a call, less is better",
@@ -33,6 +33,16 @@ const PLOTS: [Plot; 2] = [
             ("memory", "hit, u64 -> u64, 1024 keys"),
             ("memory", "hit, (&str of 24 B, u32) -> String of 64 B"),
             ("memory", "hit, async, u64 -> u64, 1024 keys"),
+        ],
+    },
+    Plot {
+        name: "memory-misses",
+        axis: "nanoseconds a call, less is better",
+        length: |nanoseconds| nanoseconds,
+        groups: &[
+            ("memory", "miss with room, u64 -> u64"),
+            ("memory", "miss with room, &str -> String"),
+            ("memory", "miss and insert at capacity, u64 -> u64"),
         ],
     },
     Plot {

@@ -3,34 +3,39 @@
 use super::call::{Call, Lookup};
 use super::place::{Getting, Ticket};
 use super::state::State;
+use crate::common::clock::Clock;
 use crate::common::stripe;
 use crate::common::wait::MaybeReady;
 use crate::error::Error;
 use crate::key::Key;
+use crate::memory::Life;
 use crate::remote::Query;
 use crate::value::{Packed, Value};
 
 impl State {
-    /// The number under `key`, if it is in the number table and nothing has to be decided about it: it is fresh, and
-    /// entries are not renewed early. Counts a hit.
+    /// The number under `key`, if it is in this process and nothing has to be decided about it: it is fresh, and entries are
+    /// not renewed early. Counts a hit. A reader that meets a writer may miss it.
     #[inline]
     pub(crate) fn number(&self, key: &Result<Key, Error>) -> Option<u64> {
         let (Ok(key), false) = (key, self.decides_hits) else { return None };
         let stripe = stripe::current()?;
-        self.place.number(key, |clock, life| {
+        let count_hit = |clock: &Clock, life: Life| {
             let is_hit = clock.is_before(life.deadline);
             if is_hit {
                 self.counters.hits.one(life.cost, stripe);
             }
             is_hit
-        })
+        };
+        match key.short() {
+            Some(short) => self.place.number(short, count_hit),
+            None => self.number_under_long_key(key),
+        }
     }
 
-    /// [`number`](Self::number) for a number that is not in the table yet. Compiled once.
-    #[cold]
+    /// Compiled once.
     #[inline(never)]
-    pub(crate) fn number_in_index(&self, key: &Result<Key, Error>) -> Option<u64> {
-        self.hit(key, |value| match value {
+    fn number_under_long_key(&self, key: &Key) -> Option<u64> {
+        self.hit_under(key, |value| match value {
             Value::Number(bits) => Some(*bits),
             Value::Shared(_) => None,
         })
@@ -45,6 +50,11 @@ impl State {
         serve: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
         let (Ok(key), false) = (key, self.decides_hits) else { return None };
+        self.hit_under(key, serve)
+    }
+
+    #[inline]
+    fn hit_under<T>(&self, key: &Key, serve: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
         let stripe = stripe::current()?;
         self.place.hit(key, move |clock, value, life| {
             let served = if clock.is_before(life.deadline) { serve(value) } else { None };

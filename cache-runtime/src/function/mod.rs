@@ -57,7 +57,7 @@ fn hit<M: Mode<O::Stored>, O: Outcome<R>, R>(site: &'static Site, key: &Result<K
     let state = site.state_outside_scopes()?;
     // Decided by the compiler: numbers, and only they, are made of bits.
     let stored = match M::NUMBER.filter(|of_bits| of_bits(0).is_some()) {
-        Some(of_bits) => state.number(key).or_else(|| state.number_in_index(key)).and_then(of_bits),
+        Some(of_bits) => state.number(key).and_then(of_bits),
         None => state.hit(key, M::copy),
     };
     stored.map(O::revive)

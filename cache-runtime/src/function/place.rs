@@ -14,7 +14,7 @@ use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Leader};
 use crate::freshness::{Found, Freshness, FreshnessPolicy, Source};
-use crate::key::Key;
+use crate::key::{Key, ShortKey};
 use crate::memory::{Entry, Life, New, Store};
 use crate::remote::{self, Lead, Naming, Query, RemoteEntries};
 use crate::value::{MakeFormat, Packed, Value};
@@ -241,11 +241,11 @@ impl Lookup {
 }
 
 impl Place {
-    /// The number under `key`, if it is in the number table of this process and `is_hit` accepts its life.
+    /// The number under a short key, if it is in this process and `is_hit` accepts its life.
     #[inline]
-    pub(crate) fn number(&self, key: &Key, is_hit: impl FnOnce(&Clock, Life) -> bool) -> Option<u64> {
+    pub(crate) fn number(&self, key: ShortKey, is_hit: impl FnOnce(&Clock, Life) -> bool) -> Option<u64> {
         let Self::Memory(MemoryEntries { store, clock, .. }) = self else { return None };
-        store.number(key.short()?, |life| is_hit(clock, life))
+        store.number(key, |life| is_hit(clock, life))
     }
 
     /// What `serve` makes of the entry under `key`, if it is in this process.

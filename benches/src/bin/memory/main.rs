@@ -15,9 +15,11 @@ fn main() {
     hits::numbers(&mut part);
     hits::values(&mut part);
     hits::asynchronous(&mut part);
+    misses::with_room(&mut part);
     misses::at_capacity(&mut part);
+    misses::recursion(&mut part);
     copies::compare(&mut part);
-    ratios::zipf(&mut part);
+    ratios::traces(&mut part);
     machine::pin(&[0, 1]);
     hits::threads(&mut part);
     part.finish();
