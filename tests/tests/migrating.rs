@@ -56,7 +56,7 @@ mod options {
         id
     }
 
-    #[cached(capacity = 1_000_000)]
+    #[cached(capacity = "unbounded")]
     fn wide(id: u64) -> u64 {
         id
     }
