@@ -53,6 +53,8 @@ pub(crate) struct Flights(Arc<Table>);
 #[derive(Default)]
 struct ByKey {
     flights: HashMap<FlightKey, Arc<Flight>, foldhash::quality::RandomState>,
+    /// Runs beside others of their keys, for which no call waits.
+    apart: HashMap<FlightKey, Vec<Arc<Flight>>>,
     /// Flights that are over, for reuse: most runs are over before anybody waits for them, and should cost no allocation.
     spare: Vec<Arc<Flight>>,
 }
@@ -78,6 +80,7 @@ struct Table {
 struct Flight {
     number: RunNumber,
     key: FlightKey,
+    is_apart: bool,
     /// Changed only under the lock of `by_key`. It needs its own lock because a detached flight is in no map.
     status: Mutex<Status>,
     changed: Event,
@@ -200,10 +203,20 @@ impl Flights {
         Some(Leader { table: self.0.clone(), flight })
     }
 
-    /// Detaches the run of `key`: its result won't be stored, and later calls start anew. If its leader is storing now,
-    /// the returned value waits for that.
-    pub(crate) fn invalidate(&self, key: &[u8]) -> Option<StoreInProgress> {
-        lock(&self.0.by_key).flights.remove(key)?.invalidate()
+    /// Starts a run of `key` beside others, for which no call waits.
+    pub(crate) fn lead_apart(&self, key: &[u8]) -> Leader {
+        let flight = Arc::new(Flight { is_apart: true, ..Flight::new(SmallVec::from_slice(key)) });
+        lock(&self.0.by_key).apart.entry(flight.key.clone()).or_default().push(flight.clone());
+        Leader { table: self.0.clone(), flight }
+    }
+
+    /// Detaches the runs of `key`: their results won't be stored, and later calls start anew. If a leader is storing now,
+    /// a returned value waits for that.
+    pub(crate) fn invalidate(&self, key: &[u8]) -> Vec<StoreInProgress> {
+        let by_key = &mut *lock(&self.0.by_key);
+        let apart = by_key.apart.remove(key).into_iter().flatten();
+        let all = apart.chain(by_key.flights.remove(key));
+        all.filter_map(Flight::invalidate).collect()
     }
 
     /// Detaches the run of `key` if `is_outdated` accepts its claim: another process has changed the key.
@@ -219,7 +232,9 @@ impl Flights {
     /// Detaches all runs.
     pub(crate) fn invalidate_all(&self) {
         let mut by_key = lock(&self.0.by_key);
-        by_key.flights.drain().for_each(|(_, flight)| drop(flight.invalidate()));
+        let ByKey { flights, apart, .. } = &mut *by_key;
+        let all = flights.drain().map(|(_, flight)| flight).chain(apart.drain().flat_map(|(_, apart)| apart));
+        all.for_each(|flight| drop(flight.invalidate()));
     }
 
     /// From now on, until no run is under way, secures the claims of slow runs, and abandons runs that nobody drives.
@@ -233,7 +248,7 @@ impl Flights {
             table.abandon_undriven();
             table.slow_claims().iter().for_each(|claim| claim.secure());
             table.is_watched.store(false, Ordering::SeqCst);
-            let is_idle = lock(&table.by_key).flights.is_empty();
+            let is_idle = lock(&table.by_key).all().next().is_none();
             (!is_idle && !table.is_watched.swap(true, Ordering::SeqCst)).then_some(LOOK_EVERY)
         });
         if !is_scheduled {
@@ -263,14 +278,14 @@ impl Table {
             let began = status.began.as_ref().filter(|began| began.at.elapsed() >= SLOW)?;
             Some(began.claim.clone())
         };
-        by_key.flights.values().filter_map(slow).collect()
+        by_key.all().filter_map(slow).collect()
     }
 }
 
 impl ByKey {
     /// A new flight of `key`, or the one that is under way.
     fn start(&mut self, key: &[u8]) -> Result<Arc<Flight>, Arc<Flight>> {
-        let Self { flights, spare } = self;
+        let Self { flights, spare, .. } = self;
         match flights.entry(SmallVec::from_slice(key)) {
             Entry::Occupied(flight) => Err(flight.get().clone()),
             Entry::Vacant(vacant) => {
@@ -281,8 +296,21 @@ impl ByKey {
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = &Arc<Flight>> {
+        self.flights.values().chain(self.apart.values().flatten())
+    }
+
     /// Removes `flight`, unless its key belongs to another flight by now.
     fn remove(&mut self, flight: &Arc<Flight>) -> Option<Arc<Flight>> {
+        if flight.is_apart {
+            if let Some(apart) = self.apart.get_mut(&flight.key) {
+                apart.retain(|other| !Arc::ptr_eq(other, flight));
+                if apart.is_empty() {
+                    self.apart.remove(&flight.key);
+                }
+            }
+            return None;
+        }
         // Not a clone, which copies byte by byte.
         match self.flights.entry(SmallVec::from_slice(&flight.key)) {
             Entry::Occupied(current) if Arc::ptr_eq(current.get(), flight) => Some(current.remove()),
@@ -329,6 +357,7 @@ impl Flight {
         Self {
             number: NEXT_RUN.fetch_add(1, Ordering::SeqCst),
             key,
+            is_apart: false,
             status: Mutex::new(status),
             changed: Event::new(),
             polls: Polls::default(),
@@ -461,7 +490,10 @@ impl Leader {
 
     fn end(self, phase: Phase) {
         let mut by_key = lock(&self.table.by_key);
-        self.table.completed.fetch_add(1, Ordering::SeqCst);
+        // A call has no reason to look again after a run that no call could have joined.
+        if !self.flight.is_apart {
+            self.table.completed.fetch_add(1, Ordering::SeqCst);
+        }
         let removed = by_key.remove(&self.flight);
         let mut status = lock(&self.flight.status);
         let (began, is_awaited) = (status.began.take(), status.is_awaited());

@@ -124,7 +124,7 @@ impl World {
 
     fn invalidate(&self) {
         self.invalidations.fetch_add(1, Ordering::SeqCst);
-        if let Some(stored) = self.flights.invalidate(KEY) {
+        for stored in self.flights.invalidate(KEY) {
             future::block_on(stored.done(None));
         }
         *lock(&self.store) = None;

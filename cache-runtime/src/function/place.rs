@@ -469,10 +469,10 @@ impl Place {
     }
 
     /// Gives the run of `key` that is about to begin what it needs to store its result later.
-    pub(crate) fn begin(&self, flights: &Flights, leader: Option<&Leader>, key: &Key, ticket: &mut Ticket) {
+    pub(crate) fn begin(&self, flights: &Flights, leader: &Leader, key: &Key, ticket: &mut Ticket) {
         if let (Self::Remote(remote), Ticket::Remote(ticket)) = (self, ticket) {
             remote.claim(key, ticket);
-            if let Some((leader, claim)) = leader.zip(ticket.claim()) {
+            if let Some(claim) = ticket.claim() {
                 leader.begin(claim);
                 flights.watch();
             }

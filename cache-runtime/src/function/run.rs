@@ -33,11 +33,14 @@ impl State {
     #[inline]
     pub(crate) fn lead_at_once(&self, key: &Result<Key, Error>) -> Option<Run> {
         let Ok(key) = key else { return None };
-        if self.decides_hits || self.spec.single_flight == SingleFlight::Off {
+        if self.decides_hits {
             return None;
         }
         let ticket = self.place.memory_ticket()?;
-        let leader = self.flights.lead(key.bytes())?;
+        let leader = match self.spec.single_flight {
+            SingleFlight::Off => self.flights.lead_apart(key.bytes()),
+            _ => self.flights.lead(key.bytes())?,
+        };
         // Looked for again: a run that has ended meanwhile may have stored it.
         if self.place.holds(key) {
             return None;
@@ -121,10 +124,10 @@ impl State {
         }
         let until = self.waits_until();
         let leader = match role {
-            None => None,
+            None => self.flights.lead_apart(query.key.bytes()),
             Some(mut role) => loop {
                 match role.turn(until).await {
-                    Turn::Lead(leader) => break Some(leader),
+                    Turn::Lead(leader) => break leader,
                     Turn::Alone => return Run::alone().into(),
                     Turn::Shared(Shared::Value(packed)) => return Answer::shared(packed, ticket).into(),
                     Turn::Shared(shared) => return Action::Share(shared),
@@ -139,7 +142,7 @@ impl State {
                 role = self.join(query.key, &ticket, since);
             },
         };
-        let polls = leader.as_ref().map(Leader::polls);
+        let polls = Some(leader.polls());
         let has_news = || call.completed.is_some_and(|completed| completed != self.flights.completed());
         if !refreshes && (ticket.is_old() || has_news()) {
             match driven(polls.clone(), self.get_again(query, ticket)).await {
@@ -149,8 +152,7 @@ impl State {
         }
         let lead = match refreshes {
             true => driven(polls, self.place.take_over(query, &mut ticket, until)).await,
-            false if leader.is_some() => driven(polls, self.place.lead(query, &mut ticket, until)).await,
-            false => Ok(Lead::InProcess),
+            false => driven(polls, self.place.lead(query, &mut ticket, until)).await,
         };
         let lead = lead.unwrap_or_else(|error| {
             // Without the server, an invalidation elsewhere can't be noticed, so nothing may be stored there.
@@ -161,11 +163,11 @@ impl State {
         match lead {
             Lead::Run | Lead::InProcess => self.run(leader, query.key, ticket, refreshes).into(),
             Lead::Answer(found) => {
-                leader.into_iter().for_each(Leader::complete_in_store);
+                leader.complete_in_store();
                 Answer::stored_by_run(found, ticket).into()
             }
             Lead::Alone => {
-                leader.into_iter().for_each(|leader| leader.complete(None));
+                leader.complete(None);
                 Run::alone().into()
             }
             Lead::Leave => Run::alone().into(),
@@ -173,10 +175,10 @@ impl State {
     }
 
     /// A run of `key` that stores its result if `ticket` allows it.
-    fn run(&self, leader: Option<Leader>, key: &Key, mut ticket: Ticket, replaces: bool) -> Run {
-        self.place.begin(&self.flights, leader.as_ref(), key, &mut ticket);
+    fn run(&self, leader: Leader, key: &Key, mut ticket: Ticket, replaces: bool) -> Run {
+        self.place.begin(&self.flights, &leader, key, &mut ticket);
         let target = ticket.stores().then(|| (key.clone(), ticket));
-        Run::new(leader, target, replaces)
+        Run::new(Some(leader), target, replaces)
     }
 
     /// Joins the run of `key`, or starts it. A run is not joined if another process has changed the key since it began.
@@ -231,7 +233,7 @@ impl State {
         if !is_elected.inspect_err(|error| self.failed(error)).unwrap_or(false) {
             return None;
         }
-        Some(self.run(Some(leader), key, ticket, true))
+        Some(self.run(leader, key, ticket, true))
     }
 
     /// Ends a renewal that failed: the old value is served on, and the next attempt has to wait.

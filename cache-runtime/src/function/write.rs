@@ -161,7 +161,7 @@ impl State {
     /// Keeps the run of `key` from storing its result. If it is storing now, waits for that, or has the entry removed
     /// afterwards.
     async fn detach_run(&self, key: &Key) {
-        if let Some(store) = self.flights.invalidate(key.bytes()) {
+        for store in self.flights.invalidate(key.bytes()) {
             store.done(self.place.budget()).await;
         }
     }

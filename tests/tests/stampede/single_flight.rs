@@ -359,6 +359,32 @@ macro_rules! suite {
                 let _entered = scope.enter();
                 assert_eq!((free::stats().runs, free::stats().waits, free::peek().unwrap()), (4, 0, Some(7)));
             }
+
+            #[test]
+            fn without_single_flight_an_invalidation_wins_over_all_runs() {
+                #[cached(backend = $backend, skip(world), single_flight = "off")]
+                fn apart(world: &World, n: u64) -> u64 {
+                    world.run();
+                    world.pass();
+                    n
+                }
+                let (scope, _servers) = scope();
+                for (n, void) in [apart::invalidate as fn(u64) -> _, |_| apart::clear()].into_iter().enumerate() {
+                    let (n, world) = (n as u64, World::default());
+                    let calls = threads(&scope, 3, |index| {
+                        if index > 0 {
+                            return apart(&world, n);
+                        }
+                        world.until_runs(2);
+                        void(n).unwrap();
+                        world.open();
+                        n
+                    });
+                    assert_eq!((calls, world.runs()), (vec![n; 3], 2));
+                    let _entered = scope.enter();
+                    assert_eq!(apart::peek(n).unwrap(), None);
+                }
+            }
         }
     };
 }
