@@ -360,8 +360,11 @@ macro_rules! suite {
                     assert_eq!(seen(&elsewhere, 1).await, Some((1, 0)), "the server doesn't know yet");
                     case.proxy.set(Fault::None);
                     within!(RECOVERY, seen(&elsewhere, 1).await.is_none());
-                    assert_eq!(value(&case.source, 1)$($wait)*, (1, 1));
-                    within!(RECOVERY, value::peek(1)$($wait)*.is_ok_and(|value| value == Some((1, 1))));
+                    // The first call may come before this process knows that its invalidation arrived.
+                    within!(RECOVERY, {
+                        assert_eq!(value(&case.source, 1)$($wait)*, (1, 1));
+                        value::peek(1)$($wait)*.is_ok_and(|value| value == Some((1, 1)))
+                    });
                     assert_eq!(value::peek(2)$($wait)*.unwrap(), Some((2, 0)), "others stay");
                 });
             }
