@@ -87,15 +87,16 @@ fn the_kill_switch_runs_bodies() {
 
 #[test]
 fn a_bad_variable_is_named_and_bodies_run() {
-    for (name, text) in [
-        ("CACHE_TIMEOUT", "soon"),
-        ("CACHE_DEFAULT_TTL", "0"),
-        ("CACHE_ENABLED", "maybe"),
-        ("CACHE_BACKEND", "redis://:s3cret@h"),
+    // What is wrong with servers leaves memory alone.
+    for (name, text, runs) in [
+        ("CACHE_TIMEOUT", "soon", "runs: 3 1"),
+        ("CACHE_DEFAULT_TTL", "0", "runs: 3 3"),
+        ("CACHE_ENABLED", "maybe", "runs: 3 3"),
+        ("CACHE_BACKEND", "redis://:s3cret@h", "runs: 3 1"),
     ] {
         let variables = [(name, text), ("CACHE_SESSIONS_URL", "memory://"), ("CACHE_OTHER_URL", "memory://")];
         let output = run(&variables, &["check", "calls", "check"]);
-        assert_has(&output, &["the value is not", &format!("({name}"), "runs: 3 3"]);
+        assert_has(&output, &["the value is not", &format!("({name}"), runs]);
         assert_eq!(output.matches("check: 1 wrong").count(), 2, "listed once:\n{output}");
         assert!(!output.contains("s3cret"), "{output}");
     }
@@ -129,7 +130,7 @@ fn a_variable_that_is_not_text_is_named() {
     use std::os::unix::ffi::OsStrExt as _;
     let value = |text: &'static [u8]| OsStr::from_bytes(text);
     for (name, runs) in [
-        ("CACHE_PREFIX", "runs: 3 3"),
+        ("CACHE_PREFIX", "runs: 3 1"),
         ("CACHE_ENABLED", "runs: 3 3"),
         ("CACHE_SESSIONS_URL", "runs: 3 1"),
         ("CACHE_REDIS_URL", "runs: 1 1"),

@@ -27,9 +27,9 @@ impl Context {
         Self { backends: Mutex::new(backends), ..Self::new(self.config.clone(), self.clock.clone()) }
     }
 
-    /// The backend named `alias`, unless a setting that concerns all functions is wrong.
+    /// The backend named `alias`, unless a setting that concerns all backends is wrong.
     pub(crate) fn connected(&self, alias: &str) -> Result<Arc<Connected>, Error> {
-        match self.config.first_problem() {
+        match self.config.problems().next() {
             Some(problem) => Err(problem.clone()),
             None => self.open(alias),
         }
@@ -65,7 +65,7 @@ impl Context {
     /// Everything that is wrong with the settings. Servers are asked, so that a wrong password shows; a server that is down
     /// is not an error in the settings and is only logged.
     pub(crate) fn problems(&self) -> Vec<Error> {
-        let mut problems = self.config.problems.clone();
+        let mut problems: Vec<Error> = self.config.problems().cloned().collect();
         for alias in self.config.aliases() {
             if let Some(message) = self.config.foreign_variable(&alias) {
                 log::warn!("{message}");

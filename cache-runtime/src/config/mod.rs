@@ -49,7 +49,9 @@ pub struct Config {
     disabled: bool,
     memory_only: bool,
     reads_environment: bool,
+    /// Wrong settings that concern all functions, and those that don't concern entries in memory.
     problems: Vec<Error>,
+    problems_with_servers: Vec<Error>,
 }
 
 /// Where a backend comes from.
@@ -95,16 +97,26 @@ impl Config {
         let value = parse(&self.text(name)?);
         if value.is_none() {
             // The value is not shown, because it may be a URL with a password.
-            self.problems.push(Error::new(ErrorKind::Config, format!("the value is not {what}")).at(name));
+            self.add_problem(
+                Error::new(ErrorKind::Config, format!("the value is not {what}")).at(name),
+                name,
+            );
         }
         value
     }
 
     fn text(&mut self, name: &str) -> Option<String> {
         variable(name).unwrap_or_else(|problem| {
-            self.problems.push(problem);
+            self.add_problem(problem, name);
             None
         })
+    }
+
+    fn add_problem(&mut self, problem: Error, name: &str) {
+        match name {
+            "CACHE_ENABLED" | "CACHE_DEFAULT_TTL" => self.problems.push(problem),
+            _ => self.problems_with_servers.push(problem),
+        }
     }
 
     /// The backend named `alias` is at `url`. The crate's documentation lists the forms.
@@ -159,7 +171,7 @@ impl Config {
 
     /// Fails if a setting is wrong, as far as that is known without asking a server.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        if let Some(problem) = self.first_problem() {
+        if let Some(problem) = self.problems().next() {
             return Err(problem.clone());
         }
         let is_given_to_us =
@@ -177,8 +189,13 @@ impl Config {
             && matches!(self.source_in_environment(alias), Ok(Source::Url { place, .. }) if Some(&*place) == common)
     }
 
-    /// The first problem with the settings that concern all functions.
-    pub(crate) fn first_problem(&self) -> Option<&Error> {
+    /// The problems with settings that don't belong to one backend.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Error> {
+        self.problems.iter().chain(&self.problems_with_servers)
+    }
+
+    /// The first of [`problems`](Self::problems) that concerns entries in memory.
+    pub(crate) fn problem_in_memory(&self) -> Option<&Error> {
         self.problems.first()
     }
 

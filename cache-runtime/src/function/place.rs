@@ -50,6 +50,9 @@ pub(crate) struct MakePlace(fn(&Context, &Spec, &str, FreshnessPolicy) -> Result
 impl MakePlace {
     /// In this process: values are kept as they are.
     pub(crate) const IN_MEMORY: Self = Self(|context, spec, _, policy| {
+        if let Some(problem) = context.config.problem_in_memory() {
+            return Ok(Place::Broken(problem.clone()));
+        }
         let clock = context.clock.clone();
         let store = Store::new(spec.bound, policy.stale_window(), clock.clone());
         Ok(Place::Memory(MemoryEntries { store, clock, policy }))
@@ -57,6 +60,9 @@ impl MakePlace {
 
     /// On a server: values are encoded.
     pub(crate) const REMOTE: Self = Self(|context, spec, namespace, policy| {
+        if let Some(problem) = context.config.problems().next() {
+            return Ok(Place::Broken(problem.clone()));
+        }
         let naming = Naming {
             namespace,
             namespace_on_servers: &spec.namespace_on_servers(namespace),
@@ -74,11 +80,7 @@ impl MakePlace {
         namespace: &str,
         policy: FreshnessPolicy,
     ) -> Place {
-        match context.config.first_problem() {
-            Some(problem) => Place::Broken(problem.clone()),
-            None => (self.0)(context, spec, namespace, policy)
-                .unwrap_or_else(|error| Place::Broken(error.at(namespace))),
-        }
+        (self.0)(context, spec, namespace, policy).unwrap_or_else(|error| Place::Broken(error.at(namespace)))
     }
 }
 

@@ -156,6 +156,8 @@ pub fn stats() -> AllStats {
 /// can't be shared in a cluster. Call it at start-up. On each server that [`Config`] or a variable names it does once what
 /// calls do, with keys under the prefix that it removes. Each step may take the backend's timeout, and the first that is not
 /// answered is the last. A companion makes a function known just as a call does: `user::stats()` is one that asks no server.
+/// Functions don't register themselves before that: it would take `unsafe` code in your crate (a section of the linker), which
+/// crates may forbid.
 ///
 /// Three things are only logged as warnings. A server that is down may come back. A command that is refused and has a
 /// substitute costs only time. A variable `CACHE_<X>_URL` whose scheme belongs to no backend may be for another program, until
@@ -174,9 +176,11 @@ pub fn stats() -> AllStats {
 pub fn check() -> Result<(), CheckError> {
     let world = World::current();
     let mut problems = world.context.problems();
-    // A problem that concerns all functions breaks each of them, and is in the list already.
-    if world.context.config.first_problem().is_none() {
-        problems.extend(world.functions().iter().flat_map(|state| state.misuse()));
+    for misuse in world.functions().iter().flat_map(|state| state.misuse()) {
+        // A problem with a setting breaks all functions that it concerns, and is in the list already.
+        if !problems.iter().any(|problem| problem.to_string() == misuse.to_string()) {
+            problems.push(misuse);
+        }
     }
     if problems.is_empty() { Ok(()) } else { Err(CheckError(problems)) }
 }
