@@ -29,6 +29,46 @@ pub(crate) enum Source {
     Run,
 }
 
+/// Where the value of a call comes from, as the companion `lookup` tells.
+///
+/// ```
+/// use cache_runtime::{Origin, cached};
+///
+/// #[cached(ttl = 60)]
+/// fn square(n: u64) -> u64 { n * n }
+///
+/// assert_eq!(square::lookup(7), (49, Origin::Run));
+/// assert_eq!(square::lookup(7), (49, Origin::Memory));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// An entry in the memory of this process.
+    Memory,
+    /// An entry on the function's backend.
+    Server,
+    /// An entry past its `ttl`, which is being renewed, or couldn't be.
+    Stale,
+    /// A result that this process keeps because the backend didn't take it.
+    Fallback,
+    /// A run that another call had begun, and for which this one waited.
+    Waited,
+    /// The body, which this call ran.
+    Run,
+}
+
+impl Found {
+    pub(crate) fn origin(&self) -> Origin {
+        match (self.source, self.freshness, &self.packed) {
+            (Source::Run, ..) => Origin::Waited,
+            (_, Freshness::Stale, _) => Origin::Stale,
+            (Source::Fallback, ..) => Origin::Fallback,
+            (Source::Entry, _, Packed::Typed(..)) => Origin::Memory,
+            (Source::Entry, _, Packed::Encoded(_)) => Origin::Server,
+        }
+    }
+}
+
 /// What an entry is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {

@@ -79,6 +79,7 @@ pub use crate::cache::{AsyncCache, Cache};
 pub use crate::common::wait::BoxFuture;
 pub use crate::config::Config;
 pub use crate::error::{Error, ErrorKind};
+pub use crate::freshness::Origin;
 pub use crate::function::world::{CheckError, check, stats};
 pub use crate::memory::Bound;
 pub use crate::stats::{AllStats, Stats};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cache_runtime::Cache;
+use cache_runtime::Origin;
 use cache_runtime::cached;
 use cache_runtime::testing::Scope;
 use serde::{Deserialize, Serialize};
@@ -324,8 +325,10 @@ mod calls {
     fn companions_instead_of_a_static() {
         in_scope(|_| {
             assert_eq!(user::uncached(7), 7);
-            let was_cached = user::peek(7)?.is_some();
-            assert!(!was_cached);
+            let is_cached = user::peek(7)?.is_some();
+            assert!(!is_cached);
+            let (value, origin) = user::lookup(7);
+            assert_eq!((value, origin), (7, Origin::Run));
             assert_eq!((user::refresh(7), user(7)), (7, 7));
             assert_eq!(user::peek(7)?, Some(7));
             let value = 8;

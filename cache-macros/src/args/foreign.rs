@@ -25,7 +25,7 @@ const FOREIGN: [(&[&str], &str); 21] = [
     (&["option"], "delete it, because this is the default; `cache_none = true` stores `None` too"),
     (
         &["with_cached_flag"],
-        "delete it and return the plain value; the companion `peek` tells whether there is an entry",
+        "delete it and return the plain value; the companion `lookup` tells where a value comes from",
     ),
     (&["result_fallback"], "write `stale = \"1h\"`, how long an old value is served while the body fails"),
     (&["ty", "create"], "write `capacity` and `ttl` for entries in memory, or `backend = \"…\"`"),

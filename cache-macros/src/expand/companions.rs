@@ -147,8 +147,8 @@ fn uncached(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
 fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let (rt, func) = (rt(plan), &plan.func);
     let flow = if func.is_async() { quote!(async) } else { quote!(blocking) };
-    let all =
-        ["peek", "insert", "invalidate", "refresh", "clear", "stats", "key"].map(|name| names.ident(name));
+    let all = ["lookup", "peek", "insert", "invalidate", "refresh", "clear", "stats", "key"]
+        .map(|name| names.ident(name));
     let (hidden, function) = (names.hidden("cached"), function(plan, names));
     let (link, vis, unsafety) = (link(plan), visibility(func), unsafety(func));
     let (generics, bounds) =
@@ -158,6 +158,8 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let (params, key_params, inserted) =
         (&signature_of_companion(func).inputs, declared(plan, read()), free_name("value", read()));
     let (key, body, stored) = (key::of_arguments(plan), call_uncached(plan, names), part::stored(plan));
+    // An expression of one span with the function's own call, so that an error in both is shown once.
+    let (call, awaited) = (super::call(plan, Some(names), &body), func.is_async().then(|| quote!(.await)));
     let (key_fn, site_fn) = (key::function(plan, names), shared_site(plan, names));
     let hidden_fns = [site_fn, key_fn, background::function(plan, names)].into_iter().flatten();
     let hidden_fns = hidden_fns.map(|item| quote!(#[doc(hidden)] #[inline] #(#attrs)* #item));
@@ -182,6 +184,7 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
             inserted: #inserted,
             key: #variable { #key },
             body: #body,
+            call: #function.#call #awaited,
             function: #function,
             entries: #entries,
             stored: #stored,

@@ -51,13 +51,14 @@ fn function(plan: &Plan) -> TokenStream {
     });
     let made = quote!(#key #made);
     let call = quote!(let #cached = #typed_view; #hit #cached.#call);
+    // A call also tells where its value comes from.
     let run = match func.flow {
-        Flow::Blocking => quote!(#made #call),
+        Flow::Blocking => quote!(#made #call.0),
         // In a block, so that the future holds the call but not the key.
-        Flow::Async => quote!(let #future = { #made #call }; #future.await),
-        Flow::Future => quote!(#made async move { let #future = { #call }; #future.await }),
+        Flow::Async => quote!(let #future = { #made #call }; #future.await.0),
+        Flow::Future => quote!(#made async move { let #future = { #call }; #future.await.0 }),
         Flow::BoxedFuture => {
-            quote!(#made #rt::Box::pin(async move { let #future = { #call }; #future.await }))
+            quote!(#made #rt::Box::pin(async move { let #future = { #call }; #future.await.0 }))
         }
     };
     // Between the user's braces: the compiler takes the span of an item from its ends, and lints only what is the user's.

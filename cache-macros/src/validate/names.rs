@@ -10,7 +10,7 @@ use crate::func::Func;
 
 const PRIMITIVES: &str = "bool char f32 f64 i8 i16 i32 i64 i128 isize str u8 u16 u32 u64 u128 usize";
 const ROUTES: &str = "connect delete get head options patch post put route trace";
-const COMPANIONS: &str = "clear insert invalidate key peek refresh stats uncached";
+const COMPANIONS: &str = "clear insert invalidate key lookup peek refresh stats uncached";
 
 pub(super) fn taken(companions: &Companions, func: &Func, errors: &mut Errors) {
     let Companions::Struct(name) = companions else { return };

@@ -34,7 +34,7 @@ pub use self::values::Values;
 use crate::common::catch::catch;
 use crate::common::wait::{Caller, MaybeReady, block_on};
 use crate::error::{Error, ErrorKind};
-use crate::freshness::{Found, Freshness, Source};
+use crate::freshness::{Found, Freshness, Origin, Source};
 use crate::key::{Args, Key};
 use crate::remote::Query;
 use crate::stats::Stats;
@@ -78,9 +78,12 @@ impl<O: Outcome<R>, R> Clone for Function<'_, O, R> {
     }
 }
 
+/// A return value, and where it comes from.
+pub(crate) type Answered<R> = (R, Origin);
+
 /// How a call goes on.
 enum Next<R> {
-    Return(R),
+    Return(Answered<R>),
     Run(Box<Run>),
     /// Take part in a run, because the answer doesn't unpack.
     Join(Box<Answer>),
@@ -101,13 +104,13 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     /// Answers from the cache, or runs `body` and stores its result. [`hit`](Self::hit) has already missed.
     #[inline]
-    pub fn call(self, key: &Args, body: impl FnOnce() -> R) -> R {
+    pub fn call(self, key: &Args, body: impl FnOnce() -> R) -> Answered<R> {
         self.look_up_or_run(&key.0, &mut once(body))
     }
 
     #[cold]
     #[inline(never)]
-    fn look_up_or_run(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
+    fn look_up_or_run(self, key: &Result<Key, Error>, body: Body<'_, R>) -> Answered<R> {
         let state = self.state();
         if let Some(run) = state.lead_at_once(key) {
             return self.run(&state, run, body);
@@ -121,7 +124,11 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
 
     /// [`call`](Self::call) for async functions. Boxed, so that the caller's future is small.
     #[inline]
-    pub fn call_async(self, key: Args, body: impl Future<Output = R>) -> Pin<Box<impl Future<Output = R>>> {
+    pub fn call_async(
+        self,
+        key: Args,
+        body: impl Future<Output = R>,
+    ) -> Pin<Box<impl Future<Output = Answered<R>>>> {
         Box::pin(async move {
             // Neither the key nor the body is moved: the future would hold room for both places.
             let state = self.state();
@@ -153,7 +160,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
     fn run_anew(self, key: &Result<Key, Error>, body: Body<'_, R>) -> R {
         let state = self.state();
         let action = state.decide_to_run(key, self.format(), Caller::Blocking);
-        self.perform(&state, state.call(key, self.format(), Caller::Blocking), action, body)
+        self.perform(&state, state.call(key, self.format(), Caller::Blocking), action, body).0
     }
 
     /// [`refresh`](Self::refresh) for async functions.
@@ -161,7 +168,7 @@ impl<'v, O: Outcome<R>, R> Function<'v, O, R> {
         let (Args(key), body) = (key, pin!(body));
         let state = self.state();
         let action = state.decide_to_run(&key, self.format(), Caller::Async);
-        self.perform_async(&state, state.call(&key, self.format(), Caller::Async), action, body).await
+        self.perform_async(&state, state.call(&key, self.format(), Caller::Async), action, body).await.0
     }
 
     /// What the cache holds for `key`.
@@ -262,13 +269,13 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         state: &'s State,
         call: Call<'s>,
         lookup: Lookup,
-    ) -> ControlFlow<R, MaybeReady<'s, Action>> {
+    ) -> ControlFlow<Answered<R>, MaybeReady<'s, Action>> {
         state.count_failures(&lookup);
         if let Some(found) = &lookup.found
             && found.freshness == Freshness::Fresh
             && let Some(ret) = self.serve(state, found)
         {
-            return Break(ret);
+            return Break((ret, found.origin()));
         }
         Continue(state.decide(call, lookup))
     }
@@ -280,7 +287,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         call: Call<'s>,
         mut action: MaybeReady<'s, Action>,
         body: Body<'_, R>,
-    ) -> R {
+    ) -> Answered<R> {
         let run = loop {
             match self.next(state, action.wait()) {
                 Next::Return(ret) => return ret,
@@ -292,16 +299,17 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// Runs the body, and stores its result.
-    fn run(self, state: &State, run: Run, body: Body<'_, R>) -> R {
+    fn run(self, state: &State, run: Run, body: Body<'_, R>) -> Answered<R> {
         let started = Instant::now();
         let ret = run.inside(body);
-        match self.finish(state, run, ret, started, Caller::Blocking) {
+        let ret = match self.finish(state, run, ret, started, Caller::Blocking) {
             Ok((stored, done)) => {
                 done.wait();
                 O::revive(stored)
             }
             Err(ret) => ret,
-        }
+        };
+        (ret, Origin::Run)
     }
 
     /// [`perform`](Self::perform) for async functions. The body stays where it is, because each future around it would hold
@@ -312,7 +320,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         call: Call<'s>,
         mut action: MaybeReady<'s, Action>,
         body: Pin<&mut impl Future<Output = R>>,
-    ) -> R {
+    ) -> Answered<R> {
         let run = loop {
             // Whatever is held across an `await` must be `Send`, which an `R` need not be.
             match self.next(state, action.await) {
@@ -325,10 +333,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let ret = run.inside_async(body).await;
         let (stored, done) = match self.finish(state, *run, ret, started, Caller::Async) {
             Ok(stored) => stored,
-            Err(ret) => return ret,
+            Err(ret) => return (ret, Origin::Run),
         };
         driven(polls, done).await;
-        O::revive(stored)
+        (O::revive(stored), Origin::Run)
     }
 
     #[inline(never)]
@@ -345,11 +353,14 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                     Shared::Value(_) => None,
                 };
                 state.count_wait();
-                return ret.map_or_else(|| Next::Run(Box::new(Run::alone())), Next::Return);
+                return match ret {
+                    Some(ret) => Next::Return((ret, Origin::Waited)),
+                    None => Next::Run(Box::new(Run::alone())),
+                };
             }
         };
         match self.serve(state, &answer.found) {
-            Some(ret) => Next::Return(ret),
+            Some(ret) => Next::Return((ret, answer.found.origin())),
             None if answer.found.source == Source::Run => Next::Run(Box::new(Run::alone())),
             None => Next::Join(answer),
         }

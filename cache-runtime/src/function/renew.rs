@@ -16,11 +16,11 @@ use std::time::Instant;
 
 use super::call::{Action, Run, driven};
 use super::state::State;
-use super::{Function, once, spawn};
+use super::{Answered, Function, once, spawn};
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};
 use crate::error::Error;
 use crate::flight::{LeaderPolls, is_inside_a_run};
-use crate::freshness::Found;
+use crate::freshness::{Found, Origin};
 use crate::key::{Args, Key};
 use crate::value::outcome::Outcome;
 
@@ -45,7 +45,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         args: A,
         keep: impl FnOnce(&A) -> Option<BackgroundBody<R>>,
         body: impl FnOnce(A) -> R,
-    ) -> R {
+    ) -> Answered<R> {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
             let Some((room, kept)) = spawn::room().zip(keep(args)) else { return Some(run) };
             let state = state.clone();
@@ -62,7 +62,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         args: A,
         keep: impl FnOnce(&A) -> Option<BackgroundFuture<R>>,
         body: impl FnOnce(A) -> F,
-    ) -> R {
+    ) -> Answered<R> {
         let behind = |state: &Arc<State>, run, args: &A| self.renewal_behind(state, run, || keep(args));
         self.renewing_async(key, args, behind, in_place, body).await
     }
@@ -74,7 +74,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         args: A,
         keep: impl Fn(&A) -> Option<BackgroundFuture<R>>,
         body: impl FnOnce(A) -> F,
-    ) -> R
+    ) -> Answered<R>
     where
         R: Send,
         O::Stored: Send,
@@ -107,7 +107,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         key: &Result<Key, Error>,
         run: Box<Run>,
         kept: Option<BackgroundFuture<R>>,
-    ) -> Result<impl Future<Output = Option<R>> + use<O, R>, Box<Run>>
+    ) -> Result<impl Future<Output = Option<Answered<R>>> + use<O, R>, Box<Run>>
     where
         R: Send,
         O::Stored: Send,
@@ -127,12 +127,12 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
 
 impl<O: Outcome<R>, R> Function<'_, O, R> {
     /// [`call`](Self::call) that renews what expires soon or has expired: the elected caller runs the body.
-    pub fn call_or_renew(self, key: &Args, body: impl FnOnce() -> R) -> R {
+    pub fn call_or_renew(self, key: &Args, body: impl FnOnce() -> R) -> Answered<R> {
         self.renewing(key, (), |_, run, ()| Some(run), |()| body())
     }
 
     /// [`call_or_renew`](Self::call_or_renew) for async functions.
-    pub async fn call_or_renew_async(self, key: Args, body: impl Future<Output = R>) -> R {
+    pub async fn call_or_renew_async(self, key: Args, body: impl Future<Output = R>) -> Answered<R> {
         self.renewing_async(key, body, |_, run, _| Some(run), in_place, |body| body).await
     }
 
@@ -143,7 +143,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         args: A,
         behind: impl FnOnce(&Arc<State>, Box<Run>, &A) -> Option<Box<Run>>,
         body: impl FnOnce(A) -> R,
-    ) -> R {
+    ) -> Answered<R> {
         let state = self.state();
         let call = state.call(&key.0, self.format(), Caller::Blocking);
         let action = match self.begin(&state, call, state.get(call).wait()) {
@@ -154,7 +154,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew(&state, *run, || body(args));
-                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &answer.found, failure));
+                    return match renewed {
+                        Ok(ret) => (ret, Origin::Run),
+                        Err(failure) => self.fall_back(&state, &answer.found, failure),
+                    };
                 }
                 None => Action::Return(answer),
             },
@@ -165,14 +168,14 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
 
     /// [`renewing`](Self::renewing) for async functions. `detach` takes a run that isn't a renewal to the background, or
     /// returns it. The background may lose it, and gives `None` then.
-    async fn renewing_async<A, F: Future<Output = R>, D: Future<Output = Option<R>>>(
+    async fn renewing_async<A, F: Future<Output = R>, D: Future<Output = Option<Answered<R>>>>(
         self,
         key: Args,
         args: A,
         behind: impl FnOnce(&Arc<State>, Box<Run>, &A) -> Option<Box<Run>>,
         detach: impl FnOnce(&Arc<State>, &Result<Key, Error>, Box<Run>, &A) -> Result<D, Box<Run>>,
         body: impl FnOnce(A) -> F,
-    ) -> R {
+    ) -> Answered<R> {
         let (Args(key), state) = (key, self.state());
         let call = state.call(&key, self.format(), Caller::Async);
         let lookup = state.get(call).await;
@@ -184,7 +187,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew_async(&state, run, pin!(body(args))).await;
-                    return renewed.unwrap_or_else(|failure| self.fall_back(&state, &answer.found, failure));
+                    return match renewed {
+                        Ok(ret) => (ret, Origin::Run),
+                        Err(failure) => self.fall_back(&state, &answer.found, failure),
+                    };
                 }
                 None => Action::Return(answer),
             },
@@ -270,10 +276,10 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// The old value, after a failed renewal.
-    fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> R {
+    fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> Answered<R> {
         match (self.serve(state, found), failure) {
-            (Some(old), _) => old,
-            (None, Failure::Returned(ret)) => ret,
+            (Some(old), _) => (old, found.origin()),
+            (None, Failure::Returned(ret)) => (ret, Origin::Run),
             (None, Failure::Panicked(panic)) => resume_unwind(panic),
         }
     }
@@ -285,7 +291,7 @@ fn in_place<A, R>(
     _: &Result<Key, Error>,
     run: Box<Run>,
     _: &A,
-) -> Result<Pending<Option<R>>, Box<Run>> {
+) -> Result<Pending<Option<Answered<R>>>, Box<Run>> {
     Err(run)
 }
 

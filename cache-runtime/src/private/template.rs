@@ -150,7 +150,8 @@ macro_rules! __companions {
         // The names of the companions.
         names: [
             $hidden:ident
-            $peek:ident $insert:ident $invalidate:ident $refresh:ident $clear:ident $stats:ident $text_key:ident
+            $lookup:ident $peek:ident $insert:ident $invalidate:ident $refresh:ident $clear:ident $stats:ident
+            $text_key:ident
         ],
         // A link to the function, for documentation.
         link: $link:literal,
@@ -169,6 +170,8 @@ macro_rules! __companions {
         key: $key:ident { $($fill:tt)* },
         // What `refresh` runs: a closure or a future.
         body: $body:expr,
+        // A call of the typed view.
+        call: $call:expr,
         // Calls the hidden function.
         function: $function:expr,
         // What knows the entries of all instantiations: the function, or the site of a generic one.
@@ -186,6 +189,16 @@ macro_rules! __companions {
         $($attr)*
         fn $hidden<'__v, $($generics)*>() -> $crate::private::Function<'__v, $part, $output> $($bounds)* {
             $crate::__function! { site: $site, output: $output, part: $part, $($rest)* }
+        }
+
+        #[doc = ::core::concat!("Calls ", $link, ", and tells where the value comes from.")]
+        #[inline]
+        $($attr)*
+        $($vis)* $($async)? $($unsafe)? fn $lookup<$($generics)*>($($params)*) -> ($output, $crate::Origin)
+        $($bounds)*
+        {
+            $($fill)*
+            $call
         }
 
         #[doc = ::core::concat!("What the cache holds for a call of ", $link, "; never runs the body.")]

@@ -14,7 +14,7 @@ impl Users {
             __cached
                 .call_async(__key, async move { Self::__user_uncached(self, id).await })
         };
-        __call.await
+        __call.await.0
     }
     #[doc(hidden)]
     const __user_in_a_trait_impl_needs__companions_false: () = ();
@@ -41,7 +41,7 @@ impl Users {
     }
     ::cache_runtime::private::companions! {
         async,
-        names: [__user_cached user_peek user_insert user_invalidate user_refresh user_clear user_stats user_key],
+        names: [__user_cached user_lookup user_peek user_insert user_invalidate user_refresh user_clear user_stats user_key],
         link: "[`user`](Self::user)",
         attrs: [#[forbid(dead_code)]],
         vis: [],
@@ -53,6 +53,7 @@ impl Users {
         inserted: value,
         key: __key { let mut __key = ::cache_runtime::private::Args::new(); Self::__user_key(&self, &mut __key,(&id,)); },
         body: async move { Self::__user_uncached(self, id).await },
+        call: Self::__user_cached().call_async(__key, async move { Self::__user_uncached(self, id).await }).await,
         function: Self::__user_cached(),
         entries: Self::__user_cached(),
         stored: User,

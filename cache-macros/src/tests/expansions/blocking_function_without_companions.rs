@@ -24,5 +24,5 @@ pub fn user(id: u64, name: &str) -> Option<User> {
     if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
         return __hit;
     }
-    __cached.call(&__key, move || -> Option<User> { { find(id)?.called(name) } })
+    __cached.call(&__key, move || -> Option<User> { { find(id)?.called(name) } }).0
 }

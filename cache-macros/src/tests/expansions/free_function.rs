@@ -16,7 +16,7 @@ pub fn user(id: u64) -> io::Result<User> {
     if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
         return __hit;
     }
-    __cached.call(&__key, move || user::uncached(id))
+    __cached.call(&__key, move || user::uncached(id)).0
 }
 ::cache_runtime::private::in_an_impl_write_companions_Self! {
     /// Companions of the cached function [`user`](fn@user).
@@ -41,7 +41,7 @@ pub fn user(id: u64) -> io::Result<User> {
         }
         ::cache_runtime::private::companions! {
             blocking,
-            names: [__cached peek insert invalidate refresh clear stats key],
+            names: [__cached lookup peek insert invalidate refresh clear stats key],
             link: "[`user`](fn@user)",
             attrs: [],
             vis: [pub],
@@ -53,6 +53,7 @@ pub fn user(id: u64) -> io::Result<User> {
             inserted: value,
             key: __key { let mut __key = ::cache_runtime::private::Args::new(); user::__key(&mut __key,(&id,)); },
             body: move || user::uncached(id),
+            call: user::__cached().call(&__key, move || user::uncached(id)),
             function: user::__cached(),
             entries: user::__cached(),
             stored: ::cache_runtime::private::StoredBy<user, io::Result<User>>,
