@@ -15,7 +15,7 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token}
 
 use self::key::Key;
 use self::period::{Lifetime, Period};
-use self::value::{Codec, SharedRun};
+use self::value::{Beside, Codec, SharedRun};
 use crate::diagnostic::{Errors, list, nearest};
 
 /// One option as written.
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     pub(crate) single_flight: Option<Given<SharedRun>>,
     pub(crate) codec: Option<Given<Codec>>,
     /// `None` means `companions = false`.
-    pub(crate) companions: Option<Given<Option<Ident>>>,
+    pub(crate) companions: Option<Given<Option<Beside>>>,
     pub(crate) krate: Option<Given<Path>>,
 }
 
@@ -124,6 +124,11 @@ impl Args {
                 option.value(&mut self.single_flight, |input| Ok(value::single_flight(input)?.into()))
             }
             "codec" => option.value(&mut self.codec, value::codec),
+            "companions" if option.has_list() => option.set_once(&mut self.companions, |input| {
+                let content;
+                parenthesized!(content in input);
+                value::beside(&content).map(Some)
+            }),
             "companions" => option.value(&mut self.companions, value::companions),
             "crate" => option.value(&mut self.krate, value::path),
             _ => Err(option.unknown()),

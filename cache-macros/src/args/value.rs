@@ -6,7 +6,7 @@ use proc_macro2::Span;
 use quote::quote;
 use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
-use syn::{Error, Expr, ExprClosure, ExprLit, Ident, Lit, LitBool, LitStr, Path, Result, Token};
+use syn::{Error, Expr, ExprClosure, ExprLit, Ident, Lit, LitBool, LitStr, Path, Result, Token, Visibility};
 
 use super::period::{Period, period_of};
 use crate::diagnostic::{list, nearest};
@@ -290,22 +290,56 @@ pub(super) fn shared_run(input: ParseStream) -> Result<SharedRun> {
     Ok(run)
 }
 
+/// What is said of the companions; the default is what the function says.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// The struct's name, or `Self` for siblings.
+    pub(crate) name: Option<Ident>,
+    pub(crate) vis: Option<Visibility>,
+}
+
 /// `companions`: `None` is `false`.
-pub(super) fn companions(input: ParseStream) -> Result<Option<Ident>> {
+pub(super) fn companions(input: ParseStream) -> Result<Option<Beside>> {
     let span = input.span();
     if input.peek(LitBool) && !flag(input)? {
         return Ok(None);
     }
-    if input.peek(Token![Self]) {
-        return input.call(Ident::parse_any).map(Some);
-    }
-    let name: Result<Ident> = input.parse();
-    name.map(Some).map_err(|_| {
-        Error::new(
+    let name = if input.peek(Token![Self]) { input.call(Ident::parse_any) } else { input.parse() };
+    match name {
+        Ok(name) => Ok(Some(Beside { name: Some(name), vis: None })),
+        Err(_) => Err(Error::new(
             span,
             "write `false` for no companions, a name for their struct, or `Self` for siblings in an `impl`; they are on by default",
-        )
-    })
+        )),
+    }
+}
+
+/// The inside of `companions(user_cache, vis = pub(crate))`.
+pub(super) fn beside(input: ParseStream) -> Result<Beside> {
+    let mut beside = Beside::default();
+    if !input.peek2(Token![=]) {
+        beside.name = companions(input)?.unwrap_or_default().name;
+        input.parse::<Option<Token![,]>>()?;
+    }
+    while !input.is_empty() {
+        let name = input.call(Ident::parse_any)?;
+        if name != "vis" || beside.vis.is_some() {
+            let message = "write who sees the companions, `vis = pub(crate)`, once";
+            return Err(Error::new(name.span(), message));
+        }
+        input.parse::<Token![=]>()?;
+        let span = input.span();
+        beside.vis = match input.parse()? {
+            Visibility::Inherited => {
+                let message =
+                    "write a visibility, such as `pub(crate)`, or `pub(self)` for this module alone";
+                return Err(Error::new(span, message));
+            }
+            vis => Some(vis),
+        };
+        input.parse::<Option<Token![,]>>()?;
+    }
+    Ok(beside)
 }
 
 /// `crate`

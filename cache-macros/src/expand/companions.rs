@@ -70,7 +70,7 @@ pub(super) fn beside(plan: &Plan, names: &Names) -> TokenStream {
     let cfgs = attrs::of_impls(func);
     let returns = part::returns(plan).map(|returns| quote!(#(#cfgs)* #returns));
     let (companions, attrs) = (companions(plan, names, &[]), attrs::of_companions(func));
-    let (vis, about) = (visibility(func), format!(" Companions of the cached function {}.", link(plan)));
+    let (vis, about) = (visibility(plan), format!(" Companions of the cached function {}.", link(plan)));
     let name = foreign(name.clone().into());
     quote! {
         // In an `impl`, the compiler's error shows the name of this macro.
@@ -113,7 +113,7 @@ const ABOUT_UNCACHED: &str = " Runs the body; the cache is neither read nor writ
 /// item don't, because it starts with a span of this macro.
 fn body(plan: &Plan, names: &Names) -> TokenStream {
     let func = &plan.func;
-    let (vis, body, attrs) = (visibility(func), &func.body, attrs::of_uncached(func));
+    let (vis, body, attrs) = (visibility(plan), &func.body, attrs::of_uncached(func));
     let sig = Signature { ident: names.body(), ..func.sig.clone() };
     let (mut is_head, name) = (true, sig.ident.clone());
     let sig = sig.into_token_stream().into_iter().map(|token| {
@@ -126,14 +126,15 @@ fn body(plan: &Plan, names: &Names) -> TokenStream {
 }
 
 /// The visibility of a companion.
-fn visibility(func: &Func) -> TokenStream {
-    func.vis.to_token_stream().into_iter().map(foreign).collect()
+fn visibility(plan: &Plan) -> TokenStream {
+    let vis = plan.companions_vis.as_ref().unwrap_or(&plan.func.vis);
+    vis.to_token_stream().into_iter().map(foreign).collect()
 }
 
 /// `uncached` of a method.
 fn uncached(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let (func, ident) = (&plan.func, names.ident("uncached"));
-    let (vis, sig) = (visibility(func), Signature { ident, ..signature_of_companion(func) });
+    let (vis, sig) = (visibility(plan), Signature { ident, ..signature_of_companion(func) });
     let (call, awaited) = (call_body(plan, names), (func.flow == Flow::Async).then(|| quote!(.await)));
     quote! {
         #[doc = #ABOUT_UNCACHED]
@@ -150,7 +151,7 @@ fn companions(plan: &Plan, names: &Names, attrs: &[Attribute]) -> TokenStream {
     let all = ["lookup", "peek", "insert", "invalidate", "refresh", "clear", "stats", "key"]
         .map(|name| names.ident(name));
     let (hidden, function) = (names.hidden("cached"), function(plan, names));
-    let (link, vis, unsafety) = (link(plan), visibility(func), unsafety(func));
+    let (link, vis, unsafety) = (link(plan), visibility(plan), unsafety(func));
     let (generics, bounds) =
         (of_companion(&func.sig.generics.params), of_companion(&func.sig.generics.where_clause));
     let read = || plan.key.reads.iter().filter_map(|index| func.params.get(*index));

@@ -1,11 +1,11 @@
 //! Which part of the return value is stored, as a type.
 //!
 //! It depends on the kind of the return type (`Result`, `Option` or plain) and of the success type within it. In a
-//! free function without type parameters the compiler finds the kinds, through any alias, and the companions' struct
-//! holds the result. In a generic function or a method it can't, because constants may not mention type parameters.
-//! There the kinds are read off the spelling, and the compiler checks that no alias hides one.
+//! free function without type parameters the compiler finds the kinds, through any alias, and the companions' struct,
+//! if there is one, holds the result. In a generic function or a method it can't, because constants may not mention type
+//! parameters. There the kinds are read off the spelling, and the compiler checks that no alias hides one.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Ident, Type};
 
@@ -41,6 +41,22 @@ fn holder(plan: &Plan) -> Option<&Ident> {
     }
 }
 
+/// Whether the compiler finds the kinds without a struct: in a free function without companions. Constants there may not
+/// mention type parameters of an `impl` around it, which a macro can't see: single letters are taken for those.
+fn is_found_in_place(plan: &Plan) -> bool {
+    fn has_letter(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => ident.to_string().len() == 1,
+            TokenTree::Group(group) => has_letter(group.stream()),
+            _ => false,
+        })
+    }
+    matches!(plan.companions, Companions::Off)
+        && !plan.is_method
+        && generic_names(&plan.func).next().is_none()
+        && !has_letter(plan.func.output.to_token_stream())
+}
+
 /// An impl through which the companions' struct names the part.
 pub(super) fn returns(plan: &Plan) -> Option<TokenStream> {
     let (rt, output, holder) = (rt(plan), &plan.func.output, holder(plan)?);
@@ -58,9 +74,12 @@ pub(super) fn part(plan: &Plan) -> TokenStream {
     if let Some(holder) = holder(plan) {
         return quote!(<#holder as #rt::Returns<#output>>::Part);
     }
+    let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
+    if is_found_in_place(plan) {
+        return quote!(#rt::stored_part!(#output, cache_none: #none, cache_err: #err));
+    }
     let ((outer, _), (inner, _)) = spelled(output);
     let (outer, inner) = (outer.letter(), inner.letter());
-    let (none, err) = (plan.negative.none.is_some(), plan.negative.err.is_some());
     quote!(#rt::StoredPart<#outer, #inner, #none, #err>)
 }
 
@@ -71,7 +90,7 @@ pub(super) fn stored(plan: &Plan) -> TokenStream {
     let looks = looks_stored(plan);
     match holder(plan) {
         Some(holder) => spanned(looks, quote!(#rt::StoredBy<#holder, #output>)),
-        None if is_abbreviated(output) => {
+        None if is_abbreviated(output) || is_found_in_place(plan) => {
             let part = part(plan);
             spanned(looks, quote!(<#part as #rt::Outcome<#output>>::Stored))
         }
@@ -130,8 +149,8 @@ pub(super) fn checks(plan: &Plan) -> TokenStream {
     let none = none.map(|option| check(option, quote!(<#part>::assert_returns_option())));
     let err = plan.negative.err.as_ref();
     let err = err.map(|option| check(option, quote!(<#part>::assert_returns_result())));
-    let kinds =
-        holder(plan).is_none().then(|| spanned(output, quote!(#rt::assert_kinds! { #part, #output })));
+    let kinds = (holder(plan).is_none() && !is_found_in_place(plan))
+        .then(|| spanned(output, quote!(#rt::assert_kinds! { #part, #output })));
     quote!(#none #err #kinds)
 }
 

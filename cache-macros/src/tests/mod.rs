@@ -113,7 +113,7 @@ fn every_other_option() {
     assert!(!given.cache_err.expect("given").value);
     assert!(matches!(given.cache_if.expect("given").value, syn::Expr::Path(_)));
     assert_eq!(given.codec.expect("given").value, Codec::Msgpack);
-    assert_eq!(given.companions.expect("given").value.expect("named"), "users");
+    assert_eq!(given.companions.expect("given").value.expect("some").name.expect("named"), "users");
     assert_eq!(given.krate.expect("given").value.to_token_stream().to_string(), ":: my_app :: cache");
     assert_eq!(given.skip.expect("given").value, ["self", "a", "b"]);
 }
@@ -140,7 +140,7 @@ fn sizes() {
 
 #[test]
 fn no_companions() {
-    assert_eq!(args(quote!(companions = false)).companions.expect("given").value, None);
+    assert!(args(quote!(companions = false)).companions.expect("given").value.is_none());
     let plan = planned(
         quote!(companions = false),
         quote!(

@@ -9,7 +9,7 @@ mod key;
 mod names;
 pub(crate) mod signature;
 
-use syn::{Expr, Ident, LitStr, Path, Result, parse_quote};
+use syn::{Expr, Ident, LitStr, Path, Result, Visibility, parse_quote};
 
 use crate::args::key::Segment;
 use crate::args::period::{Lifetime, Period};
@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) namespace: Option<LitStr>,
     pub(crate) version: u32,
     pub(crate) companions: Companions,
+    /// Who sees them, if not those who see the function.
+    pub(crate) companions_vis: Option<Visibility>,
     /// Its tokens say that it is in an `impl` or a trait.
     pub(crate) is_method: bool,
     /// The path to the runtime crate.
@@ -153,6 +155,7 @@ pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
         version: args.version.map_or(0, |given| given.value),
         is_method: is_method || matches!(companions, Companions::Siblings(_)),
         companions,
+        companions_vis: args.companions.and_then(|given| given.value?.vis),
         krate: args.krate.map_or_else(|| parse_quote!(::cache_runtime), |given| given.value),
         func,
     })
@@ -160,13 +163,13 @@ pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
 
 /// An `impl` can't declare a struct, and a macro knows that it is in one only if the function says so.
 fn companions(args: &Args, func: &Func, is_method: bool) -> Companions {
-    let given = args.companions.as_ref().map(|given| &given.value);
-    let asked = matches!(given, Some(Some(name)) if name == "Self");
-    let name = match given {
+    let given = match args.companions.as_ref().map(|given| &given.value) {
         Some(None) => return Companions::Off,
-        Some(Some(name)) if !asked => name,
-        _ => &func.sig.ident,
+        Some(Some(beside)) => beside.name.as_ref(),
+        None => None,
     };
+    let asked = given.is_some_and(|name| name == "Self");
+    let name = given.filter(|_| !asked).unwrap_or(&func.sig.ident);
     if asked || is_method { Companions::Siblings(name.clone()) } else { Companions::Struct(name.clone()) }
 }
 

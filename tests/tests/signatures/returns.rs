@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use cache_runtime::cached;
 
@@ -139,6 +140,13 @@ macro_rules! suite {
                 if n == 0 { Err(std::io::ErrorKind::Other.into()) } else { Ok(run!("{n}")) }
             }
 
+            /// Without companions the compiler finds what an alias hides, too.
+            #[cached(backend = $backend, companions = false, skip(runs))]
+            $($asyncness)? fn aliased_without_companions(n: u64, runs: &AtomicU32) -> AppResult<Option<Run>> {
+                runs.fetch_add(1, Relaxed);
+                if n == 0 { Err(Failure(std::io::ErrorKind::Other.into())) } else { Ok(n.checked_sub(2).map(|n| run!("{n}"))) }
+            }
+
             #[cached(backend = $backend)]
             $($asyncness)? fn aliased_deep(n: u64) -> AppResult<Option<Run>, std::io::Error> {
                 Ok(n.checked_sub(1).map(|n| run!("{n}")))
@@ -233,12 +241,16 @@ macro_rules! suite {
                         Service.error_too("a")$($wait)*.unwrap() => "a",
                         Service.fails(1)$($wait)*.unwrap() => "1",
                     };
+                    let runs = AtomicU32::new(0);
                     for _ in 0..2 {
                         assert!(result_of_option(0)$($wait)*.is_err() && result_of_option(1)$($wait)*.unwrap().is_none());
                         assert!(option_of_result(0)$($wait)*.is_none() && option_of_result(1)$($wait)*.unwrap().is_err());
                         assert!(dynamic_error("x")$($wait)*.is_err() && dynamic_error("0")$($wait)*.is_err());
                         assert!(error_of_the_application("x")$($wait)*.is_err() && io(0)$($wait)*.is_err());
                         assert!(aliased_deep(0)$($wait)*.unwrap().is_none());
+                        assert!(aliased_without_companions(0, &runs)$($wait)*.is_err());
+                        assert!(aliased_without_companions(1, &runs)$($wait)*.unwrap().is_none());
+                        assert_eq!(aliased_without_companions(2, &runs)$($wait)*.unwrap().unwrap().of, "0");
                         assert!(bare("x")$($wait)*.is_err() && bare("0")$($wait)*.unwrap().is_none());
                         assert!(none_too::<u8>(false)$($wait)*.is_none() && none_too::<i8>(false)$($wait)*.is_none());
                         assert!(Service.method("x")$($wait)*.is_err() && Service.method("0")$($wait)*.unwrap().is_none());
@@ -246,6 +258,7 @@ macro_rules! suite {
                         let error = Service.error_too("")$($wait)*;
                         assert!(error.is_err() && error == Service.error_too("")$($wait)*, "{error:?}");
                     }
+                    assert_eq!(runs.into_inner(), 2 + 2 + 1);
                     assert_ran(&result_of_option::stats(), 2 + 4, 2);
                     assert_ran(&option_of_result::stats(), 2 + 4, 2);
                     assert_ran(&dynamic_error::stats(), 2 + 4, 2);

@@ -16,10 +16,10 @@ pub fn user(id: u64, name: &str) -> Option<User> {
     let __cached = ::cache_runtime::private::function! {
         site: ::cache_runtime::private::site!(name: "user", spec: IN_MEMORY),
         output: Option<User>,
-        part: ::cache_runtime::private::StoredPart<'O', '-', false, false>,
-        values: in_memory(User),
+        part: ::cache_runtime::private::stored_part!(Option<User>, cache_none: false, cache_err: false),
+        values: in_memory(<::cache_runtime::private::stored_part!(Option<User>, cache_none: false, cache_err: false) as ::cache_runtime::private::Outcome<Option<User>>>::Stored),
         options: { .ttl(::core::time::Duration::new(60u64, 0u32)).share_err(::cache_runtime::private::share_err!(Option<User>)) },
-        checks: { ::cache_runtime::private::assert_kinds! { ::cache_runtime::private::StoredPart<'O', '-', false, false>, Option<User> } },
+        checks: { },
     };
     if let ::core::option::Option::Some(__hit) = __cached.hit(&__key) {
         return __hit;
