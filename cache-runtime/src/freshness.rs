@@ -61,7 +61,7 @@ impl Found {
     pub(crate) fn origin(&self) -> Origin {
         match (self.source, self.freshness, &self.packed) {
             (Source::Run, ..) => Origin::Waited,
-            (_, Freshness::Stale, _) => Origin::Stale,
+            (_, Freshness::Stale | Freshness::Reserve, _) => Origin::Stale,
             (Source::Fallback, ..) => Origin::Fallback,
             (Source::Entry, _, Packed::Typed(..)) => Origin::Memory,
             (Source::Entry, _, Packed::Encoded(_)) => Origin::Server,
@@ -78,6 +78,8 @@ pub(crate) enum Freshness {
     Early,
     /// Serve it and renew it: it has expired, but is within the stale window.
     Stale,
+    /// Serve it if the body fails: it has expired, but is within the window of `on_error`.
+    Reserve,
     /// Don't serve it.
     Expired,
 }
@@ -92,11 +94,13 @@ pub(crate) fn is_from_future(now_ms: u64, created_ms: u64) -> bool {
     created_ms > now_ms.saturating_add(SKEW_MS)
 }
 
-/// The options `stale`, `early` and `jitter`, as generated code states them.
+/// The options `stale`, `on_error`, `early` and `jitter`, as generated code states them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FreshnessOptions {
     /// `stale`: how long after its lifetime a value is served while it is renewed.
     pub(crate) stale: Option<fn() -> Duration>,
+    /// `on_error`: how long after its lifetime a value is served if the body fails.
+    pub(crate) on_error: Option<fn() -> Duration>,
     /// `early`: how eagerly a value is renewed before it expires, which is the β of XFetch; 0 is off.
     pub(crate) early: f64,
     /// `jitter`: the largest fraction by which a lifetime is shortened at random; 0 is off.
@@ -106,21 +110,28 @@ pub(crate) struct FreshnessOptions {
 /// The same options, ready to decide with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FreshnessPolicy {
-    /// Nanoseconds.
+    /// Nanoseconds after the lifetime.
     stale: u64,
+    on_error: u64,
     early: f64,
     jitter: f64,
 }
 
 impl FreshnessPolicy {
     pub(crate) fn new(options: &FreshnessOptions) -> Self {
-        let FreshnessOptions { stale, early, jitter } = *options;
-        Self { stale: stale.map_or(0, |stale| nanos(stale())), early, jitter }
+        let FreshnessOptions { stale, on_error, early, jitter } = *options;
+        let [stale, on_error] = [stale, on_error].map(|window| window.map_or(0, |window| nanos(window())));
+        Self { stale, on_error, early, jitter }
     }
 
     /// How many nanoseconds an entry is kept after it has expired.
     pub(crate) fn stale_window(&self) -> u64 {
-        self.stale
+        self.stale.max(self.on_error)
+    }
+
+    /// Whether values are kept for the case that the body fails.
+    pub(crate) fn keeps_reserves(&self) -> bool {
+        self.on_error > 0
     }
 
     /// Whether entries are renewed before they expire.
@@ -146,6 +157,8 @@ impl FreshnessPolicy {
             if is_early { Freshness::Early } else { Freshness::Fresh }
         } else if now < fresh_until.saturating_add(self.stale) {
             Freshness::Stale
+        } else if now < fresh_until.saturating_add(self.on_error) {
+            Freshness::Reserve
         } else {
             Freshness::Expired
         }
@@ -169,9 +182,9 @@ impl FreshnessPolicy {
         life.saturating_sub(taken).max(Duration::from_nanos(1))
     }
 
-    /// The pause after a failed renewal, in nanoseconds: a tenth of the stale window, from 0.1 to 10 seconds.
+    /// The pause after a failed renewal, in nanoseconds: a tenth of the time that an entry is kept, from 0.1 to 10 seconds.
     pub(crate) fn pause(&self) -> u64 {
-        (self.stale / 10).clamp(100_000_000, 10_000_000_000)
+        (self.stale_window() / 10).clamp(100_000_000, 10_000_000_000)
     }
 }
 
@@ -182,11 +195,21 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn policy(stale: u64, early: f64, jitter: f64) -> FreshnessPolicy {
-        FreshnessPolicy { stale, early, jitter }
+        FreshnessPolicy { stale, on_error: 0, early, jitter }
     }
 
     fn freshness(policy: FreshnessPolicy, now: u64, dice: f64) -> Freshness {
         policy.freshness(now, 10 * SECOND, Duration::from_secs(1), || dice)
+    }
+
+    #[test]
+    fn after_its_stale_window_a_value_is_kept_for_failures() {
+        let policy = FreshnessPolicy { on_error: 5 * SECOND, ..policy(2 * SECOND, 0.0, 0.0) };
+        let at = |second: u64| freshness(policy, second * SECOND, 0.0);
+        assert_eq!([9, 10, 12, 14, 15].map(at), {
+            use Freshness::{Expired, Fresh, Reserve, Stale};
+            [Fresh, Stale, Reserve, Reserve, Expired]
+        });
     }
 
     #[test]

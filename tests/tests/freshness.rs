@@ -1,4 +1,4 @@
-//! Around the end of a lifetime: `stale`, `early` and `jitter`, on every backend, for threads and tasks.
+//! Around the end of a lifetime: `stale`, `on_error`, `early` and `jitter`, on every backend, for threads and tasks.
 //!
 //! Time is the scope's clock. Bodies meet the test at gates, so that "nobody waits" is shown by a gate that stays shut.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[cfg(feature = "servers")]
 use cache_runtime::Stats;
 use cache_runtime::testing::Scope;
-use cache_runtime::{Config, cached};
+use cache_runtime::{Config, Origin, cached};
 
 /// What bodies and the test see of each other. Cloned with the arguments, so that renewals may keep it.
 #[derive(Clone, Default)]
@@ -181,6 +181,107 @@ macro_rules! blocking {
                 assert_eq!(borrowed(Here(&world), 1), Err("run 4 fails".to_owned()));
                 world.fail(false);
                 assert_eq!(borrowed(Here(&world), 1), Ok(501));
+            }
+
+            #[cached(backend = $backend, ttl = 10, on_error = "50s", skip(here))]
+            fn kept(here: Here<'_>, id: u64) -> Result<Option<u64>, String> {
+                let number = here.0.run();
+                if here.0.fails() { Err(format!("run {number} fails")) } else { Ok((id > 0).then_some(number)) }
+            }
+
+            #[test]
+            fn fresh_if_it_can_be_and_old_if_it_must_be() {
+                let (scope, _servers) = scope();
+                let (_entered, world) = (scope.enter(), World::default());
+                assert_eq!(kept(Here(&world), 1), Ok(Some(1)));
+                scope.advance(11 * SECOND);
+                assert_eq!(kept::peek(1).unwrap(), None, "a call would run the body");
+                assert_eq!(kept(Here(&world), 1), Ok(Some(2)), "nobody is served what is old without need");
+                scope.advance(11 * SECOND);
+                world.fail(true);
+                assert_eq!(kept::lookup(Here(&world), 1), (Ok(Some(2)), Origin::Stale));
+                assert_eq!(kept(Here(&world), 1), Ok(Some(2)));
+                assert_eq!(world.runs(), 3, "no second attempt within the pause");
+                scope.advance(5 * SECOND);
+                assert_eq!(kept(Here(&world), 1), Ok(Some(2)));
+                assert_eq!(world.runs(), 4, "a pause is a tenth of the window");
+                let stats = kept::stats();
+                assert_eq!((stats.hits, stats.misses, stats.stale, stats.runs), (1, 4, 3, 4), "{stats}");
+                world.fail(false);
+                scope.advance(5 * SECOND);
+                assert_eq!(kept(Here(&world), 1), Ok(Some(5)));
+                world.fail(true);
+                scope.advance(60 * SECOND);
+                assert_eq!(kept(Here(&world), 1), Err("run 6 fails".to_owned()), "its window is over");
+            }
+
+            #[test]
+            fn all_who_wait_for_a_run_that_fails_get_the_old_value() {
+                let (scope, _servers) = scope();
+                let (_entered, world) = (scope.enter(), World::default());
+                assert_eq!(kept(Here(&world), 1), Ok(Some(1)));
+                scope.advance(11 * SECOND);
+                world.fail(true);
+                world.shut();
+                std::thread::scope(|threads| {
+                    let call = || {
+                        let _entered = scope.enter();
+                        kept(Here(&world), 1)
+                    };
+                    let calls = [(); 4].map(|()| threads.spawn(call));
+                    until(|| kept::stats().misses == 5);
+                    world.open();
+                    assert_eq!(calls.map(|call| call.join().unwrap()), [(); 4].map(|()| Ok(Some(1))));
+                });
+                assert_eq!(world.runs(), 2);
+            }
+
+            #[test]
+            fn a_refresh_that_fails_gives_the_last_good_value() {
+                let (scope, _servers) = scope();
+                let (_entered, world) = (scope.enter(), World::default());
+                world.fail(true);
+                assert_eq!(kept::refresh(Here(&world), 1), Err("run 1 fails".to_owned()));
+                world.fail(false);
+                assert_eq!(kept::refresh(Here(&world), 1), Ok(Some(2)));
+                world.fail(true);
+                for (age, run) in [(0, 3), (11, 4)] {
+                    scope.advance(age * SECOND);
+                    assert_eq!((kept::refresh(Here(&world), 1), world.runs()), (Ok(Some(2)), run));
+                }
+                scope.advance(60 * SECOND);
+                assert_eq!(kept::refresh(Here(&world), 1), Err("run 5 fails".to_owned()));
+            }
+
+            #[test]
+            fn an_answer_that_is_not_stored_is_no_failure() {
+                #[cached(backend = $backend, ttl = 10, on_error = "50s", skip(here))]
+                fn maybe(here: Here<'_>) -> Option<u64> {
+                    let number = here.0.run();
+                    (!here.0.fails()).then_some(number)
+                }
+                let (scope, _servers) = scope();
+                let (_entered, world) = (scope.enter(), World::default());
+                assert_eq!(maybe(Here(&world)), Some(1));
+                scope.advance(11 * SECOND);
+                world.fail(true);
+                assert_eq!((maybe(Here(&world)), maybe(Here(&world)), world.runs()), (None, None, 3));
+            }
+
+            #[test]
+            fn a_panic_is_a_failure() {
+                #[cached(backend = $backend, ttl = 10, on_error = "50s", skip(here))]
+                fn panicking(here: Here<'_>) -> u64 {
+                    let number = here.0.run();
+                    assert!(!here.0.fails(), "on purpose");
+                    number
+                }
+                let (scope, _servers) = scope();
+                let (_entered, world) = (scope.enter(), World::default());
+                assert_eq!(panicking(Here(&world)), 1);
+                scope.advance(11 * SECOND);
+                world.fail(true);
+                assert_eq!((panicking(Here(&world)), world.runs()), (1, 2));
             }
 
             #[test]
@@ -424,6 +525,33 @@ macro_rules! tasks {
             }
 
             #[test]
+            fn fresh_if_it_can_be_and_old_if_it_must_be() {
+                #[cached(backend = $backend, ttl = 10, on_error = "50s", skip(world))]
+                async fn kept(world: &World, id: u64) -> Result<u64, String> {
+                    let number = world.run_async().await;
+                    if world.fails() { Err(format!("run {number} fails")) } else { Ok(number * 100 + id) }
+                }
+                run(|scope| async move {
+                    let world = World::default();
+                    assert_eq!(kept(&world, 1).await, Ok(101));
+                    scope.advance(11 * SECOND);
+                    world.fail(true);
+                    world.shut();
+                    let calls = async { tokio::join!(kept(&world, 1), kept(&world, 1), kept(&world, 1)) };
+                    let open = async {
+                        until_async(|| kept::stats().misses == 4).await;
+                        world.open();
+                    };
+                    let (old, ()) = tokio::join!(calls, open);
+                    assert_eq!((old, world.runs()), ((Ok(101), Ok(101), Ok(101)), 2));
+                    assert_eq!(kept::refresh(&world, 1).await, Ok(101));
+                    world.fail(false);
+                    scope.advance(6 * SECOND);
+                    assert_eq!(kept(&world, 1).await, Ok(401));
+                });
+            }
+
+            #[test]
             fn an_elected_caller_that_is_cancelled_leaves_the_renewal_to_the_next() {
                 run(|scope| async move {
                     let world = World::default();
@@ -453,6 +581,32 @@ mod servers {
     fn memcached() -> (Config, MemcachedServer) {
         let server = MemcachedServer::start();
         (Config::new().url("memcached", &server.url()), server)
+    }
+
+    /// Two machines share runs, and what there is if these fail.
+    #[test]
+    fn a_cluster_falls_back_on_one_old_value() {
+        #[cached(backend = "redis", ttl = 10, on_error = "50s", single_flight = "cluster", skip(world))]
+        fn kept(world: &World) -> Result<u64, String> {
+            let number = world.run();
+            if world.fails() { Err(format!("run {number} fails")) } else { Ok(number) }
+        }
+        let (config, _server) = redis();
+        let scopes = [(), ()].map(|()| Scope::with_config(config.clone()).unwrap());
+        let world = World::default();
+        let call = |machine: usize| {
+            let _entered = scopes[machine].enter();
+            kept(&world)
+        };
+        assert_eq!([call(0), call(1)], [Ok(1), Ok(1)]);
+        scopes.iter().for_each(|scope| scope.advance(11 * SECOND));
+        world.fail(true);
+        assert_eq!([call(0), call(1)], [Ok(1), Ok(1)]);
+        assert_eq!([call(0), call(1)], [Ok(1), Ok(1)]);
+        assert_eq!(world.runs(), 3, "one run on each, and a pause");
+        world.fail(false);
+        scopes.iter().for_each(|scope| scope.advance(6 * SECOND));
+        assert_eq!([call(0), call(1)], [Ok(4), Ok(4)]);
     }
 
     blocking!(redis_blocking, "redis", redis());

@@ -217,7 +217,7 @@ mod options {
 
     static IS_DOWN: AtomicBool = AtomicBool::new(false);
 
-    #[cached(ttl = 60, stale = "1h")]
+    #[cached(ttl = 60, on_error = "1h")]
     fn rate(currency: &str) -> Result<usize, DbError> {
         if IS_DOWN.load(Ordering::Relaxed) { Err(DbError) } else { Ok(currency.len()) }
     }

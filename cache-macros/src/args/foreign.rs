@@ -27,7 +27,10 @@ const FOREIGN: [(&[&str], &str); 21] = [
         &["with_cached_flag"],
         "delete it and return the plain value; the companion `lookup` tells where a value comes from",
     ),
-    (&["result_fallback"], "write `stale = \"1h\"`, how long an old value is served while the body fails"),
+    (
+        &["result_fallback"],
+        "write `on_error = \"1h\"`, for how long an old value is returned when the body fails",
+    ),
     (&["ty", "create"], "write `capacity` and `ttl` for entries in memory, or `backend = \"…\"`"),
     (
         &["name"],

@@ -44,6 +44,7 @@ pub(crate) struct Args {
     pub(crate) negative_ttl: Option<Given<Period>>,
     pub(crate) cache_if: Option<Given<Expr>>,
     pub(crate) stale: Option<Given<Period>>,
+    pub(crate) on_error: Option<Given<Period>>,
     pub(crate) early: Option<Given<f64>>,
     pub(crate) jitter: Option<Given<f64>>,
     pub(crate) single_flight: Option<Given<SharedRun>>,
@@ -54,7 +55,7 @@ pub(crate) struct Args {
 }
 
 /// The options that [`Args::option`] reads, for its messages.
-pub(crate) const OPTIONS: [&str; 19] = [
+pub(crate) const OPTIONS: [&str; 20] = [
     "backend",
     "ttl",
     "key",
@@ -68,6 +69,7 @@ pub(crate) const OPTIONS: [&str; 19] = [
     "negative_ttl",
     "cache_if",
     "stale",
+    "on_error",
     "early",
     "jitter",
     "single_flight",
@@ -113,6 +115,7 @@ impl Args {
             "negative_ttl" => option.value(&mut self.negative_ttl, period::period),
             "cache_if" => option.value(&mut self.cache_if, value::predicate),
             "stale" => option.value(&mut self.stale, period::window),
+            "on_error" => option.value(&mut self.on_error, period::window),
             "early" => option.value(&mut self.early, value::eagerness),
             "jitter" => option.value(&mut self.jitter, value::fraction),
             "single_flight" if option.has_list() => option.set_once(&mut self.single_flight, |input| {

@@ -46,7 +46,7 @@ pub(super) fn period(input: ParseStream) -> Result<Period> {
     }
 }
 
-/// `stale`: a window is the function's, not the value's.
+/// `stale` and `on_error`: a window is the function's, not the value's.
 pub(super) fn window(input: ParseStream) -> Result<Period> {
     match expr(input)? {
         Expr::Closure(closure) => Err(Error::new_spanned(
@@ -54,7 +54,7 @@ pub(super) fn window(input: ParseStream) -> Result<Period> {
             "the window is the same for all values: write a number of seconds, a string such as \"30s\", or an \
              expression of type `Duration`",
         )),
-        other => period_of(other, "zero would mean no window: leave `stale` out"),
+        other => period_of(other, "zero would mean no window: leave the option out"),
     }
 }
 

@@ -57,15 +57,27 @@ fn spec(plan: &Plan) -> TokenStream {
         let stale = duration(stale);
         quote!(.stale(|| #stale))
     });
+    let on_error = plan.freshness.on_error.as_ref().map(|on_error| {
+        let on_error = duration(on_error);
+        quote!(.on_error(|| #on_error))
+    });
     let early = plan.freshness.early.map(|early| quote!(.early(#early)));
     let jitter = plan.freshness.jitter.map(|jitter| quote!(.jitter(#jitter)));
-    let options = [("stale", stale.is_some()), ("early", early.is_some()), ("jitter", jitter.is_some())];
+    let options = [
+        ("stale", stale.is_some()),
+        ("on_error", on_error.is_some()),
+        ("early", early.is_some()),
+        ("jitter", jitter.is_some()),
+    ];
     let has_ttl = plan.lifetime.is_some() || plan.negative.lifetime.is_some();
     let needs_default_ttl = options
         .iter()
         .find(|(_, is_given)| *is_given && !has_ttl)
         .map(|(option, _)| quote!(.needs_default_ttl(#option)));
-    quote!(#start #namespace #written #version #single_flight #wait #stale #early #jitter #needs_default_ttl)
+    quote! {
+        #start #namespace #written #version #single_flight #wait
+        #stale #on_error #early #jitter #needs_default_ttl
+    }
 }
 
 /// A digest of tokens (FNV-1a), the same for every compiler, whatever is between the tokens.

@@ -94,6 +94,7 @@ pub(crate) struct Negative {
 #[derive(Debug)]
 pub(crate) struct Freshness {
     pub(crate) stale: Option<Period>,
+    pub(crate) on_error: Option<Period>,
     /// XFetch's β.
     pub(crate) early: Option<f64>,
     /// From 0 to 1.
@@ -135,8 +136,12 @@ pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
     let SharedRun { mode, wait, detach } = args.single_flight.map(|given| given.value).unwrap_or_default();
     let can_keep = background::can_keep(&func, &companions);
     detach.iter().for_each(|detach| background::detach(detach, &func, can_keep, &mut errors));
+    if let (Some(on_error), Some(_)) = (&args.on_error, &negative.err) {
+        errors.on(&on_error.name, "an `Err` that is stored is no failure: remove `on_error` or `cache_err`");
+    }
     let freshness = Freshness {
         stale: args.stale.map(|given| given.value),
+        on_error: args.on_error.map(|given| given.value),
         early: args.early.map(|given| given.value),
         jitter: args.jitter.map(|given| given.value),
     };

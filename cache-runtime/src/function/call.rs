@@ -108,6 +108,8 @@ pub(crate) struct Run {
     pub(crate) target: Option<(Key, Ticket)>,
     /// Whether there may be an older entry, which must not outlive a result that is not stored.
     pub(crate) replaces: bool,
+    /// An older value, to return if the body fails.
+    pub(crate) reserve: Option<Box<Found>>,
 }
 
 impl Run {
@@ -117,7 +119,7 @@ impl Run {
     }
 
     pub(crate) fn new(leader: Option<Leader>, target: Option<(Key, Ticket)>, replaces: bool) -> Self {
-        Self { process: Process::current(), leader, target, replaces }
+        Self { process: Process::current(), leader, target, replaces, reserve: None }
     }
 
     /// The run after its body. A body that has forked returns twice, and the run is the parent's.

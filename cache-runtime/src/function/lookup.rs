@@ -7,6 +7,7 @@ use crate::common::clock::Clock;
 use crate::common::stripe;
 use crate::common::wait::MaybeReady;
 use crate::error::Error;
+use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::memory::Life;
 use crate::remote::Query;
@@ -97,7 +98,10 @@ impl State {
             let lookup = self.place.get(query, None).await;
             match lookup.failure {
                 Some(error) => Err(error),
-                None => Ok(lookup.found.map(|found| found.packed)),
+                None => {
+                    let found = lookup.found.filter(|found| found.freshness != Freshness::Reserve);
+                    Ok(found.map(|found| found.packed))
+                }
             }
         };
         MaybeReady::of(peek, query.caller)

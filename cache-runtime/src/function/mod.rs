@@ -299,7 +299,13 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// Runs the body, and stores its result.
-    fn run(self, state: &State, run: Run, body: Body<'_, R>) -> Answered<R> {
+    fn run(self, state: &State, mut run: Run, body: Body<'_, R>) -> Answered<R> {
+        if let Some(old) = run.reserve.take() {
+            return match self.renew(state, run, Some(&old), body) {
+                Ok(ret) => (ret, Origin::Run),
+                Err(failure) => self.fall_back(state, &old, failure),
+            };
+        }
         let started = Instant::now();
         let ret = run.inside(body);
         let ret = match self.finish(state, run, ret, started, Caller::Blocking) {
@@ -321,7 +327,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         mut action: MaybeReady<'s, Action>,
         body: Pin<&mut impl Future<Output = R>>,
     ) -> Answered<R> {
-        let run = loop {
+        let mut run = loop {
             // Whatever is held across an `await` must be `Send`, which an `R` need not be.
             match self.next(state, action.await) {
                 Next::Return(ret) => return ret,
@@ -329,6 +335,12 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
                 Next::Join(answer) => action = state.decide_again(call, answer),
             }
         };
+        if let Some(old) = run.reserve.take() {
+            return match self.renew_async(state, run, Some(&old), body).await {
+                Ok(ret) => (ret, Origin::Run),
+                Err(failure) => self.fall_back(state, &old, failure),
+            };
+        }
         let (started, polls) = (Instant::now(), run.polls());
         let ret = run.inside_async(body).await;
         let (stored, done) = match self.finish(state, *run, ret, started, Caller::Async) {

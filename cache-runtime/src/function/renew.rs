@@ -31,7 +31,7 @@ pub type BackgroundBody<R> = Box<dyn FnOnce() -> R + Send>;
 pub type BackgroundFuture<R> = BoxFuture<'static, R>;
 
 /// Why a renewal gave no new value.
-enum Failure<R> {
+pub(super) enum Failure<R> {
     /// The body returned an `Err`, which isn't stored.
     Returned(R),
     Panicked(Box<dyn Any + Send>),
@@ -49,7 +49,7 @@ impl<O: Outcome<R> + 'static, R: 'static> Function<'static, O, R> {
         let behind = |state: &Arc<State>, run: Box<Run>, args: &A| {
             let Some((room, kept)) = spawn::room().zip(keep(args)) else { return Some(run) };
             let state = state.clone();
-            spawn::thread(room, move || drop(self.renew(&state, *run, kept)));
+            spawn::thread(room, move || drop(self.renew(&state, *run, None, kept)));
             None
         };
         self.renewing(key, args, behind, body)
@@ -153,7 +153,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let action = match action.wait() {
             Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
-                    let renewed = self.renew(&state, *run, || body(args));
+                    let renewed = self.renew(&state, *run, None, || body(args));
                     return match renewed {
                         Ok(ret) => (ret, Origin::Run),
                         Err(failure) => self.fall_back(&state, &answer.found, failure),
@@ -186,7 +186,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let action = match action.await {
             Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
-                    let renewed = self.renew_async(&state, run, pin!(body(args))).await;
+                    let renewed = self.renew_async(&state, run, None, pin!(body(args))).await;
                     return match renewed {
                         Ok(ret) => (ret, Origin::Run),
                         Err(failure) => self.fall_back(&state, &answer.found, failure),
@@ -206,12 +206,19 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         self.perform_async(&state, call, MaybeReady::done(action), pin!(body(args))).await
     }
 
-    /// Runs `body` and stores its result. After a failure the next attempt has to wait.
-    fn renew(self, state: &State, run: Run, body: impl FnOnce() -> R) -> Result<R, Failure<R>> {
+    /// Runs `body` and stores its result. After a failure the next attempt has to wait, and those who wait for the run
+    /// take `old`.
+    pub(super) fn renew(
+        self,
+        state: &State,
+        run: Run,
+        old: Option<&Found>,
+        body: impl FnOnce() -> R,
+    ) -> Result<R, Failure<R>> {
         let started = Instant::now();
         let ended = catch_unwind(AssertUnwindSafe(|| run.inside(body)));
         let time = state.count_run(started);
-        match self.ended(state, run, ended, Caller::Blocking) {
+        match self.ended(state, run, old, ended, Caller::Blocking) {
             Ok((run, stored)) => {
                 self.put(state, run, &stored, time, Caller::Blocking).wait();
                 Ok(O::revive(stored))
@@ -221,16 +228,17 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     }
 
     /// [`renew`](Self::renew) for async functions.
-    async fn renew_async(
+    pub(super) async fn renew_async(
         self,
         state: &State,
         run: Box<Run>,
+        old: Option<&Found>,
         body: Pin<&mut impl Future<Output = R>>,
     ) -> Result<R, Failure<R>> {
         let (started, polls) = (Instant::now(), run.polls());
         let ended = catch_unwind_async(run.inside_async(body)).await;
         let time = state.count_run(started);
-        let (run, stored) = match self.ended(state, *run, ended, Caller::Async) {
+        let (run, stored) = match self.ended(state, *run, old, ended, Caller::Async) {
             Ok(stored) => stored,
             Err(done) => return done,
         };
@@ -244,7 +252,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         let ended = catch_unwind_async(run.inside_async(pin!(body))).await;
         let time = state.count_run(started);
         let package = || {
-            let (run, stored) = self.ended(state, *run, ended, Caller::Async).ok()?;
+            let (run, stored) = self.ended(state, *run, None, ended, Caller::Async).ok()?;
             let result = self.package(state, &run, &stored);
             Some((run, result))
         };
@@ -259,6 +267,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         self,
         state: &State,
         run: Run,
+        old: Option<&Found>,
         ended: Result<R, Box<dyn Any + Send>>,
         caller: Caller,
     ) -> Result<(Run, O::Stored), Result<R, Failure<R>>> {
@@ -271,12 +280,12 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Ok(Err(ret)) => Failure::Returned(ret),
             Err(panic) => Failure::Panicked(panic),
         };
-        state.renewal_failed(run, caller);
+        state.renewal_failed(run, old, caller);
         Err(Err(failure))
     }
 
     /// The old value, after a failed renewal.
-    fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> Answered<R> {
+    pub(super) fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> Answered<R> {
         match (self.serve(state, found), failure) {
             (Some(old), _) => (old, found.origin()),
             (None, Failure::Returned(ret)) => (ret, Origin::Run),

@@ -12,10 +12,19 @@ use super::state::State;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
 use crate::flight::{Leader, Role, RunNumber, Turn, is_inside_a_run, next_run};
-use crate::freshness::Freshness;
+use crate::freshness::{Found, Freshness};
 use crate::key::Key;
 use crate::remote::{Lead, NESTED, Query};
 use crate::value::{MakeFormat, Shared};
+
+/// `action` that returns `reserve` if it runs the body and that fails.
+fn with_reserve(mut action: Action, reserve: Option<Found>) -> Action {
+    if let Action::Run(run) = &mut action {
+        run.replaces |= reserve.is_some();
+        run.reserve = reserve.map(Box::new);
+    }
+    action
+}
 
 impl State {
     /// A call that begins now.
@@ -52,13 +61,35 @@ impl State {
     /// How a call goes on after its look-up. If the look-up found a fresh entry, that entry doesn't unpack.
     #[inline(never)]
     pub(crate) fn decide<'s>(&'s self, call: Call<'s>, lookup: Lookup) -> MaybeReady<'s, Action> {
+        let ticket = lookup.ticket;
         match (lookup.found, call.query()) {
-            (Some(found), Ok(query)) if found.freshness != Freshness::Fresh => {
-                let answer = Answer { found, ticket: lookup.ticket };
-                MaybeReady::of(self.answer_or_renew(call, query, answer), call.caller)
-            }
-            _ => MaybeReady::of(self.join_run(call, lookup.ticket, 0), call.caller),
+            (Some(found), Ok(query)) => match found.freshness {
+                Freshness::Reserve => {
+                    MaybeReady::of(self.run_or_fall_back(call, query, found, ticket), call.caller)
+                }
+                Freshness::Fresh => MaybeReady::of(self.join_run(call, ticket, 0), call.caller),
+                _ => {
+                    let answer = Answer { found, ticket };
+                    MaybeReady::of(self.answer_or_renew(call, query, answer), call.caller)
+                }
+            },
+            _ => MaybeReady::of(self.join_run(call, ticket, 0), call.caller),
         }
+    }
+
+    /// How a call goes on that found a value to fall back on: it runs the body, unless that has failed recently.
+    async fn run_or_fall_back(
+        &self,
+        call: Call<'_>,
+        query: Query<'_>,
+        found: Found,
+        ticket: Ticket,
+    ) -> Action {
+        if self.pauses.holds(query.key.bytes(), self.clock.monotonic()) {
+            let found = Found { freshness: Freshness::Stale, ..found };
+            return Answer { found, ticket }.into();
+        }
+        with_reserve(self.join_run(call, ticket, 0).await, Some(found))
     }
 
     /// How a call goes on whose answer doesn't unpack.
@@ -79,22 +110,28 @@ impl State {
         let call = Call { key, format, caller, completed: None };
         let since = next_run();
         let join = async move {
-            let ticket = self.ticket(call).await;
-            self.join_run(call, ticket, since).await
+            let (ticket, reserve) = self.ticket(call).await;
+            with_reserve(self.join_run(call, ticket, since).await, reserve)
         };
         MaybeReady::of(join, caller)
     }
 
-    /// The right to store the result of a run that begins without a look-up.
-    async fn ticket(&self, call: Call<'_>) -> Ticket {
+    /// The right to store the result of a run that begins whatever the cache holds, and what to return if it fails.
+    async fn ticket(&self, call: Call<'_>) -> (Ticket, Option<Found>) {
         if self.is_disabled {
-            return Ticket::None;
+            return (Ticket::None, None);
         }
         let ticket = match call.query() {
+            Ok(query) if self.policy.keeps_reserves() => {
+                let lookup = self.place.get(query, None).await;
+                self.count_failures(&lookup);
+                let reserve = lookup.found.map(|found| Found { freshness: Freshness::Reserve, ..found });
+                return (lookup.ticket, reserve);
+            }
             Ok(query) => self.place.ticket(query).await,
             Err(error) => Err(error.clone()),
         };
-        match ticket {
+        let ticket = match ticket {
             Ok(ticket) => {
                 ticket.failure().into_iter().for_each(|error| self.failed(error));
                 ticket
@@ -103,7 +140,8 @@ impl State {
                 self.failed(&error);
                 Ticket::None
             }
-        }
+        };
+        (ticket, None)
     }
 
     /// Joins the run of the call's key, and waits for it if another call leads. The call takes no result of a run that
@@ -196,8 +234,10 @@ impl State {
         let lookup = self.place.get_again(query, &ticket).await;
         self.count_failures(&lookup);
         match lookup.found {
-            Some(found) => Ok(Answer::stored_by_run(found, lookup.ticket)),
-            None => Err(lookup.ticket),
+            Some(found) if found.freshness != Freshness::Reserve => {
+                Ok(Answer::stored_by_run(found, lookup.ticket))
+            }
+            _ => Err(lookup.ticket),
         }
     }
 
@@ -236,11 +276,12 @@ impl State {
         Some(self.run(leader, key, ticket, true))
     }
 
-    /// Ends a renewal that failed: the old value is served on, and the next attempt has to wait.
-    pub(crate) fn renewal_failed(&self, run: Run, caller: Caller) {
+    /// Ends a renewal that failed: the old value is served on, and the next attempt has to wait. Waiters take `old`.
+    pub(crate) fn renewal_failed(&self, run: Run, old: Option<&Found>, caller: Caller) {
         if let Some((key, _)) = &run.target {
             self.pauses.start(key.bytes(), self.clock.monotonic(), self.policy.pause());
         }
-        self.finish_without_result(run, None, false, caller);
+        let shared = old.map(|old| Shared::Value(old.packed.clone()));
+        self.finish_without_result(run, shared, false, caller);
     }
 }

@@ -24,9 +24,9 @@ pub struct Spec {
     pub(crate) single_flight: SingleFlight,
     /// `single_flight(wait = …)`: how long a call waits for another's run; `None` is as long as it takes.
     pub(crate) wait: Option<fn() -> Duration>,
-    /// `stale`, `early` and `jitter`.
+    /// `stale`, `on_error`, `early` and `jitter`.
     pub(crate) freshness: FreshnessOptions,
-    /// `stale`, `early` or `jitter`, if neither `ttl` nor `negative_ttl` is given: without a default ttl it does nothing.
+    /// One of these, if neither `ttl` nor `negative_ttl` is given: without a default ttl it does nothing.
     pub(crate) needs_default_ttl: Option<&'static str>,
     /// `capacity` and `max_bytes = "…"`.
     pub(crate) bound: Bound,
@@ -42,7 +42,7 @@ impl Spec {
         place: MakePlace::IN_MEMORY,
         single_flight: SingleFlight::Process,
         wait: None,
-        freshness: FreshnessOptions { stale: None, early: 0.0, jitter: 0.0 },
+        freshness: FreshnessOptions { stale: None, on_error: None, early: 0.0, jitter: 0.0 },
         needs_default_ttl: None,
         bound: Bound { capacity: None, max_bytes: None },
     };
@@ -114,6 +114,12 @@ impl Spec {
         self
     }
 
+    /// `on_error = …`
+    pub const fn on_error(mut self, on_error: fn() -> Duration) -> Self {
+        self.freshness.on_error = Some(on_error);
+        self
+    }
+
     /// `early = …`
     pub const fn early(mut self, early: f64) -> Self {
         self.freshness.early = early;
@@ -126,7 +132,7 @@ impl Spec {
         self
     }
 
-    /// `option` is one of the last three, and no `ttl` is given.
+    /// `option` is one of the last four, and no `ttl` is given.
     pub const fn needs_default_ttl(mut self, option: &'static str) -> Self {
         self.needs_default_ttl = Some(option);
         self

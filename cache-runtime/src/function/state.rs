@@ -126,6 +126,10 @@ impl State {
 impl State {
     /// Counts an answer that was served.
     pub(crate) fn count_answer(&self, found: &Found) {
+        if found.freshness == Freshness::Reserve {
+            // The call was a miss, and its run has failed.
+            return self.counters.stale.one();
+        }
         match found.source {
             Source::Entry => self.count_hit(found.cost),
             Source::Fallback => {

@@ -12,7 +12,7 @@ use crate::backend::Versioned;
 use crate::common::sync::lock;
 use crate::common::wait::{self, Caller};
 use crate::error::{Error, ErrorKind};
-use crate::freshness::Found;
+use crate::freshness::{Found, Freshness};
 use crate::remote::envelope::{Header, Token};
 use crate::remote::generation::random_token;
 use crate::remote::ticket::{Right, Seen, Ticket};
@@ -41,6 +41,13 @@ struct Look {
     mark: Option<Mark>,
 }
 
+impl Look {
+    /// The entry, unless it is only there to fall back on.
+    fn take_answer(&mut self) -> Option<Found> {
+        self.entry.take_if(|(_, _, found)| found.freshness != Freshness::Reserve).map(|(_, _, found)| found)
+    }
+}
+
 impl Remote {
     /// Comes to lead the run of a key in the whole cluster, or waits until `until` for the process that does.
     ///
@@ -60,13 +67,14 @@ impl Remote {
                 return Ok(Lead::InProcess);
             }
             if look.seen.under != before
-                && let Some((_, _, found)) = look.entry
+                && let Some(found) = look.take_answer()
             {
                 return Ok(Lead::Answer(found));
             }
             let step = match watch.step(look.mark, Instant::now()) {
                 Step::Claim { ended } => {
-                    look.entry = None;
+                    // Only a value to fall back on stays there under the mark.
+                    look.entry = look.entry.filter(|(_, _, found)| found.freshness == Freshness::Reserve);
                     if self.claim(&key, ticket, look, ended, query.caller).await? {
                         return Ok(Lead::Run);
                     }
@@ -105,7 +113,7 @@ impl Remote {
             }
             if current.is_none()
                 && later.is_some()
-                && let Some((_, _, found)) = look.entry
+                && let Some(found) = look.take_answer()
             {
                 return Ok(Lead::Answer(found));
             }
