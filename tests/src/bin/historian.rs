@@ -1,7 +1,8 @@
 //! A process that writes or reads and records a history, for `tests/consistency/history.rs`.
 //!
 //! ```text
-//! historian writer|reader blocking|async <file of the truth> <file of the history> <ms that a body takes>
+//! historian writer|reader blocking|async <file of the truth> <file of the history> <ms that a body takes> \
+//!     <whether the writer inserts>
 //! ```
 //!
 //! `CACHE_SHARED_URL` is where its entries are. It ends when its standard input does.
@@ -61,13 +62,14 @@ async fn asynchronous(key: usize) -> u64 {
 
 /// Changes the truth under one key after the other. Uses all ways to say so.
 async fn write(is_async: bool) {
+    let inserts = ARGUMENTS[6] == "true";
     for round in 0.. {
         let key = fastrand::usize(..KEYS);
         let stamp = truth(key) + 1;
         TRUTH.write_all_at(&stamp.to_le_bytes(), 8 * key as u64).expect("the truth");
         let is_known = match (round % 3, is_async) {
-            (0, false) => blocking::insert(key, stamp).is_ok(),
-            (0, true) => asynchronous::insert(key, stamp).await.is_ok(),
+            (0, false) if inserts => blocking::insert(key, stamp).is_ok(),
+            (0, true) if inserts => asynchronous::insert(key, stamp).await.is_ok(),
             (_, false) => blocking::invalidate(key).is_ok(),
             (_, true) => asynchronous::invalidate(key).await.is_ok(),
         };

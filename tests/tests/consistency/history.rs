@@ -58,6 +58,9 @@ struct World {
     url: String,
     kind: &'static str,
     body_ms: u64,
+    /// Whether the writer uses `insert`. What a process had sent when it was killed may arrive late, and an `insert` is not
+    /// conditional.
+    inserts: bool,
     /// The role of each process that was started; its history has the same number.
     roles: Vec<&'static str>,
 }
@@ -85,7 +88,8 @@ impl World {
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("truth"), [0; 8 * KEYS]).unwrap();
         let body_ms = if trouble == Trouble::SlowBodies { 25 } else { 2 };
-        Self { directory, url, kind, body_ms, roles: Vec::new() }
+        let inserts = trouble != Trouble::KilledClients;
+        Self { directory, url, kind, body_ms, inserts, roles: Vec::new() }
     }
 
     fn start(&mut self, role: &'static str) -> Historian {
@@ -95,7 +99,7 @@ impl World {
         let child = Command::new(env!("CARGO_BIN_EXE_historian"))
             .args([role, self.kind])
             .args([self.directory.join("truth"), history])
-            .arg(self.body_ms.to_string())
+            .args([self.body_ms.to_string(), self.inserts.to_string()])
             .env("CACHE_SHARED_URL", &self.url)
             .stdin(Stdio::piped())
             .spawn();
