@@ -84,6 +84,9 @@ pub(crate) enum Freshness {
     Expired,
 }
 
+/// A read lengthens the life of an entry only by at least this part of `idle`.
+const IDLE_STEPS: u64 = 16;
+
 /// How far the clocks of two machines may differ without consequences, in milliseconds.
 const SKEW_MS: u64 = 1_000;
 
@@ -94,13 +97,15 @@ pub(crate) fn is_from_future(now_ms: u64, created_ms: u64) -> bool {
     created_ms > now_ms.saturating_add(SKEW_MS)
 }
 
-/// The options `stale`, `on_error`, `early` and `jitter`, as generated code states them.
+/// The options `stale`, `on_error`, `idle`, `early` and `jitter`, as generated code states them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FreshnessOptions {
     /// `stale`: how long after its lifetime a value is served while it is renewed.
     pub(crate) stale: Option<fn() -> Duration>,
     /// `on_error`: how long after its lifetime a value is served if the body fails.
     pub(crate) on_error: Option<fn() -> Duration>,
+    /// `idle`: how long a value in memory lives after each read, within its lifetime.
+    pub(crate) idle: Option<fn() -> Duration>,
     /// `early`: how eagerly a value is renewed before it expires, which is the β of XFetch; 0 is off.
     pub(crate) early: f64,
     /// `jitter`: the largest fraction by which a lifetime is shortened at random; 0 is off.
@@ -113,20 +118,32 @@ pub(crate) struct FreshnessPolicy {
     /// Nanoseconds after the lifetime.
     stale: u64,
     on_error: u64,
+    /// Nanoseconds after a read.
+    idle: Option<u64>,
     early: f64,
     jitter: f64,
 }
 
 impl FreshnessPolicy {
     pub(crate) fn new(options: &FreshnessOptions) -> Self {
-        let FreshnessOptions { stale, on_error, early, jitter } = *options;
+        let FreshnessOptions { stale, on_error, idle, early, jitter } = *options;
         let [stale, on_error] = [stale, on_error].map(|window| window.map_or(0, |window| nanos(window())));
-        Self { stale, on_error, early, jitter }
+        Self { stale, on_error, idle: idle.map(|idle| nanos(idle())), early, jitter }
     }
 
     /// How many nanoseconds an entry is kept after it has expired.
     pub(crate) fn stale_window(&self) -> u64 {
         self.stale.max(self.on_error)
+    }
+
+    /// How many nanoseconds an entry lives after each read.
+    pub(crate) fn idle(&self) -> Option<u64> {
+        self.idle
+    }
+
+    /// How many nanoseconds before its deadline an entry that is read lives longer from then on. Most reads leave it alone.
+    pub(crate) fn idle_margin(&self) -> u64 {
+        self.idle.map_or(0, |idle| idle - idle / IDLE_STEPS)
     }
 
     /// Whether values are kept for the case that the body fails.
@@ -195,7 +212,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn policy(stale: u64, early: f64, jitter: f64) -> FreshnessPolicy {
-        FreshnessPolicy { stale, on_error: 0, early, jitter }
+        FreshnessPolicy { stale, on_error: 0, idle: None, early, jitter }
     }
 
     fn freshness(policy: FreshnessPolicy, now: u64, dice: f64) -> Freshness {

@@ -426,6 +426,79 @@ macro_rules! blocking {
 blocking!(memory, "memory", (Config::new(), ()));
 blocking!(bytes, "bytes", (Config::new().url("bytes", "memory://"), ()));
 
+/// A life that lasts as long as it is read.
+mod idle {
+    use super::*;
+
+    #[cached(idle = 160, ttl = 1000)]
+    fn number(n: u64) -> u64 {
+        n
+    }
+
+    #[cached(idle = Duration::from_secs(160))]
+    fn text(n: u64) -> String {
+        n.to_string()
+    }
+
+    #[cached(idle = "160s")]
+    fn under_a_long_key(a: u64, b: u64, c: u64) -> u64 {
+        a + b + c
+    }
+
+    #[test]
+    fn each_read_lengthens_a_life_up_to_its_ttl() {
+        let scope = Scope::new();
+        let _entered = scope.enter();
+        let call = || (number(1), text(1), under_a_long_key(1, 2, 3));
+        for _ in 0..9 {
+            assert_eq!(call(), (1, "1".to_owned(), 6));
+            scope.advance(100 * SECOND);
+        }
+        assert_eq!((number::stats().runs, text::stats().runs, under_a_long_key::stats().runs), (1, 1, 1));
+        assert_eq!(number::stats().hits, 8);
+        // At 900 seconds it lives 100 more, and no longer.
+        assert_eq!(call().0, 1);
+        scope.advance(100 * SECOND);
+        assert_eq!((number::peek(1).unwrap(), text::peek(1).unwrap()), (None, Some("1".to_owned())));
+        scope.advance(160 * SECOND);
+        assert_eq!((text::peek(1).unwrap(), under_a_long_key::peek(1, 2, 3).unwrap()), (None, None));
+    }
+
+    #[test]
+    fn who_is_not_read_goes() {
+        let scope = Scope::new();
+        let _entered = scope.enter();
+        (0..10).for_each(|n| drop(text(n)));
+        for _ in 0..3 {
+            scope.advance(80 * SECOND);
+            assert_eq!(text(7), "7");
+        }
+        let left: Vec<u64> = (0..10).filter(|n| text::peek(*n).unwrap().is_some()).collect();
+        assert_eq!((left, text::stats().runs), (vec![7], 10));
+    }
+
+    #[test]
+    fn other_options_fit() {
+        const MANY: usize = 100;
+
+        #[cached(idle = 60, jitter = 0.1, cache_none = true, negative_ttl = 5, capacity = 2 * MANY)]
+        fn maybe(n: u64) -> Option<u64> {
+            (n > 0).then_some(n)
+        }
+
+        let scope = Scope::new();
+        let _entered = scope.enter();
+        assert_eq!((maybe(0), maybe(1)), (None, Some(1)));
+        for _ in 0..4 {
+            scope.advance(2 * SECOND);
+            assert_eq!((maybe(0), maybe(1)), (None, Some(1)));
+        }
+        assert_eq!(maybe::stats().runs, 3, "what is negative lives no longer than it may");
+        (0..1_000).for_each(|n| _ = maybe(n));
+        assert_eq!(maybe::stats().entries, 200);
+    }
+}
+
 // Tasks are for the feature `tokio`, which comes with the servers. Without it the elected caller runs the body.
 #[cfg(feature = "servers")]
 macro_rules! tasks {

@@ -126,7 +126,7 @@ mod options {
         });
     }
 
-    #[cached(ttl = 60, early = true)]
+    #[cached(idle = 60)]
     fn renewed(id: u64) -> u64 {
         id
     }
@@ -395,7 +395,7 @@ mod moka {
             Offer { valid_for: Duration::from_secs(secs) }
         }
 
-        #[cached(skip(self), ttl = 60, early = true)]
+        #[cached(skip(self), idle = 60)]
         fn popular(&self, id: u64) -> u64 {
             id
         }

@@ -3,13 +3,13 @@
 /// Names, and the advice that completes "there is no option `…`: ".
 const FOREIGN: [(&[&str], &str); 21] = [
     (&["size", "max_size", "max_capacity"], "write `capacity = 100`"),
-    (&["unbound"], "delete it, and write `capacity = …` for more than 10,000 entries"),
+    (&["unbound"], "write `capacity = \"unbounded\"`"),
     (&["time", "ttl_secs", "time_to_live"], "write `ttl = 60`"),
     (&["ttl_millis"], "write `ttl = \"250ms\"`"),
     (&["expires"], "write `ttl = |value| …`, which returns how long a value lives"),
     (
         &["refresh", "time_refresh", "time_to_idle"],
-        "a hit doesn't prolong a life; `early = true` renews entries in use before they expire",
+        "write `idle = 60` for lives that reads lengthen in memory, or `early = true` for renewals of what is in use",
     ),
     (&["force_refresh"], "call the companion `refresh` instead of the function"),
     (

@@ -15,7 +15,7 @@ use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized, token}
 
 use self::key::Key;
 use self::period::{Lifetime, Period};
-use self::value::{Beside, Codec, SharedRun};
+use self::value::{Beside, Capacity, Codec, SharedRun};
 use crate::diagnostic::{Errors, list, nearest};
 
 /// One option as written.
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     pub(crate) skip: Option<Given<Vec<Ident>>>,
     pub(crate) namespace: Option<Given<LitStr>>,
     pub(crate) version: Option<Given<u32>>,
-    pub(crate) capacity: Option<Given<u64>>,
+    pub(crate) capacity: Option<Given<Capacity>>,
     pub(crate) max_bytes: Option<Given<u64>>,
     pub(crate) cache_none: Option<Given<bool>>,
     pub(crate) cache_err: Option<Given<bool>>,
@@ -45,6 +45,7 @@ pub(crate) struct Args {
     pub(crate) cache_if: Option<Given<Expr>>,
     pub(crate) stale: Option<Given<Period>>,
     pub(crate) on_error: Option<Given<Period>>,
+    pub(crate) idle: Option<Given<Period>>,
     pub(crate) early: Option<Given<f64>>,
     pub(crate) jitter: Option<Given<f64>>,
     pub(crate) single_flight: Option<Given<SharedRun>>,
@@ -55,7 +56,7 @@ pub(crate) struct Args {
 }
 
 /// The options that [`Args::option`] reads, for its messages.
-pub(crate) const OPTIONS: [&str; 20] = [
+pub(crate) const OPTIONS: [&str; 21] = [
     "backend",
     "ttl",
     "key",
@@ -70,6 +71,7 @@ pub(crate) const OPTIONS: [&str; 20] = [
     "cache_if",
     "stale",
     "on_error",
+    "idle",
     "early",
     "jitter",
     "single_flight",
@@ -116,6 +118,7 @@ impl Args {
             "cache_if" => option.value(&mut self.cache_if, value::predicate),
             "stale" => option.value(&mut self.stale, period::window),
             "on_error" => option.value(&mut self.on_error, period::window),
+            "idle" => option.value(&mut self.idle, period::window),
             "early" => option.value(&mut self.early, value::eagerness),
             "jitter" => option.value(&mut self.jitter, value::fraction),
             "single_flight" if option.has_list() => option.set_once(&mut self.single_flight, |input| {

@@ -46,7 +46,7 @@ pub(super) fn period(input: ParseStream) -> Result<Period> {
     }
 }
 
-/// `stale` and `on_error`: a window is the function's, not the value's.
+/// `stale`, `on_error` and `idle`: a window is the function's, not the value's.
 pub(super) fn window(input: ParseStream) -> Result<Period> {
     match expr(input)? {
         Expr::Closure(closure) => Err(Error::new_spanned(

@@ -147,17 +147,28 @@ fn bytes_in(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// `capacity`; `u64::MAX` is `"unbounded"`.
-pub(super) fn capacity(input: ParseStream) -> Result<u64> {
-    let (count, span) = if input.peek(LitStr) {
-        let text: LitStr = input.parse()?;
-        ((text.value() == "unbounded").then_some(u64::MAX), text.span())
-    } else {
-        whole(input)
+/// `capacity`
+#[derive(Debug, Clone)]
+pub(crate) enum Capacity {
+    /// `u64::MAX` is `"unbounded"`.
+    Fixed(u64),
+    Expr(Expr),
+}
+
+pub(super) fn capacity(input: ParseStream) -> Result<Capacity> {
+    let expr = expr(input)?;
+    let count = match &expr {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if number.suffix().is_empty() => {
+            number.base10_parse().ok().filter(|count| *count > 0)
+        }
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if text.value() == "unbounded" => Some(u64::MAX),
+        Expr::Lit(_) | Expr::Unary(_) => None,
+        _ => return Ok(Capacity::Expr(expr)),
     };
-    count.filter(|count| *count > 0).ok_or_else(|| {
-        let forms = "write a positive whole number of entries, such as `10_000`, or \"unbounded\"";
-        Error::new(span, format!("not a capacity: {forms}"))
+    count.map(Capacity::Fixed).ok_or_else(|| {
+        let forms =
+            "write a positive whole number of entries, such as `10_000`, an expression, or \"unbounded\"";
+        Error::new_spanned(&expr, format!("not a capacity: {forms}"))
     })
 }
 

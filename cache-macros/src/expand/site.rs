@@ -8,7 +8,7 @@ use syn::ext::IdentExt as _;
 
 use super::{part, rt};
 use crate::args::period::{Lifetime, Period};
-use crate::args::value::{Codec, SingleFlight};
+use crate::args::value::{Capacity, Codec, SingleFlight};
 use crate::validate::{Companions, Plan, Target};
 
 /// An expression for the function's site.
@@ -24,11 +24,13 @@ pub(super) fn site(plan: &Plan) -> TokenStream {
 
 /// The options of the function as a whole, as calls on the runtime's `Spec`. Defaults are omitted.
 fn spec(plan: &Plan) -> TokenStream {
+    let rt = rt(plan);
     let start = match &plan.target {
         Target::Memory { capacity, max_bytes } => {
-            let capacity = capacity.map(|capacity| match capacity {
-                u64::MAX => quote!(.unbounded()),
-                capacity => quote!(.capacity(#capacity)),
+            let capacity = capacity.as_ref().map(|capacity| match capacity {
+                Capacity::Fixed(u64::MAX) => quote!(.unbounded()),
+                Capacity::Fixed(capacity) => quote!(.capacity(#capacity)),
+                Capacity::Expr(capacity) => quote!(.capacity_of(|| #rt::entries(#capacity))),
             });
             let max_bytes = max_bytes.map(|max_bytes| quote!(.max_bytes(#max_bytes)));
             quote!(IN_MEMORY #capacity #max_bytes)
@@ -61,6 +63,10 @@ fn spec(plan: &Plan) -> TokenStream {
         let on_error = duration(on_error);
         quote!(.on_error(|| #on_error))
     });
+    let idle = plan.freshness.idle.as_ref().map(|idle| {
+        let idle = duration(idle);
+        quote!(.idle(|| #idle))
+    });
     let early = plan.freshness.early.map(|early| quote!(.early(#early)));
     let jitter = plan.freshness.jitter.map(|jitter| quote!(.jitter(#jitter)));
     let options = [
@@ -69,14 +75,14 @@ fn spec(plan: &Plan) -> TokenStream {
         ("early", early.is_some()),
         ("jitter", jitter.is_some()),
     ];
-    let has_ttl = plan.lifetime.is_some() || plan.negative.lifetime.is_some();
+    let has_ttl = plan.lifetime.is_some() || plan.negative.lifetime.is_some() || idle.is_some();
     let needs_default_ttl = options
         .iter()
         .find(|(_, is_given)| *is_given && !has_ttl)
         .map(|(option, _)| quote!(.needs_default_ttl(#option)));
     quote! {
         #start #namespace #written #version #single_flight #wait
-        #stale #on_error #early #jitter #needs_default_ttl
+        #stale #on_error #idle #early #jitter #needs_default_ttl
     }
 }
 

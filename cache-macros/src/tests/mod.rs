@@ -12,7 +12,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
 
 use crate::args::period::{Lifetime, Period};
-use crate::args::value::Codec;
+use crate::args::value::{Capacity, Codec};
 use crate::args::{Args, OPTIONS};
 use crate::func::Flow;
 use crate::validate::{Companions, KeySource, Plan, Target};
@@ -107,7 +107,7 @@ fn every_other_option() {
     assert_eq!(given.backend.expect("given").value.value(), "sessions");
     assert_eq!(given.namespace.expect("given").value.value(), "users");
     assert_eq!(given.version.expect("given").value, 16);
-    assert_eq!(given.capacity.expect("given").value, 10_000);
+    assert!(matches!(given.capacity.expect("given").value, Capacity::Fixed(10_000)));
     assert_eq!(given.max_bytes.expect("given").value, 64 << 20);
     assert!(given.cache_none.expect("given").value);
     assert!(!given.cache_err.expect("given").value);

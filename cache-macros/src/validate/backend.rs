@@ -36,7 +36,7 @@ fn in_memory(args: &Args, errors: &mut Errors) -> Target {
         errors.at(*span, "entries in memory belong to one process: remove this, or name a remote `backend`");
     }
     Target::Memory {
-        capacity: args.capacity.as_ref().map(|given| given.value),
+        capacity: args.capacity.as_ref().map(|given| given.value.clone()),
         max_bytes: args.max_bytes.as_ref().map(|given| given.value),
     }
 }
@@ -55,10 +55,11 @@ fn remote(backend: &LitStr, args: &Args, func: &Func, errors: &mut Errors) -> Ta
         let message = "an async function needs an async client: enable the feature `tokio` of cache-runtime";
         errors.on(backend, message);
     }
-    for bound in [&args.capacity, &args.max_bytes].into_iter().flatten() {
-        let message =
-            format!("`{}` bounds the memory backend: remove it, and bound the server instead", bound.name);
-        errors.on(&bound.name, message);
+    let bounds =
+        [args.capacity.as_ref().map(|given| &given.name), args.max_bytes.as_ref().map(|given| &given.name)];
+    for bound in bounds.into_iter().flatten() {
+        let message = format!("`{bound}` bounds the memory backend: remove it, and bound the server instead");
+        errors.on(bound, message);
     }
     Target::Remote { backend: backend.clone(), codec: codec(backend, args, errors) }
 }

@@ -13,7 +13,7 @@ use syn::{Expr, Ident, LitStr, Path, Result, Visibility, parse_quote};
 
 use crate::args::key::Segment;
 use crate::args::period::{Lifetime, Period};
-use crate::args::value::{Codec, SharedRun, SingleFlight};
+use crate::args::value::{Capacity, Codec, SharedRun, SingleFlight};
 use crate::args::{Args, Given};
 use crate::diagnostic::Errors;
 use crate::func::Func;
@@ -54,7 +54,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) enum Target {
     /// In this process, typed. `None` leaves a bound to the runtime's defaults.
-    Memory { capacity: Option<u64>, max_bytes: Option<u64> },
+    Memory { capacity: Option<Capacity>, max_bytes: Option<u64> },
     /// On a server, encoded: `"redis"`, `"memcached"` or an alias.
     Remote { backend: LitStr, codec: Codec },
 }
@@ -95,6 +95,7 @@ pub(crate) struct Negative {
 pub(crate) struct Freshness {
     pub(crate) stale: Option<Period>,
     pub(crate) on_error: Option<Period>,
+    pub(crate) idle: Option<Period>,
     /// XFetch's β.
     pub(crate) early: Option<f64>,
     /// From 0 to 1.
@@ -126,6 +127,7 @@ pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
     let key = key::plan(args.key.as_ref(), args.skip.as_ref(), &func, &mut errors);
     let negative = negative(&args, &mut errors);
     namespace(&args, &mut errors);
+    idle(&args, &target, &mut errors);
     let is_method = func.receiver.is_some() || signature::names_self(&func);
     let companions = companions(&args, &func, is_method);
     names::taken(&companions, &func, &mut errors);
@@ -142,6 +144,7 @@ pub(crate) fn validate(args: Args, mut func: Func) -> Result<Plan> {
     let freshness = Freshness {
         stale: args.stale.map(|given| given.value),
         on_error: args.on_error.map(|given| given.value),
+        idle: args.idle.map(|given| given.value),
         early: args.early.map(|given| given.value),
         jitter: args.jitter.map(|given| given.value),
     };
@@ -176,6 +179,25 @@ fn companions(args: &Args, func: &Func, is_method: bool) -> Companions {
     let asked = given.is_some_and(|name| name == "Self");
     let name = given.filter(|_| !asked).unwrap_or(&func.sig.ident);
     if asked || is_method { Companions::Siblings(name.clone()) } else { Companions::Struct(name.clone()) }
+}
+
+/// A life that reads lengthen has no end around which anything could be decided.
+fn idle(args: &Args, target: &Target, errors: &mut Errors) {
+    let Some(idle) = &args.idle else { return };
+    if matches!(target, Target::Remote { .. }) {
+        errors.on(
+            &idle.name,
+            "reads lengthen lives in memory only, because on a server each would be a write: remove `idle`, or `backend`",
+        );
+    }
+    let others = [
+        args.stale.as_ref().map(|given| &given.name),
+        args.on_error.as_ref().map(|given| &given.name),
+        args.early.as_ref().map(|given| &given.name),
+    ];
+    for other in others.into_iter().flatten() {
+        errors.on(other, format!("nothing is left of an idle value: remove `{other}` or `idle`"));
+    }
 }
 
 fn namespace(args: &Args, errors: &mut Errors) {

@@ -21,21 +21,21 @@ impl State {
         let (Ok(key), false) = (key, self.decides_hits) else { return None };
         let stripe = stripe::current()?;
         let count_hit = |clock: &Clock, life: Life| {
-            let is_hit = clock.is_before(life.deadline);
+            let is_hit = clock.is_before(life.deadline.saturating_sub(self.margin));
             if is_hit {
                 self.counters.hits.one(life.cost, stripe);
             }
             is_hit
         };
         match key.short() {
-            Some(short) => self.place.number(short, count_hit),
-            None => self.number_under_long_key(key),
+            Some(short) if self.margin == 0 => self.place.number(short, count_hit),
+            _ => self.number_in_body(key),
         }
     }
 
-    /// Compiled once.
+    /// A number under a long key, or one that lives on when it is read. Compiled once.
     #[inline(never)]
-    fn number_under_long_key(&self, key: &Key) -> Option<u64> {
+    fn number_in_body(&self, key: &Key) -> Option<u64> {
         self.hit_under(key, |value| match value {
             Value::Number(bits) => Some(*bits),
             Value::Shared(_) => None,
@@ -58,7 +58,8 @@ impl State {
     fn hit_under<T>(&self, key: &Key, serve: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
         let stripe = stripe::current()?;
         self.place.hit(key, move |clock, value, life| {
-            let served = if clock.is_before(life.deadline) { serve(value) } else { None };
+            let is_hit = clock.is_before(life.deadline.saturating_sub(self.margin));
+            let served = if is_hit { serve(value) } else { None };
             if served.is_some() {
                 self.counters.hits.one(life.cost, stripe);
             }

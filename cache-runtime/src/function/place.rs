@@ -53,8 +53,13 @@ impl MakePlace {
         if let Some(problem) = context.config.problem_in_memory() {
             return Ok(Place::Broken(problem.clone()));
         }
+        let mut bound = spec.bound;
+        if let Some(capacity) = spec.capacity {
+            let message = "`capacity` is not a positive number of entries";
+            bound.capacity = Some(capacity().ok_or_else(|| Error::new(ErrorKind::Config, message))?);
+        }
         let clock = context.clock.clone();
-        let store = Store::new(spec.bound, policy.stale_window(), clock.clone());
+        let store = Store::new(bound, policy.stale_window(), clock.clone());
         Ok(Place::Memory(MemoryEntries { store, clock, policy }))
     });
 
@@ -313,6 +318,9 @@ impl MemoryEntries {
     fn get(&self, key: &Key) -> Lookup {
         let mut lookup = Lookup::miss(Ticket::Memory(self.store.generation()));
         let now = self.clock.monotonic();
+        if let Some(idle) = self.policy.idle() {
+            self.store.live_until(key.words(), now, now.saturating_add(idle));
+        }
         lookup.found = self.store.get(key.words(), |value, Life { deadline, cost }| {
             let cost = Duration::from_nanos(cost);
             let freshness = self.policy.freshness(now, deadline, cost, dice);
@@ -432,8 +440,9 @@ impl MemoryEntries {
         let (Packed::Typed(value, size), Ticket::Memory(generation)) = (packed, ticket) else {
             return Err(Error::new(ErrorKind::Encode, "a memory store takes only typed values"));
         };
-        let deadline = life.map_or(u64::MAX, |life| now.saturating_add(nanos(life)));
-        let entry = Entry { value, deadline, cost: nanos(cost) };
+        let end = life.map_or(u64::MAX, |life| now.saturating_add(nanos(life)));
+        let deadline = self.policy.idle().map_or(end, |idle| end.min(now.saturating_add(idle)));
+        let entry = Entry { value, deadline, end, cost: nanos(cost) };
         self.store.set(key.words(), New { entry, generation: *generation, size }, now)
     }
 

@@ -24,12 +24,14 @@ pub struct Spec {
     pub(crate) single_flight: SingleFlight,
     /// `single_flight(wait = …)`: how long a call waits for another's run; `None` is as long as it takes.
     pub(crate) wait: Option<fn() -> Duration>,
-    /// `stale`, `on_error`, `early` and `jitter`.
+    /// `stale`, `on_error`, `idle`, `early` and `jitter`.
     pub(crate) freshness: FreshnessOptions,
     /// One of these, if neither `ttl` nor `negative_ttl` is given: without a default ttl it does nothing.
     pub(crate) needs_default_ttl: Option<&'static str>,
     /// `capacity` and `max_bytes = "…"`.
     pub(crate) bound: Bound,
+    /// `capacity` as an expression.
+    pub(crate) capacity: Option<fn() -> Option<u64>>,
 }
 
 impl Spec {
@@ -42,9 +44,10 @@ impl Spec {
         place: MakePlace::IN_MEMORY,
         single_flight: SingleFlight::Process,
         wait: None,
-        freshness: FreshnessOptions { stale: None, on_error: None, early: 0.0, jitter: 0.0 },
+        freshness: FreshnessOptions { stale: None, on_error: None, idle: None, early: 0.0, jitter: 0.0 },
         needs_default_ttl: None,
         bound: Bound { capacity: None, max_bytes: None },
+        capacity: None,
     };
 }
 
@@ -76,6 +79,12 @@ impl Spec {
     /// `capacity = N`
     pub const fn capacity(mut self, capacity: u64) -> Self {
         self.bound = Bound { capacity: Some(capacity), ..self.bound };
+        self
+    }
+
+    /// `capacity = EXPR`; see [`entries`].
+    pub const fn capacity_of(mut self, capacity: fn() -> Option<u64>) -> Self {
+        self.capacity = Some(capacity);
         self
     }
 
@@ -120,6 +129,12 @@ impl Spec {
         self
     }
 
+    /// `idle = …`
+    pub const fn idle(mut self, idle: fn() -> Duration) -> Self {
+        self.freshness.idle = Some(idle);
+        self
+    }
+
     /// `early = …`
     pub const fn early(mut self, early: f64) -> Self {
         self.freshness.early = early;
@@ -132,7 +147,7 @@ impl Spec {
         self
     }
 
-    /// `option` is one of the last four, and no `ttl` is given.
+    /// `option` is `stale`, `on_error`, `early` or `jitter`, and no lifetime is given.
     pub const fn needs_default_ttl(mut self, option: &'static str) -> Self {
         self.needs_default_ttl = Some(option);
         self
@@ -160,4 +175,20 @@ pub(crate) enum SingleFlight {
     Process,
     /// All calls of all processes that share the backend.
     Cluster,
+}
+
+/// A capacity given by an expression, if it is one.
+pub fn entries(count: impl TryInto<u64>) -> Option<u64> {
+    count.try_into().ok().filter(|count| *count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entries;
+
+    #[test]
+    fn a_capacity_is_a_positive_number() {
+        assert_eq!((entries(5_usize), entries(7_u8), entries(u64::MAX)), (Some(5), Some(7), Some(u64::MAX)));
+        assert_eq!((entries(0), entries(-1), entries(u128::MAX)), (None, None, None));
+    }
 }

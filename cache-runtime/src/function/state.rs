@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(super) is_disabled: bool,
     /// Hits need more than a check of their deadline: caching is off, or entries are renewed early.
     pub(super) decides_hits: bool,
+    /// How long before its deadline a hit decides about an entry: see [`FreshnessPolicy::idle_margin`].
+    pub(super) margin: u64,
     /// Misuse is logged once.
     has_logged: AtomicBool,
 }
@@ -61,6 +63,7 @@ impl State {
             pauses: Pauses::default(),
             is_disabled,
             decides_hits: is_disabled || policy.renews_early(),
+            margin: policy.idle_margin(),
             has_logged: AtomicBool::new(false),
         }
     }

@@ -20,7 +20,7 @@ pub use crate::codec::MsgPack;
 pub use crate::codec::Postcard;
 pub use crate::function::keep::{Arg, BodyFuture, CloneFallback, SendFallback, unreachable_arg};
 pub use crate::function::renew::{BackgroundBody, BackgroundFuture};
-pub use crate::function::spec::Spec;
+pub use crate::function::spec::{Spec, entries};
 pub use crate::function::{Function, Site, Values};
 pub use crate::key::{Args, Template};
 pub use crate::value::outcome::{KindFallback, KindProbe, Outcome, Returns, StoredBy, StoredPart};

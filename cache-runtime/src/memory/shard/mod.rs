@@ -61,6 +61,8 @@ pub(super) struct Body {
     /// Empty if the key is short: that is in the slot.
     key: Box<[u8]>,
     value: Value,
+    /// See [`Entry::end`].
+    end: u64,
 }
 
 impl Drop for Body {
@@ -243,20 +245,20 @@ impl Shard {
         inner: &mut Inner,
         at: u32,
         Place { hash, key, short: words }: Place<'_>,
-        Entry { value, deadline, cost }: Entry,
+        Entry { value, deadline, end, cost }: Entry,
         weight: u64,
         (is_main, uses): (bool, u8),
     ) {
         let slot = self.slots.at(at);
         slot.key.iter().zip(words.unwrap_or_default()).for_each(|(to, word)| to.store(word, Relaxed));
         let is_number = match (value, words) {
-            (Value::Number(number), Some(_)) => {
+            (Value::Number(number), Some(_)) if deadline == end => {
                 slot.number.store(number, Relaxed);
                 true
             }
             (value, _) => {
                 let key = if words.is_some() { Box::default() } else { key.into() };
-                self.slots.set_body(at, Body { key, value });
+                self.slots.set_body(at, Body { key, value, end });
                 false
             }
         };
@@ -372,6 +374,19 @@ impl Shard {
             self.version.try_write(|| self.evict(&mut inner, room, &mut removed));
         }
         (has_any, removed)
+    }
+
+    /// Moves the deadline of the entry under a key, if it lives now, up to `deadline` and within its end.
+    pub(super) fn live_until(&self, place: Place<'_>, now: u64, deadline: u64) {
+        // A slot is somebody else's only when the lock is free. Readers may see either deadline.
+        let _inner = lock(&self.inner);
+        let slot = self.find(place, |at, slot, _| Some((at, slot)));
+        if let Some((at, slot)) = slot
+            && let Some(body) = self.slots.body(at).as_deref()
+            && now < slot.deadline.load(Relaxed)
+        {
+            slot.deadline.fetch_max(deadline.min(body.end), Relaxed);
+        }
     }
 
     /// Removes what is under a key.

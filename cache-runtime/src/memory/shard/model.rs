@@ -27,7 +27,12 @@ impl World {
 
     fn set(&self, key: usize, number: u64, capacity: u64) {
         let bytes = (key as u64).to_le_bytes();
-        let entry = Entry { value: Value::Number(number * 2 + key as u64), deadline: u64::MAX, cost: 0 };
+        let entry = Entry {
+            value: Value::Number(number * 2 + key as u64),
+            deadline: u64::MAX,
+            end: u64::MAX,
+            cost: 0,
+        };
         let room = room(&self.totals, capacity);
         drop(self.shard.set(place(7, &bytes), entry, 1, &room, || true));
         self.stored[key].store(number, Relaxed);
@@ -115,7 +120,7 @@ fn readers_see_no_mix_while_the_index_grows() {
     check(&[looks, |world| {
         world.set(0, 1, 1_000);
         for other in 0..60_u64 {
-            let entry = Entry { value: Value::Number(0), deadline: u64::MAX, cost: 0 };
+            let entry = Entry { value: Value::Number(0), deadline: u64::MAX, end: u64::MAX, cost: 0 };
             let (room, bytes) = (room(&world.totals, 1_000), (other + 10).to_le_bytes());
             drop(world.shard.set(place(9, &bytes), entry, 1, &room, || true));
         }

@@ -66,6 +66,8 @@ pub(crate) struct Entry {
     pub(crate) value: Value,
     /// When it expires, in the clock's monotonic nanoseconds; `u64::MAX` is never.
     pub(crate) deadline: u64,
+    /// The last deadline that it may get when it is read.
+    pub(crate) end: u64,
     /// The nanoseconds that the run behind it took.
     pub(crate) cost: u64,
 }
@@ -185,6 +187,12 @@ impl Store {
             Sweep::ask(&self.shared, deadline.saturating_add(shared.grace), now);
         }
         Ok(())
+    }
+
+    /// Moves the deadline of the entry under `key`, if it lives now, up to `deadline` and within its end.
+    pub(crate) fn live_until(&self, key: &[u8], now: u64, deadline: u64) {
+        let (shard, place) = self.place(key);
+        shard.live_until(place, now, deadline);
     }
 
     /// Removes what is under `key`.

@@ -8,7 +8,11 @@ fn new(deadline: u64, size: u64) -> New {
 }
 
 fn of_value(value: Arc<impl Send + Sync + 'static>, deadline: u64, size: u64) -> New {
-    New { entry: Entry { value: Value::Shared(value), deadline, cost: 0 }, generation: 0, size }
+    New {
+        entry: Entry { value: Value::Shared(value), deadline, end: deadline, cost: 0 },
+        generation: 0,
+        size,
+    }
 }
 
 fn of(bound: Bound) -> Store {
@@ -16,11 +20,13 @@ fn of(bound: Bound) -> Store {
 }
 
 fn entry(store: &Store, key: &[u8]) -> Option<Entry> {
-    store.get(key, |value, Life { deadline, cost }| Some(Entry { value: value.clone(), deadline, cost }))
+    store.get(key, |value, Life { deadline, cost }| {
+        Some(Entry { value: value.clone(), deadline, end: deadline, cost })
+    })
 }
 
 fn number(store: &Store, number: u64) -> New {
-    let entry = Entry { value: Value::new(&number), deadline: u64::MAX, cost: 0 };
+    let entry = Entry { value: Value::new(&number), deadline: u64::MAX, end: u64::MAX, cost: 0 };
     New { entry, generation: store.generation(), size: 0 }
 }
 
@@ -108,7 +114,12 @@ fn racing_changes_leave_nothing_behind() {
                     let generation = store.generation();
                     match random >> 60 {
                         0..6 => {
-                            let entry = Entry { value: Value::new(&key), deadline: round % 50, cost: 0 };
+                            let entry = Entry {
+                                value: Value::new(&key),
+                                deadline: round % 50,
+                                end: round % 50,
+                                cost: 0,
+                            };
                             let new = New { entry, generation, size: 0 };
                             store.set(&key.to_le_bytes(), new, round % 50).unwrap();
                         }
