@@ -23,8 +23,26 @@
 //! assert_eq!(price::stats().runs, 2);
 //! ```
 //!
-//! A scope is current on the thread that entered it. Other threads must enter it themselves. Wrap a future that moves between
-//! threads with [`Scope::run`].
+//! A scope is current on the thread that entered it. Threads and tasks that a test starts don't inherit it: give it to them,
+//! or enter it [for the process](Scope::enter_process), as tests of a server do. A call that leaves it behind is reported once.
+//!
+//! ```
+//! # use cache_runtime::{cached, testing::Scope};
+//! # #[cached(ttl = 60)]
+//! # fn price(id: u64) -> u64 { id * 100 }
+//! let scope = Scope::new();
+//! let in_scope = scope.clone();
+//! std::thread::spawn(move || {
+//!     let _entered = in_scope.enter();
+//!     price(1)
+//! })
+//! .join()
+//! .unwrap();
+//! let task = scope.run(async { price(1) }); // for `tokio::spawn`
+//! # pollster::block_on(task);
+//! let _entered = scope.enter();
+//! assert_eq!(price::stats().runs, 1);
+//! ```
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -61,9 +79,35 @@ impl Scope {
         Entered { _world: world::Entered::into(self.0.clone()), _not_send: PhantomData }
     }
 
-    /// Runs `future` in this scope, on whatever threads it is polled.
-    pub async fn run<F: Future>(&self, future: F) -> F::Output {
-        self.0.clone().run(future).await
+    /// Runs `future` in this scope, on whatever threads it is polled. What is returned keeps the scope, so it can be spawned.
+    pub fn run<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        self.0.clone().run(future)
+    }
+
+    /// Makes this the current scope of all threads that enter no other, until the guard is dropped: for tests of a server,
+    /// whose tasks and threads the test doesn't start. Waits while another test has done so, so these tests run one by one.
+    ///
+    /// ```
+    /// use cache_runtime::{cached, testing::Scope};
+    ///
+    /// #[cached(ttl = 60)]
+    /// fn price(id: u64) -> u64 {
+    ///     id * 100
+    /// }
+    ///
+    /// let scope = Scope::new();
+    /// let _entered = scope.enter_process();
+    /// std::thread::spawn(|| price(1)).join().unwrap();
+    /// assert_eq!(price::stats().runs, 1);
+    /// ```
+    #[must_use = "the scope is left when the guard is dropped"]
+    pub fn enter_process(&self) -> EnteredByProcess {
+        EnteredByProcess { _world: world::EnteredByProcess::into(self.0.clone()) }
+    }
+
+    /// The scope that this thread is in, to be carried to other threads and tasks.
+    pub fn current() -> Option<Self> {
+        World::scoped().map(Self)
     }
 
     /// Moves the scope's clock forward.
@@ -93,5 +137,16 @@ pub struct Entered {
 impl fmt::Debug for Entered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Entered")
+    }
+}
+
+/// Keeps a process in a [`Scope`].
+pub struct EnteredByProcess {
+    _world: world::EnteredByProcess,
+}
+
+impl fmt::Debug for EnteredByProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EnteredByProcess")
     }
 }

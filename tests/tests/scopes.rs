@@ -135,3 +135,38 @@ fn a_future_carries_its_scope_from_thread_to_thread() {
         runtime.block_on(task).unwrap();
     }
 }
+
+#[test]
+fn a_scope_goes_where_it_is_carried() {
+    let scope = Scope::new();
+    let _entered = scope.enter();
+    let current = Scope::current().unwrap();
+    let carried = std::thread::spawn(move || {
+        assert!(Scope::current().is_none(), "not inherited");
+        let _entered = current.enter();
+        local(1)
+    });
+    assert_eq!(carried.join().unwrap(), 2);
+    assert_eq!(local::stats().runs, 1);
+}
+
+/// In a process of their own, because other tests here are outside of scopes too.
+#[test]
+fn the_whole_process_is_in_a_scope() {
+    let [out, err] = scene("process");
+    assert_eq!((&*out, &*err), ("runs 1, then 2, then 1\n", ""));
+}
+
+#[test]
+fn a_call_that_leaves_a_scope_behind_is_reported() {
+    let [out, err] = scene("stray");
+    assert_eq!(out, "runs 0\n");
+    assert!(err.starts_with("counted was called outside of the testing scopes"), "{err}");
+    assert_eq!(err.lines().count(), 2, "once: {err}");
+}
+
+fn scene(name: &str) -> [String; 2] {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_scoped")).arg(name).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+}

@@ -43,7 +43,12 @@ impl Site {
     #[inline(never)]
     fn find_state(&'static self) -> StateRef {
         match World::scoped() {
-            None => StateRef::Global(self.state.get(|parent| self.state_in(World::global(), parent))),
+            None => {
+                if World::has_scopes() {
+                    World::notice_stray_call(self.name);
+                }
+                StateRef::Global(self.state.get(|parent| self.state_in(World::global(), parent)))
+            }
             Some(scope) => StateRef::Scoped(self.state_in(&scope, None)),
         }
     }

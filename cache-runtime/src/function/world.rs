@@ -7,13 +7,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task;
 
 use super::state::State;
 use crate::common::clock::Clock;
 use crate::common::process::PerProcess;
+use crate::common::report::report;
 use crate::common::sync::lock;
 use crate::config::Config;
 use crate::config::context::Context;
@@ -29,6 +30,11 @@ pub(crate) struct World {
 
 static GLOBAL: PerProcess<Arc<World>> = PerProcess::new();
 static SCOPES_USED: AtomicBool = AtomicBool::new(false);
+/// The scope of all threads that are in no other.
+static OF_PROCESS: Mutex<Option<Arc<World>>> = Mutex::new(None);
+static OF_PROCESS_LEFT: Condvar = Condvar::new();
+/// How many threads are in a scope of their own.
+static THREADS_INSIDE: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
@@ -65,13 +71,34 @@ impl World {
         if !Self::has_scopes() {
             return None;
         }
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        let own = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+        own.or_else(|| lock(&OF_PROCESS).clone())
+    }
+
+    /// Says once that a function was called outside of all scopes while other threads are inside: threads and tasks that a
+    /// test starts don't inherit its scope.
+    pub(crate) fn notice_stray_call(function: &str) {
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        if THREADS_INSIDE.load(Ordering::Relaxed) > 0 && !IS_TOLD.swap(true, Ordering::Relaxed) {
+            report(format_args!(
+                "{function} was called outside of the testing scopes that are entered: if its test has a scope, enter it on \
+                 the new thread (`Scope::enter`), around the new task (`Scope::run`) or for the process \
+                 (`Scope::enter_process`)"
+            ));
+        }
     }
 
     /// Makes `world` the scope of this thread, and returns the one before.
     pub(crate) fn enter(world: Option<Arc<Self>>) -> Option<Arc<Self>> {
         SCOPES_USED.store(true, Ordering::Relaxed);
-        CURRENT.try_with(|current| current.replace(world)).ok().flatten()
+        let is_inside = world.is_some();
+        let before = CURRENT.try_with(|current| current.replace(world)).ok().flatten();
+        match (before.is_some(), is_inside) {
+            (false, true) => _ = THREADS_INSIDE.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = THREADS_INSIDE.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+        before
     }
 
     /// Runs `future` in this world, on whatever threads it is polled.
@@ -120,6 +147,29 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         World::enter(self.0.take());
+    }
+}
+
+/// Keeps all threads of the process in a world, except those in another one, until it is dropped.
+pub(crate) struct EnteredByProcess(());
+
+impl EnteredByProcess {
+    /// Waits while the process is in another world.
+    pub(crate) fn into(world: Arc<World>) -> Self {
+        SCOPES_USED.store(true, Ordering::Relaxed);
+        let is_entered = |current: &mut Option<Arc<World>>| current.is_some();
+        let current = OF_PROCESS_LEFT.wait_while(lock(&OF_PROCESS), is_entered);
+        *current.unwrap_or_else(PoisonError::into_inner) = Some(world);
+        Self(())
+    }
+}
+
+impl Drop for EnteredByProcess {
+    fn drop(&mut self) {
+        let world = lock(&OF_PROCESS).take();
+        OF_PROCESS_LEFT.notify_one();
+        // Dropped without the lock: values may call cached functions when they are dropped.
+        drop(world);
     }
 }
 

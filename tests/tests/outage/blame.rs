@@ -210,7 +210,9 @@ fn a_value_too_large_for_the_line_to_memcached() {
 
 /// More callers than connections that the server takes: they take turns.
 fn few_connections(url: &str) {
-    let scope = scope(url);
+    // A budget that a busy machine keeps, so that every failure counts.
+    let config = Config::new().url("server", url).timeout(Duration::from_secs(5));
+    let scope = Scope::with_config(config).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(scope.run(warm_up()));
     thread::scope(|threads| {
