@@ -11,14 +11,27 @@
 //! assert_eq!(paths(80), 37_889_062_373_143_906);
 //! ```
 //!
-//! The body runs only on a miss. [`cached`] documents the attribute. Beside the function there is a struct of the same name
-//! with its companions: `paths::invalidate(80)`, `paths::peek(80)`, `paths::insert(80, value)`, `paths::refresh(80)`,
-//! `paths::uncached(80)`, `paths::clear()`, `paths::stats()` and `paths::key(80)`.
+//! The body runs only on a miss. [`cached`] lists the options, and the companions: functions such as `paths::invalidate(80)`
+//! that stand beside the cached one.
+//!
+//! # A short guide
+//!
+//! - **Start.** Annotate a blocking or `async` function. Values in memory need `Clone`, arguments need `serde::Serialize`.
+//! - **Keys.** All arguments identify a call, unless `skip(db)` leaves some out or `key = …` replaces them: [`guide::keys`].
+//! - **Values.** Only `Some` and `Ok` are stored, unless told otherwise: [`guide::values`].
+//! - **Backends.** `backend = "redis"` moves the entries to a server, and variables say where that is: [`guide::backends`].
+//! - **Freshness.** `ttl`, and what may be served after it while the body runs or fails: [`guide::freshness`].
+//! - **Invalidation.** `user::invalidate(id)?` after a write. It wins over runs under way, also in other processes: nobody who
+//!   calls after it has returned `Ok` gets an older value.
+//! - **Outages.** A server that is down costs a call at most its timeout, and soon nothing. An `Err` of `invalidate` means that
+//!   the server doesn't know yet; it is retried in the background.
+//! - **One run per key.** [`guide::single_flight`]. **Methods, traits, generics.** [`guide::companions`], [`guide::generics`].
+//! - **Testing.** [`testing::Scope`] gives each test its own entries and a clock.
 //!
 //! # Promises, in this order
 //!
 //! 1. **Never a wrong answer.** No two functions, arguments or value shapes share an entry. Bytes that this function didn't
-//!    write in this shape are a miss ([`codec`](macro@cached#codec) explains shapes).
+//!    write in this shape are a miss ([`codec`](guide::values#codec) explains shapes).
 //! 2. **Never worse than no cache.** A cache that is down costs a bounded delay, never an error, a panic or a lost result.
 //! 3. **Never a stampede.** One run of the body per key at a time in a process, through panics and cancellations.
 //!
@@ -52,6 +65,7 @@ mod error;
 mod flight;
 mod freshness;
 mod function;
+pub mod guide;
 mod key;
 mod memory;
 mod net;
@@ -65,6 +79,7 @@ pub mod private;
 
 pub use bytes::Bytes;
 #[doc = include_str!("../docs/cached.md")]
+#[doc(alias = "memoize", alias = "once", alias = "io_cached")]
 pub use cache_macros::cached;
 
 #[cfg(feature = "tokio")]
