@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::SetOptions;
 use super::breaker::WithBreaker;
-use super::request::{Condition, Request, Service, Version, Versioned};
+use super::request::{Condition, Reply, Request, Service, Version, Versioned};
+use crate::codec::ChosenCodec;
 use crate::common::random;
 use crate::common::wait::{Caller, block_on};
 use crate::error::{Error, ErrorKind};
@@ -22,6 +23,8 @@ pub(crate) struct Connected {
     service: Box<dyn Service>,
     pub(crate) prefix: String,
     pub(crate) default_ttl: Option<Duration>,
+    /// The format of a plain cache.
+    pub(crate) codec: ChosenCodec,
     /// The total time that a call may spend on this backend.
     pub(crate) timeout: Duration,
 }
@@ -34,7 +37,7 @@ impl Connected {
         default_ttl: Option<Duration>,
         timeout: Duration,
     ) -> Self {
-        Self { service, prefix, default_ttl, timeout }
+        Self { service, prefix, default_ttl, codec: ChosenCodec::default(), timeout }
     }
 
     /// With a breaker for each server. `place` is the backend's name or redacted URL.
@@ -77,6 +80,16 @@ impl Connected {
 
     pub(crate) async fn delete(&self, key: &[u8], deadline: Instant, caller: Caller) -> Result<bool, Error> {
         self.service.call(Request::Delete(key), deadline, caller).await?.done()
+    }
+
+    /// Performs `request`.
+    pub(crate) async fn call(
+        &self,
+        request: Request<'_>,
+        deadline: Instant,
+        caller: Caller,
+    ) -> Result<Reply, Error> {
+        self.service.call(request, deadline, caller).await
     }
 
     /// Fails for a value of `len` bytes if the backend takes none so large.

@@ -19,7 +19,7 @@ pub(crate) mod redis;
 pub(crate) mod registry;
 mod request;
 
-pub(crate) use self::request::{Condition, Service, Version, Versioned};
+pub(crate) use self::request::{Condition, Reply, Request, Service, Version, Versioned, number_of};
 
 use std::time::{Duration, Instant};
 

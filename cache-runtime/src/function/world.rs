@@ -18,6 +18,7 @@ use crate::common::sync::lock;
 use crate::config::Config;
 use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
+use crate::remote::space::Spaces;
 use crate::stats::{AllStats, Stats};
 
 /// Settings in use, and the state of every function that has been called under them.
@@ -25,6 +26,8 @@ pub(crate) struct World {
     pub(crate) context: Context,
     /// By the address of the function's site.
     functions: Mutex<HashMap<usize, Arc<State>>>,
+    /// The plain cache's.
+    pub(crate) spaces: Spaces,
 }
 
 static GLOBAL: PerProcess<Arc<World>> = PerProcess::new();
@@ -36,7 +39,7 @@ thread_local! {
 
 impl World {
     pub(crate) fn new(config: Config, clock: Clock) -> Self {
-        Self { context: Context::new(config, clock), functions: Mutex::default() }
+        Self { context: Context::new(config, clock), functions: Mutex::default(), spaces: Spaces::default() }
     }
 
     /// The world of the process.
@@ -46,7 +49,11 @@ impl World {
     }
 
     fn in_child(&self) -> Arc<Self> {
-        Arc::new(Self { context: self.context.in_child(), functions: Mutex::default() })
+        Arc::new(Self {
+            context: self.context.in_child(),
+            functions: Mutex::default(),
+            spaces: Spaces::default(),
+        })
     }
 
     /// The world that this thread is in.
