@@ -25,24 +25,30 @@ pub(crate) struct Connected {
     pub(crate) default_ttl: Option<Duration>,
     /// The format of a plain cache.
     pub(crate) codec: ChosenCodec,
+    /// Whether it is memory of this process.
+    pub(crate) is_memory: bool,
     /// The total time that a call may spend on this backend.
     pub(crate) timeout: Duration,
 }
 
 impl Connected {
-    /// Without a breaker: for a backend that can't be down.
+    /// Without a breaker: for memory, which can't be down.
     pub(crate) fn new(
         service: Box<dyn Service>,
         prefix: String,
         default_ttl: Option<Duration>,
         timeout: Duration,
     ) -> Self {
-        Self { service, prefix, default_ttl, codec: ChosenCodec::default(), timeout }
+        Self { service, prefix, default_ttl, codec: ChosenCodec::default(), is_memory: true, timeout }
     }
 
     /// With a breaker for each server. `place` is the backend's name or redacted URL.
     pub(crate) fn with_breaker(self, place: String) -> Self {
-        Self { service: Box::new(WithBreaker::new(self.service, place, self.timeout)), ..self }
+        Self {
+            service: Box::new(WithBreaker::new(self.service, place, self.timeout)),
+            is_memory: false,
+            ..self
+        }
     }
 
     pub(crate) async fn get(

@@ -30,7 +30,7 @@ pub(super) struct Plain {
     connected: Arc<Connected>,
     world: Arc<World>,
     /// Of a cache with a backend of its own. Caches with an alias share their world's.
-    spaces: Option<Arc<Spaces>>,
+    spaces: Option<Arc<PerProcess<Spaces>>>,
     space: Arc<PerProcess<Arc<Space>>>,
     pub(super) caller: Caller,
 }
@@ -73,7 +73,7 @@ impl Plain {
         source: Source,
         world: Arc<World>,
         connected: Arc<Connected>,
-        spaces: Option<Arc<Spaces>>,
+        spaces: Option<Arc<PerProcess<Spaces>>>,
         caller: Caller,
     ) -> Self {
         let (scope, space) = (World::scoped(), Arc::default());
@@ -88,15 +88,10 @@ impl Plain {
 
     /// The space outside of other scopes. A child of `fork` has its own, because threads of the parent may hold its locks.
     fn home(&self) -> &Arc<Space> {
-        self.space.get(|parent| {
-            let clock = &self.world.context.clock;
-            match parent {
-                None => {
-                    let spaces = self.spaces.as_deref().unwrap_or(&self.world.spaces);
-                    spaces.get(&self.connected, clock, &self.path)
-                }
-                Some(_) => Spaces::default().get(&self.connected, clock, &self.path),
-            }
+        self.space.get(|_| {
+            let own = self.spaces.as_deref().map(|spaces| spaces.get(|_| Spaces::default()));
+            let spaces = own.unwrap_or_else(|| self.world.spaces());
+            spaces.get(&self.connected, &self.world.context.clock, &self.path)
         })
     }
 
@@ -119,7 +114,7 @@ impl Plain {
             Source::Url(url) if world.context.config.replaces_server(url) => world.context.open_url(url)?,
             Source::Url(_) => return Ok(of(self.home().clone(), &world)),
         };
-        Ok(of(world.spaces.get(&connected, &world.context.clock, &self.path), &world))
+        Ok(of(world.spaces().get(&connected, &world.context.clock, &self.path), &world))
     }
 
     pub(super) async fn get<T: Value>(&self, key: &str) -> Result<Option<T>, Error> {

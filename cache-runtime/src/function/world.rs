@@ -26,8 +26,7 @@ pub(crate) struct World {
     pub(crate) context: Context,
     /// By the address of the function's site.
     functions: Mutex<HashMap<usize, Arc<State>>>,
-    /// The plain cache's.
-    pub(crate) spaces: Spaces,
+    spaces: PerProcess<Spaces>,
 }
 
 static GLOBAL: PerProcess<Arc<World>> = PerProcess::new();
@@ -39,7 +38,7 @@ thread_local! {
 
 impl World {
     pub(crate) fn new(config: Config, clock: Clock) -> Self {
-        Self { context: Context::new(config, clock), functions: Mutex::default(), spaces: Spaces::default() }
+        Self { context: Context::new(config, clock), functions: Mutex::default(), spaces: PerProcess::new() }
     }
 
     /// The world of the process.
@@ -52,7 +51,7 @@ impl World {
         Arc::new(Self {
             context: self.context.in_child(),
             functions: Mutex::default(),
-            spaces: Spaces::default(),
+            spaces: PerProcess::new(),
         })
     }
 
@@ -107,6 +106,11 @@ impl World {
         let clash = functions.iter().any(|(other, state)| *other != site && made.clashes_with(state));
         let made = if clash { made.broken_by_clash() } else { made };
         functions.entry(site).or_insert_with(|| Arc::new(made)).clone()
+    }
+
+    /// The spaces of the plain cache.
+    pub(crate) fn spaces(&self) -> &Spaces {
+        self.spaces.get(|_| Spaces::default())
     }
 
     /// Every function called so far.

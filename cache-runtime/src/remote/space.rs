@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::envelope::Token;
 use super::fallback::{FallbackResult, FallbackStore};
-use super::generation::{Asked, Generation};
+use super::generation::Asked;
 use super::invalidations::{Invalidation, PendingInvalidations};
 use crate::backend::Versioned;
 use crate::backend::connected::Connected;
@@ -38,6 +38,8 @@ pub(crate) struct Space {
     pub(crate) connected: Arc<Connected>,
     pub(crate) clock: Clock,
     pub(crate) flights: Flights,
+    /// In memory, how often the space was cleared: nobody else uses its entries, and a token could be evicted.
+    clears: Option<AtomicU64>,
     /// The space around this one.
     parent: Option<Arc<Space>>,
     /// The text in front of every key and its generation.
@@ -67,8 +69,8 @@ impl Space {
         let generation_key = format!("{}generation", keys.head(GENERATION));
         let invalidations = PendingInvalidations::new(connected.clone(), clock.clone(), generation_key);
         Self {
-            connected,
             flights: Flights::default(),
+            clears: connected.is_memory.then(AtomicU64::default),
             parent,
             head: keys.head(ENTRY),
             invalidations: Arc::new(invalidations),
@@ -76,6 +78,7 @@ impl Space {
             has_unplaced: AtomicBool::new(false),
             fallback: FallbackStore::new(clock.clone()),
             clock,
+            connected,
         }
     }
 
@@ -84,16 +87,23 @@ impl Space {
         std::iter::successors(Some(self), |space| space.parent.as_deref())
     }
 
-    fn tokens(&self) -> &Generation {
-        &self.invalidations.generation
+    /// The token, if it is known well enough. Otherwise the question to ask now.
+    fn token(&self) -> Result<Token, Asked> {
+        self.clears
+            .as_ref()
+            .map_or_else(|| self.invalidations.generation.known(), |clears| Ok(counted(clears)))
+    }
+
+    /// The token that was known last.
+    fn last_token(&self) -> Option<Token> {
+        self.clears
+            .as_ref()
+            .map_or_else(|| self.invalidations.generation.last(), |clears| Some(counted(clears)))
     }
 
     /// The generation that was known last.
     pub(crate) fn last(&self) -> Option<Token> {
-        self.levels()
-            .map(|space| space.tokens().last())
-            .collect::<Option<Vec<_>>>()
-            .map(|tokens| join(&tokens))
+        self.levels().map(Self::last_token).collect::<Option<Vec<_>>>().map(|tokens| join(&tokens))
     }
 
     /// The key on the server.
@@ -118,9 +128,8 @@ impl Space {
 
     /// Reads what is under `keys`, together with the tokens that are due. What has a pending invalidation is not there.
     pub(crate) async fn read(&self, keys: &[&str], deadline: Instant, caller: Caller) -> Result<Read, Error> {
-        let known: Vec<Result<Token, Asked>> = self.levels().map(|space| space.tokens().known()).collect();
-        let last =
-            |(space, known): (&Self, &Result<Token, Asked>)| known.ok().or_else(|| space.tokens().last());
+        let known: Vec<Result<Token, Asked>> = self.levels().map(Self::token).collect();
+        let last = |(space, known): (&Self, &Result<Token, Asked>)| known.ok().or_else(|| space.last_token());
         let guess: Option<Vec<Token>> = self.levels().zip(&known).map(last).collect();
         let mut read =
             Read { generation: guess.as_deref().map(join).unwrap_or_default(), values: Vec::new() };
@@ -206,6 +215,10 @@ impl Space {
 
     /// Ends what is in this space and in those within it.
     pub(crate) async fn clear(&self, caller: Caller) -> Result<(), Error> {
+        if let Some(clears) = &self.clears {
+            clears.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        }
         self.invalidations.clear().send(caller).await
     }
 
@@ -240,6 +253,11 @@ impl Drop for Space {
             background::schedule(LOOK_EVERY, move || pending.is_pending().then_some(LOOK_EVERY));
         }
     }
+}
+
+/// A token that differs after each clear.
+fn counted(clears: &AtomicU64) -> Token {
+    u128::from(clears.load(Ordering::SeqCst)).to_le_bytes()
 }
 
 /// The generation of a space with these tokens.

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 
 use super::*;
-use crate::backend::request::{Versioned, bytes_of};
+use crate::backend::derived::bytes_of;
+use crate::backend::request::Versioned;
 
 type Answer = Result<Option<Bytes>, Error>;
 
