@@ -20,48 +20,7 @@ pub use self::value::{Stored, Value};
 use crate::common::wait::{Caller, block_on};
 use crate::error::Error;
 
-/// A cache for blocking code, the same on memory, Redis and Memcached.
-///
-/// ```
-/// use std::time::Duration;
-/// use cache_runtime::Cache;
-///
-/// let cache = Cache::from_url("memory://")?;
-/// cache.set("greeting", "hello", Duration::from_secs(60))?;
-/// assert_eq!(cache.get::<String>("greeting")?.as_deref(), Some("hello"));
-/// assert_eq!(cache.get_or_set("answer", None, || 42), 42);
-/// assert!(cache.delete("greeting")?);
-/// # Ok::<(), cache_runtime::Error>(())
-/// ```
-///
-/// # Lifetimes
-///
-/// A `ttl` of `None` is the cache's default: `?ttl=` in its URL, or `CACHE_DEFAULT_TTL`. Without one the entry stays, as it
-/// does with [`Duration::MAX`]. With zero, nothing is kept. The server measures lifetimes: Redis and memory to the
-/// millisecond, Memcached in whole seconds, which keeps an entry up to two seconds longer.
-///
-/// # Values
-///
-/// Values are encoded with the codec in the URL, such as `?codec=msgpack`, or the first that is compiled in of `bincode`,
-/// `postcard`, `msgpack` and `json`. An `i64` is kept as the server's own number, so that [`incr`](Self::incr) is atomic.
-/// A stored `None` is not a miss:
-///
-/// ```
-/// # let cache = cache_runtime::Cache::from_url("memory://")?;
-/// cache.set("nickname", &None::<String>, None)?;
-/// assert_eq!(cache.get::<Option<String>>("nickname")?, Some(None));
-/// assert_eq!(cache.get::<Option<String>>("surname")?, None);
-/// # Ok::<(), cache_runtime::Error>(())
-/// ```
-///
-/// # Failures
-///
-/// A [`set`](Self::set) or [`delete`](Self::delete) that fails leaves nothing of the old value: it is removed in the
-/// background as soon as the server answers, and this process doesn't serve it until then. With `CACHE_ENABLED=0` no server
-/// is asked: reads find nothing, and writes succeed.
-///
-/// There is no list of keys: servers would have to look at all they have. [`within`](Self::within) groups keys that are to
-/// be cleared together.
+#[doc = include_str!("../../docs/plain_cache.md")]
 #[derive(Clone, Debug)]
 pub struct Cache(Plain);
 
