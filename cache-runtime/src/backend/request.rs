@@ -133,6 +133,7 @@ pub(crate) trait Service: Send + Sync + 'static {
 }
 
 /// Reads each key with a request of its own.
+#[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) async fn get_each(
     service: &impl Service,
     keys: &[&[u8]],

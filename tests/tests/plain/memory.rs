@@ -1,9 +1,10 @@
 //! In memory, and where memory stands in for a server.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::thread;
 
-use cache_runtime::testing::Scope;
-use cache_runtime::{Cache, Config, Error};
+use cache_runtime::{Cache, Config, Error, ErrorKind};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::rows;
 
@@ -50,50 +51,72 @@ fn what_was_used_lately_stays() -> Result<(), Error> {
 }
 
 #[test]
-fn memory_stands_in_for_servers() -> Result<(), Error> {
-    let nowhere = "memcached://127.0.0.1:1?timeout=10s";
-    let outside = Cache::from_url("memory://")?;
-    let scope = Scope::new();
-    let _entered = scope.enter();
-    for cache in [Cache::from_url(nowhere)?, Cache::named("redis")?] {
-        cache.set("key", "value", Duration::from_secs(1))?;
-        assert_eq!(cache.get::<String>("key")?.as_deref(), Some("value"));
-        scope.advance(Duration::from_secs(1));
-        assert!(!cache.contains("key")?);
-        cache.set("n", &1_i64, Duration::from_secs(1))?;
-        scope.advance(Duration::from_secs(1));
-        assert_eq!(cache.incr("n", 1)?, None);
-    }
-    outside.set("key", "value", None)?;
-    assert!(outside.contains("key")?);
-    Ok(())
-}
-
-/// `dummy.*`
-#[test]
-fn a_cache_that_is_off_takes_everything_and_has_nothing() -> Result<(), Error> {
-    let scope = Scope::with_config(Config::new().enabled(false).url("redis", "redis://127.0.0.1:1"))?;
-    let _entered = scope.enter();
-    let cache = Cache::named("redis")?;
-    cache.set("key ☃", "value", None)?;
-    cache.set_many([("a", "b")], None)?;
-    cache.clear()?;
-    assert!(cache.add("key", &1_u8, None)?);
-    assert_eq!(cache.get::<String>("key ☃")?, None);
-    assert!(cache.get_many::<String>(["a"])?.is_empty());
-    assert!(!cache.delete("key")? && !cache.touch("key", None)? && !cache.contains("key")?);
-    assert_eq!((cache.incr("key", 1)?, cache.ttl("key")?, cache.delete_many(["a"])?), (None, None, 0));
-    for n in 0..2 {
-        assert_eq!(cache.get_or_set("made", None, || n), n);
-    }
-    Ok(())
-}
-
-#[test]
 fn codecs_are_chosen_by_url() {
     let error = |url: &str| Cache::from_url(url).unwrap_err().to_string();
     assert!(error("memory://?codec=xml").contains("`msgpack`"), "{}", error("memory://?codec=xml"));
     let cache = Cache::from_url("memory://?codec=bincode").unwrap();
     cache.set("key", "value", None).unwrap();
     assert_eq!(cache.get::<String>("key").unwrap().as_deref(), Some("value"));
+}
+
+/// `multiple_caches`, `prefix.memory`, `handler.*`
+#[test]
+fn caches_are_apart_unless_they_have_one_alias() -> Result<(), Error> {
+    let [one, other] = [Cache::from_url("memory://?prefix=a")?, Cache::from_url("memory://?prefix=a")?];
+    one.set("key", "value", None)?;
+    assert!(!other.contains("key")?);
+    let scope = cache_runtime::testing::Scope::new();
+    let _entered = scope.enter();
+    let [one, other] = [Cache::named("memory")?, Cache::named("memory")?];
+    one.set("key", "value", None)?;
+    assert!(other.contains("key")?);
+    other.within("space").set("key", "value", None)?;
+    one.within("space").clear()?;
+    assert!(!other.within("space").contains("key")?, "at once in this process");
+    let error = Cache::from_url("gopher://host").unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("gopher"), "{error}");
+    Ok(())
+}
+
+/// `threads`
+#[test]
+fn threads_see_whole_values() -> Result<(), Error> {
+    let cache = &Cache::from_url("memory://")?;
+    thread::scope(|scope| {
+        for n in 0..8_u8 {
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    cache.set("key", &vec![n; 1000], None).unwrap();
+                    let value: Vec<u8> = cache.get("key").unwrap().unwrap();
+                    assert!(value.len() == 1000 && value.iter().all(|byte| *byte == value[0]));
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+static ASKED: OnceLock<Cache> = OnceLock::new();
+
+/// Asks the cache while it is encoded.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Curious(u8);
+
+impl Serialize for Curious {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let cache = ASKED.get().unwrap();
+        cache.get_or_set("other", None, || 1_u8);
+        cache.set("another", "value", None).unwrap();
+        serializer.serialize_newtype_struct("Curious", &self.0)
+    }
+}
+
+/// `locking_on_pickle`
+#[test]
+fn a_value_may_ask_the_cache_while_it_is_encoded() -> Result<(), Error> {
+    let cache = ASKED.get_or_init(|| Cache::from_url("memory://").unwrap());
+    cache.set("key", &Curious(1), None)?;
+    assert_eq!(cache.get_or_set("made", None, || Curious(2)), Curious(2));
+    assert_eq!(cache.get::<Curious>("key")?, Some(Curious(1)));
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use cache_runtime::testing::Scope;
-use cache_runtime::{Cache, Config, ErrorKind};
+use cache_runtime::{Cache, Config, Error, ErrorKind};
 use cache_tests::proxy::{Fault, Proxy};
 use cache_tests::servers::{MemcachedServer, RedisServer};
 
@@ -241,6 +241,21 @@ fn a_run_that_breaks_off_is_taken_over() {
     assert_eq!(cache.get_or_set("self", None, || cache.get_or_set("self", None, || 3_u8)), 3);
 }
 
+#[tokio::test]
+async fn a_run_that_is_canceled_is_taken_over() {
+    let cache = cache_runtime::AsyncCache::from_url("memory://").unwrap();
+    let leads = cache.clone();
+    let leader =
+        tokio::spawn(async move { leads.get_or_set("key", None, std::future::pending::<u8>()).await });
+    tokio::task::yield_now().await;
+    let waits = cache.clone();
+    let waiter = tokio::spawn(async move { waits.get_or_set("key", None, async { 2_u8 }).await });
+    tokio::task::yield_now().await;
+    assert!(!waiter.is_finished(), "it waits for the first");
+    leader.abort();
+    assert_eq!(waiter.await.unwrap(), 2);
+}
+
 /// `types.mixed_dict`
 #[test]
 fn self_describing_codecs_are_chosen_by_url() {
@@ -259,4 +274,47 @@ fn self_describing_codecs_are_chosen_by_url() {
     let plain = Cache::from_url("memory://").unwrap();
     let error = plain.set("mixed", &values, None).unwrap_err();
     assert!(error.to_string().contains("?codec=msgpack"), "{error}");
+}
+
+#[test]
+fn memory_stands_in_for_servers() -> Result<(), Error> {
+    let nowhere = "memcached://127.0.0.1:1?timeout=10s";
+    // As in a `static`.
+    let outside = [Cache::from_url(nowhere)?, Cache::named("redis")?];
+    let scope = Scope::new();
+    let _entered = scope.enter();
+    for cache in [Cache::from_url(nowhere)?, Cache::named("redis")?] {
+        cache.set("key", "value", Duration::from_secs(1))?;
+        assert_eq!(cache.get::<String>("key")?.as_deref(), Some("value"));
+        scope.advance(Duration::from_secs(1));
+        assert!(!cache.contains("key")?);
+        cache.set("n", &1_i64, Duration::from_secs(1))?;
+        scope.advance(Duration::from_secs(1));
+        assert_eq!(cache.incr("n", 1)?, None);
+    }
+    for cache in outside {
+        cache.within("space").set("key", "value", None)?;
+        assert!(cache.within("space").contains("key")? && !cache.contains("key")?);
+    }
+    Ok(())
+}
+
+/// `dummy.*`
+#[test]
+fn a_cache_that_is_off_takes_everything_and_has_nothing() -> Result<(), Error> {
+    let scope = Scope::with_config(Config::new().enabled(false).url("redis", "redis://127.0.0.1:1"))?;
+    let _entered = scope.enter();
+    let cache = Cache::named("redis")?;
+    cache.set("key ☃", "value", None)?;
+    cache.set_many([("a", "b")], None)?;
+    cache.clear()?;
+    assert!(cache.add("key", &1_u8, None)?);
+    assert_eq!(cache.get::<String>("key ☃")?, None);
+    assert!(cache.get_many::<String>(["a"])?.is_empty());
+    assert!(!cache.delete("key")? && !cache.touch("key", None)? && !cache.contains("key")?);
+    assert_eq!((cache.incr("key", 1)?, cache.ttl("key")?, cache.delete_many(["a"])?), (None, None, 0));
+    for n in 0..2 {
+        assert_eq!(cache.get_or_set("made", None, || n), n);
+    }
+    Ok(())
 }
