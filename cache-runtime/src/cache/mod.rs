@@ -1,9 +1,11 @@
 //! The plain cache: the API that web frameworks have, the same on every backend.
 //!
 //! A value is bound to the type it was stored as. Reading it as another type is a miss. [`plain`] has what both kinds of
-//! callers share, [`run`] the runs of `get_or_set`, and [`value`] the bytes.
+//! callers share, [`many`] the calls for many keys, [`run`] the runs of `get_or_set`, and [`value`] the bytes.
 
 mod asynchronous;
+mod here;
+mod many;
 mod plain;
 mod run;
 mod value;

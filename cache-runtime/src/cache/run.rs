@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::plain::{Here, Life, Plain};
+use super::here::{Here, Life};
+use super::plain::Plain;
 use super::value::{Form, Value};
 use crate::backend::{Condition, Versioned};
 use crate::error::Error;

@@ -31,6 +31,9 @@ use crate::key::path::KeySpace;
 const ENTRY: u64 = 1;
 const GENERATION: u64 = 2;
 
+/// The most keys that wait for the generation one by one. More of them become one clear.
+const MAX_UNPLACED: usize = 1024;
+
 /// How often it is looked whether what is pending has been delivered.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -200,7 +203,12 @@ impl Space {
         match self.last() {
             Some(generation) => drop(self.remove(&self.text(&generation, key))),
             None => {
-                lock(&self.unplaced).insert(key.to_owned());
+                let mut unplaced = lock(&self.unplaced);
+                if unplaced.len() < MAX_UNPLACED {
+                    unplaced.insert(key.to_owned());
+                } else {
+                    drop(self.invalidations.clear());
+                }
                 self.has_unplaced.store(true, Ordering::Release);
             }
         }
