@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Encode,
     /// The value's encoded form is larger than the backend stores.
     TooLarge,
+    /// What is under the key is not a number that can be added to, or the sum is out of range.
+    NotANumber,
 }
 
 impl ErrorKind {
@@ -41,6 +43,7 @@ impl ErrorKind {
             Self::Key => "arguments can't be a cache key",
             Self::Encode => "value can't be cached",
             Self::TooLarge => "value too large for the cache",
+            Self::NotANumber => "can't add to the cached value",
         }
     }
 }

@@ -90,7 +90,7 @@ pub use crate::backend::memory::Memory;
 #[cfg(feature = "redis")]
 pub use crate::backend::redis::Redis;
 pub use crate::backend::{AsyncBackend, Backend, SetOptions};
-pub use crate::cache::{AsyncCache, Cache};
+pub use crate::cache::{AsyncCache, Cache, Stored, Value};
 pub use crate::common::wait::BoxFuture;
 pub use crate::config::Config;
 pub use crate::error::{Error, ErrorKind};

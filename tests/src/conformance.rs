@@ -61,6 +61,49 @@ impl<B: Backend + ?Sized> AsyncBackend for Ready<B> {
         Box::pin(async move { self.0.delete(key, deadline) })
     }
 
+    fn set_many<'a>(
+        &'a self,
+        entries: &'a [(&'a [u8], Bytes)],
+        options: SetOptions,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Result<(), Error>>, Error>> {
+        Box::pin(async move { self.0.set_many(entries, options, deadline) })
+    }
+
+    fn delete_many<'a>(
+        &'a self,
+        keys: &'a [&'a [u8]],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<usize, Error>> {
+        Box::pin(async move { self.0.delete_many(keys, deadline) })
+    }
+
+    fn contains<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.0.contains(key, deadline) })
+    }
+
+    fn touch<'a>(
+        &'a self,
+        key: &'a [u8],
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.0.touch(key, ttl, deadline) })
+    }
+
+    fn incr<'a>(
+        &'a self,
+        key: &'a [u8],
+        by: i64,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<i64>, Error>> {
+        Box::pin(async move { self.0.incr(key, by, deadline) })
+    }
+
+    fn ttl<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
+        Box::pin(async move { self.0.ttl(key, deadline) })
+    }
+
     fn max_value_len(&self) -> usize {
         self.0.max_value_len()
     }
@@ -83,6 +126,12 @@ pub async fn asynchronous(backend: Arc<dyn AsyncBackend>) {
     add_stores_only_what_is_missing(&store).await;
     compare_and_set_stores_only_over_the_same_bytes(&store).await;
     get_many_keeps_the_order(&store).await;
+    many_are_set_and_deleted(&store).await;
+    contains_sees_what_is_there(&store).await;
+    touch_changes_the_lifetime(&store).await;
+    numbers_are_counted(&store).await;
+    only_numbers_are_counted(&store).await;
+    no_increment_is_lost(&store).await;
     keys_and_values_are_any_bytes(&store).await;
     long_keys_differ_to_the_last_byte(&store).await;
     values_may_be_empty_and_long(&store).await;
@@ -125,6 +174,32 @@ impl Store {
 
     async fn delete(&self, key: &[u8]) -> bool {
         self.0.delete(key, soon()).await.unwrap()
+    }
+
+    async fn set_many(&self, entries: &[(&[u8], Bytes)]) {
+        let results = self.0.set_many(entries, SetOptions::new(), soon()).await.unwrap();
+        assert_eq!(results.len(), entries.len());
+        results.into_iter().for_each(Result::unwrap);
+    }
+
+    async fn delete_many(&self, keys: &[&[u8]]) -> usize {
+        self.0.delete_many(keys, soon()).await.unwrap()
+    }
+
+    async fn contains(&self, key: &[u8]) -> bool {
+        self.0.contains(key, soon()).await.unwrap()
+    }
+
+    async fn touch(&self, key: &[u8], ttl: impl Into<Option<Duration>>) -> bool {
+        self.0.touch(key, ttl.into(), soon()).await.unwrap()
+    }
+
+    async fn incr(&self, key: &[u8], by: i64) -> Option<i64> {
+        self.0.incr(key, by, soon()).await.unwrap()
+    }
+
+    async fn ttl(&self, key: &[u8]) -> Option<Duration> {
+        self.0.ttl(key, soon()).await.unwrap()
     }
 }
 
@@ -203,6 +278,115 @@ async fn get_many_keeps_the_order(store: &Store) {
     }
 }
 
+async fn many_are_set_and_deleted(store: &Store) {
+    store.set_many(&[]).await;
+    assert_eq!(store.delete_many(&[]).await, 0);
+    store.set(b"lots-other", "other").await;
+    let keys: Vec<_> = (0..1000).map(|n| format!("lots-{n}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+    let entries: Vec<_> = keys.iter().map(|key| (*key, Bytes::copy_from_slice(key))).collect();
+    store.set_many(&entries).await;
+    for (key, value) in keys.iter().zip(store.get_many(&keys).await) {
+        assert_eq!(value.as_deref(), Some(*key));
+    }
+    store.set_many(&[(b"lots-1", "new".into()), (b"lots-1", "newer".into())]).await;
+    assert_eq!(store.get(b"lots-1").await.unwrap(), "newer");
+    assert_eq!(store.delete_many(&[b"lots-1", b"lots-none", b"lots-2"]).await, 2);
+    assert_eq!(store.get_many(&[b"lots-1", b"lots-2"]).await, [None, None]);
+    assert_eq!(store.delete_many(&keys).await, 998);
+    assert_eq!(store.get(b"lots-other").await.unwrap(), "other");
+}
+
+async fn contains_sees_what_is_there(store: &Store) {
+    for key in [&b"seen"[..], b"seen, with a space"] {
+        assert!(!store.contains(key).await);
+        store.set(key, "").await;
+        assert!(store.contains(key).await);
+        store.delete(key).await;
+        assert!(!store.contains(key).await);
+    }
+}
+
+async fn touch_changes_the_lifetime(store: &Store) {
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    // Memcached rounds up, and its clock may be about to tick.
+    let is_about = |left: Option<Duration>, ttl: Duration| {
+        left.is_some_and(|left| left <= ttl + Duration::from_secs(2) && left + Duration::from_secs(9) > ttl)
+    };
+    assert!(!store.touch(b"touched", minute).await && !store.touch(b"touched", None).await);
+    assert_eq!(store.ttl(b"touched").await, None);
+    for (value, sum) in [("value", None), ("-7", Some(-6))] {
+        store.set_for(b"touched", value, hour).await;
+        assert!(is_about(store.ttl(b"touched").await, hour));
+        assert!(store.touch(b"touched", minute).await);
+        assert!(is_about(store.ttl(b"touched").await, minute));
+        if let Some(sum) = sum {
+            assert_eq!(store.incr(b"touched", 1).await, Some(sum));
+            assert!(is_about(store.ttl(b"touched").await, minute), "the lifetime stays");
+            store.incr(b"touched", -1).await;
+        }
+        assert!(store.touch(b"touched", Duration::MAX).await);
+        assert!(store.ttl(b"touched").await.unwrap() > 100 * hour);
+        for _ in 0..2 {
+            assert!(store.touch(b"touched", None).await, "also if it stays anyway");
+            assert_eq!(store.ttl(b"touched").await, Some(Duration::MAX));
+        }
+        assert_eq!(store.get(b"touched").await.unwrap(), value);
+    }
+}
+
+async fn numbers_are_counted(store: &Store) {
+    assert_eq!(store.incr(b"number", 1).await, None);
+    assert!(!store.contains(b"number").await, "nothing is created");
+    store.set(b"number", "41").await;
+    let sums = [(1, 42), (10, 52), (-10, 42), (-42, 0), (-1, -1), (0, -1), (-9_999, -10_000), (10_001, 1)];
+    for (by, sum) in sums {
+        assert_eq!(store.incr(b"number", by).await, Some(sum), "{by}");
+        assert_eq!(store.get(b"number").await.unwrap(), sum.to_string());
+        assert_eq!(store.get_many(&[b"number"]).await, [Some(sum.to_string().into())]);
+    }
+    assert!(store.compare_and_set(b"number", b"1", "5").await);
+    assert_eq!(store.incr(b"number", 1).await, Some(6));
+    for (start, by, end) in [(i64::MAX, i64::MIN, -1), (i64::MIN, i64::MAX, -1), (-1, i64::MIN + 1, i64::MIN)]
+    {
+        store.set(b"number", start.to_string()).await;
+        assert_eq!(store.incr(b"number", by).await, Some(end), "{start} + {by}");
+    }
+    for (start, by) in [(i64::MAX, 1), (i64::MIN, -1), (-1, i64::MIN), (1, i64::MAX)] {
+        store.set(b"number", start.to_string()).await;
+        let error = store.0.incr(b"number", by, soon()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotANumber, "{error}");
+        assert_eq!(store.get(b"number").await.unwrap(), start.to_string(), "it is as it was");
+    }
+}
+
+async fn only_numbers_are_counted(store: &Store) {
+    let too_large = (i128::from(i64::MAX) + 1).to_string();
+    let values = ["", "text", "1.5", " 1", "1 ", "+1", "007", "-0", "0x1", "1\n", &too_large];
+    for value in values {
+        store.set(b"no number", value.to_owned()).await;
+        let error = store.0.incr(b"no number", 1, soon()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotANumber, "{value:?}: {error}");
+        assert_eq!(store.get(b"no number").await.unwrap(), value);
+    }
+}
+
+async fn no_increment_is_lost(store: &Store) {
+    store.set(b"incremented", "0").await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for _ in 0..50 {
+                store.incr(b"incremented", 3).await.unwrap();
+                store.incr(b"incremented", -2).await.unwrap();
+            }
+        });
+    }
+    assert_eq!(tasks.join_all().await.len(), 8);
+    assert_eq!(store.get(b"incremented").await.unwrap(), "400");
+}
+
 async fn keys_and_values_are_any_bytes(store: &Store) {
     let all: Vec<u8> = (0..=255).collect();
     let keys = [
@@ -263,8 +447,11 @@ async fn values_may_be_empty_and_long(store: &Store) {
             assert_eq!(stored.unwrap_err().kind(), ErrorKind::TooLarge);
             let added = store.0.add(b"too-long", value.clone(), SetOptions::new(), soon()).await;
             assert_eq!(added.unwrap_err().kind(), ErrorKind::TooLarge);
+            let too_long = value.clone();
             let replaced = store.0.compare_and_set(&key, b"", value, SetOptions::new(), soon()).await;
             assert_eq!(replaced.unwrap_err().kind(), ErrorKind::TooLarge);
+            let many = store.0.set_many(&[(b"too-long", too_long)], SetOptions::new(), soon()).await;
+            assert_eq!(many.unwrap_err().kind(), ErrorKind::TooLarge);
         }
     }
 }
@@ -353,8 +540,14 @@ async fn a_passed_deadline_is_a_timeout(store: &Store) {
             .await
             .unwrap_err(),
         backend.delete(b"late", late).await.unwrap_err(),
+        backend.set_many(&[(b"late", "other".into())], SetOptions::new(), late).await.unwrap_err(),
+        backend.delete_many(&[b"late"], late).await.unwrap_err(),
+        backend.contains(b"late", late).await.unwrap_err(),
+        backend.touch(b"late", None, late).await.unwrap_err(),
+        backend.incr(b"late", 1, late).await.unwrap_err(),
+        backend.ttl(b"late", late).await.unwrap_err(),
     ];
-    assert_eq!(errors.map(|error| error.kind()), [ErrorKind::Timeout; 6]);
+    assert_eq!(errors.map(|error| error.kind()), [ErrorKind::Timeout; 12]);
     assert_eq!(store.get(b"late").await.unwrap(), "value");
 }
 
@@ -375,6 +568,14 @@ impl Aging {
         store.set_for(b"age-replaced", "short", TTL).await;
         store.set_for(b"age-replaced", "kept", None).await;
         store.set_for(b"age-shortest", "gone", Duration::from_nanos(1)).await;
+        store.set_for(b"age-touched", "gone", None).await;
+        assert!(store.touch(b"age-touched", Duration::from_nanos(1)).await);
+        store.set_for(b"age-counted", "1", Duration::from_millis(1)).await;
+        let _may_be_gone = store.incr(b"age-counted", 1).await;
+        store.set_for(b"age-kept", "kept", TTL).await;
+        assert!(store.touch(b"age-kept", Duration::from_secs(60)).await);
+        let many = [(&b"age-many"[..], Bytes::from("gone"))];
+        store.0.set_many(&many, SetOptions::new().ttl(TTL), soon()).await.unwrap();
         store.set_for(b"age-set", "gone", TTL).await;
         let start = Instant::now();
         assert!(store.0.add(b"age-added", "gone".into(), SetOptions::new().ttl(TTL), soon()).await.unwrap());
@@ -397,7 +598,15 @@ impl Aging {
     }
 
     async fn end(&self, store: &Store) {
-        for key in [&b"age-set"[..], b"age-added", b"age-shortest", b"age-replacing"] {
+        for key in [
+            &b"age-set"[..],
+            b"age-added",
+            b"age-shortest",
+            b"age-replacing",
+            b"age-touched",
+            b"age-counted",
+            b"age-many",
+        ] {
             while store.get(key).await.is_some() {
                 assert!(self.start.elapsed() < GONE, "{} is still there", String::from_utf8_lossy(key));
                 sleep(Duration::from_millis(20)).await;
@@ -407,8 +616,12 @@ impl Aging {
             !store.compare_and_set(b"age-replacing", b"gone", "anew").await,
             "what has run out is not there"
         );
+        assert!(!store.contains(b"age-set").await && !store.delete(b"age-set").await);
+        assert!(!store.touch(b"age-many", None).await && store.incr(b"age-counted", 1).await.is_none());
         assert!(store.add(b"age-added", "anew").await, "what has run out is not in the way");
-        for key in [&b"age-month"[..], b"age-longest", b"age-none", b"age-replaced", b"age-renewed"] {
+        for key in
+            [&b"age-month"[..], b"age-longest", b"age-none", b"age-replaced", b"age-renewed", b"age-kept"]
+        {
             assert_eq!(store.get(key).await.unwrap(), "kept", "{}", String::from_utf8_lossy(key));
         }
     }

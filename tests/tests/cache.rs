@@ -9,6 +9,9 @@ use cache_runtime::{AsyncCache, Cache, Config};
 macro_rules! behaves {
     ($name:ident, $cache:ty, [$($wait:tt)*], [$($make:tt)*]) => {
         async fn $name(scope: &Scope, alias: &str) {
+            // A scope moves the clock of memory. Servers measure lifetimes by their own, in `plain/`.
+            let advance = |by| if alias == "memory" { scope.advance(by) };
+            let is_over = alias == "memory";
             let cache = <$cache>::named(alias).unwrap();
             let minute = Duration::from_secs(60);
 
@@ -17,10 +20,10 @@ macro_rules! behaves {
             assert_eq!(cache.get::<u32>("n")$($wait)*.unwrap(), Some(7));
             cache.set("n", &8_u32, Duration::from_secs(90))$($wait)*.unwrap();
             cache.set("for ever", &vec!["a".to_owned()], None)$($wait)*.unwrap();
-            scope.advance(minute);
+            advance(minute);
             assert_eq!(cache.get::<u32>("n")$($wait)*.unwrap(), Some(8));
-            scope.advance(minute);
-            assert_eq!(cache.get::<u32>("n")$($wait)*.unwrap(), None);
+            advance(minute);
+            assert_eq!(cache.get::<u32>("n")$($wait)*.unwrap().is_none(), is_over);
             assert_eq!(cache.get::<Vec<String>>("for ever")$($wait)*.unwrap(), Some(vec!["a".to_owned()]));
 
             // A stored `None` is not a miss; a read as another type is.

@@ -165,7 +165,7 @@ fn a_bad_url_is_named_without_its_password() {
     for (url, message) in [
         (
             "memory://:s3cret@h?speed=1",
-            "unknown URL parameter `speed` for `memory://`; known are `prefix`, `ttl`, `timeout`, `capacity`, `max_bytes`",
+            "unknown URL parameter `speed` for `memory://`; known are `prefix`, `ttl`, `codec`, `timeout`, `capacity`, `max_bytes`",
         ),
         ("memory://:s3cret@h?capacity=many", "`capacity=many` is not a number of entries"),
         ("memory://:s3cret@h?timeout=0", "`timeout=0` is not a duration"),
@@ -244,7 +244,7 @@ mod servers {
             (vec![("REDIS_URL", bad), ("CACHE_REDIS_URL", good.as_str())], "check: ok"),
             (
                 vec![("CACHE_REDIS_URL", bad)],
-                "`prefix`, `ttl`, `timeout`, `pool`, `max_value`, `db` (CACHE_REDIS_URL)",
+                "`prefix`, `ttl`, `codec`, `timeout`, `pool`, `max_value`, `db` (CACHE_REDIS_URL)",
             ),
             (vec![("MEMCACHED_URL", "memcached://127.0.0.1:1?speed=1")], "(MEMCACHED_URL)"),
         ] {

@@ -47,6 +47,13 @@ async fn redis_async() {
     asynchronous(redis(&server)).await;
 }
 
+/// Scripts are replaced by transactions.
+#[tokio::test]
+async fn redis_without_scripts() {
+    let server = RedisServer::start_with(&["--rename-command", "EVAL", ""]);
+    asynchronous(redis(&server)).await;
+}
+
 #[test]
 fn redis_over_a_unix_socket_blocking() {
     let server = RedisServer::start_unix();

@@ -453,8 +453,13 @@ impl Service {
     /// On a free port, which its first line names.
     fn start(url: Option<&str>) -> Self {
         let mut command = example("async_service");
-        command.env("PORT", "0").envs(url.map(|url| ("CACHE_USERS_URL", url)));
-        let mut process = Running::start(&mut command);
+        command.envs(url.map(|url| ("CACHE_USERS_URL", url)));
+        Self::run(&mut command)
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let command = command.env("PORT", "0");
+        let mut process = Running::start(command);
         let mut line = String::new();
         BufReader::new(process.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
@@ -534,6 +539,33 @@ fn async_service_refuses_a_wrong_setting() {
     let finished = run(example("async_service").env("CACHE_USERS_URL", "memroy://"));
     finished.assert_refused("CACHE_USERS_URL");
     assert!(finished.err.contains("memroy"), "{finished:#?}");
+}
+
+/// Sessions and limits of two services that share a server.
+fn sessions_on(url: &str) {
+    let start = || Service::run(example("sessions").env("CACHE_SESSIONS_URL", url));
+    let (one, other) = (start(), start());
+    let (status, id) = one.ask("POST", "/login/ada");
+    assert_eq!((status, id.len()), (200, 64));
+    let session = format!("/sessions/{id}");
+    assert_eq!(other.ask("GET", &session), (200, "ada".to_owned()));
+    assert_eq!(other.ask("GET", "/sessions/ada").0, 401, "a limit is no session");
+    for service in [&one, &other, &one, &other] {
+        assert_eq!(service.ask("POST", "/login/ada").0, 200);
+    }
+    assert_eq!(one.ask("POST", "/login/ada").0, 429);
+    assert_eq!(other.ask("POST", "/login/ada").0, 429);
+    assert_eq!(one.ask("POST", "/login/grace").0, 200);
+    assert_eq!(one.ask("DELETE", &session).0, 204);
+    assert_eq!(other.ask("GET", &session).0, 401);
+    assert_eq!(one.ask("DELETE", &session).0, 404);
+}
+
+#[test]
+fn sessions() {
+    let (redis, memcached) = (RedisServer::start(), MemcachedServer::start());
+    sessions_on(&redis.url());
+    sessions_on(&memcached.url());
 }
 
 // Unit tests

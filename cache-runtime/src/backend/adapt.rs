@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+#[cfg(feature = "tokio")]
+use super::request::Lists;
 use super::request::{Answer, Condition, Reply, Request, Service, Version, Versioned};
 use super::{AsyncBackend, Backend};
 use crate::common::wait::{Caller, MaybeReady};
@@ -72,7 +74,15 @@ fn call_backend(backend: &dyn Backend, request: Request<'_>, deadline: Instant) 
                 backend.compare_and_set(key, bytes, value, options, deadline).map(set)
             }
         },
+        Request::SetMany { entries, options } => {
+            backend.set_many(entries, options, deadline).map(Reply::SetEach)
+        }
         Request::Delete(key) => backend.delete(key, deadline).map(Reply::Done),
+        Request::DeleteMany(keys) => backend.delete_many(keys, deadline).map(Reply::Count),
+        Request::Contains(key) => backend.contains(key, deadline).map(Reply::Done),
+        Request::Touch { key, ttl } => backend.touch(key, ttl, deadline).map(Reply::Done),
+        Request::Incr { key, by } => backend.incr(key, by, deadline).map(Reply::Number),
+        Request::Ttl(key) => backend.ttl(key, deadline).map(Reply::Ttl),
     }
 }
 
@@ -91,8 +101,21 @@ async fn call_async_backend(
                 backend.compare_and_set(key, bytes, value, options, deadline).await.map(set)
             }
         },
+        Request::SetMany { entries, options } => {
+            backend.set_many(entries, options, deadline).await.map(Reply::SetEach)
+        }
         Request::Delete(key) => backend.delete(key, deadline).await.map(Reply::Done),
+        Request::DeleteMany(keys) => backend.delete_many(keys, deadline).await.map(Reply::Count),
+        Request::Contains(key) => backend.contains(key, deadline).await.map(Reply::Done),
+        Request::Touch { key, ttl } => backend.touch(key, ttl, deadline).await.map(Reply::Done),
+        Request::Incr { key, by } => backend.incr(key, by, deadline).await.map(Reply::Number),
+        Request::Ttl(key) => backend.ttl(key, deadline).await.map(Reply::Ttl),
     }
+}
+
+/// The error of an operation that a backend doesn't have.
+pub(super) fn lacks(operation: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("the backend has no `{operation}`"))
 }
 
 fn value(value: Option<Bytes>) -> Reply {
@@ -111,7 +134,7 @@ fn set(is_set: bool) -> Reply {
 #[cfg(feature = "tokio")]
 fn on_blocking_pool<'a>(backend: Arc<dyn Backend>, request: Request<'a>, deadline: Instant) -> Answer<'a> {
     let request = request.into_owned();
-    let work = move || call_backend(&*backend, request.borrow(&mut Vec::new()), deadline);
+    let work = move || call_backend(&*backend, request.borrow(&mut Lists::default()), deadline);
     MaybeReady::Later(Box::pin(async move {
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
             let message = "async calls to a remote backend need a tokio runtime";
@@ -137,8 +160,8 @@ fn on_background_runtime(
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     let request = request.into_owned();
     background_runtime()?.spawn(async move {
-        let mut keys = Vec::new();
-        let answer = call_async_backend(&*backend, request.borrow(&mut keys), deadline).await;
+        let mut lists = Lists::default();
+        let answer = call_async_backend(&*backend, request.borrow(&mut lists), deadline).await;
         // An error means that the caller has given up.
         let _ = sender.send(answer);
     });

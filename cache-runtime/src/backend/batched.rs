@@ -25,9 +25,8 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 
 use super::adapt::FromAsyncBackend;
-use super::request::{
-    Answer, Condition, Reply, Request, Service, Version, Versioned, async_backend_of_service, bytes_of,
-};
+use super::derived::{async_backend_of_service, bytes_of};
+use super::request::{Answer, Condition, Reply, Request, Service, Version, Versioned};
 use super::{AsyncBackend, SetOptions};
 use crate::common::sync::lock;
 use crate::common::wait::{BoxFuture, Caller, MaybeReady};

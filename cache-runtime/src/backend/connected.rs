@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::SetOptions;
 use super::breaker::WithBreaker;
-use super::request::{Condition, Request, Service, Version, Versioned};
+use super::request::{Condition, Reply, Request, Service, Version, Versioned};
+use crate::codec::ChosenCodec;
 use crate::common::random;
 use crate::common::wait::{Caller, block_on};
 use crate::error::{Error, ErrorKind};
@@ -22,24 +23,32 @@ pub(crate) struct Connected {
     service: Box<dyn Service>,
     pub(crate) prefix: String,
     pub(crate) default_ttl: Option<Duration>,
+    /// The format of a plain cache.
+    pub(crate) codec: ChosenCodec,
+    /// Whether it is memory of this process.
+    pub(crate) is_memory: bool,
     /// The total time that a call may spend on this backend.
     pub(crate) timeout: Duration,
 }
 
 impl Connected {
-    /// Without a breaker: for a backend that can't be down.
+    /// Without a breaker: for memory, which can't be down.
     pub(crate) fn new(
         service: Box<dyn Service>,
         prefix: String,
         default_ttl: Option<Duration>,
         timeout: Duration,
     ) -> Self {
-        Self { service, prefix, default_ttl, timeout }
+        Self { service, prefix, default_ttl, codec: ChosenCodec::default(), is_memory: true, timeout }
     }
 
     /// With a breaker for each server. `place` is the backend's name or redacted URL.
     pub(crate) fn with_breaker(self, place: String) -> Self {
-        Self { service: Box::new(WithBreaker::new(self.service, place, self.timeout)), ..self }
+        Self {
+            service: Box::new(WithBreaker::new(self.service, place, self.timeout)),
+            is_memory: false,
+            ..self
+        }
     }
 
     pub(crate) async fn get(
@@ -77,6 +86,16 @@ impl Connected {
 
     pub(crate) async fn delete(&self, key: &[u8], deadline: Instant, caller: Caller) -> Result<bool, Error> {
         self.service.call(Request::Delete(key), deadline, caller).await?.done()
+    }
+
+    /// Performs `request`.
+    pub(crate) async fn call(
+        &self,
+        request: Request<'_>,
+        deadline: Instant,
+        caller: Caller,
+    ) -> Result<Reply, Error> {
+        self.service.call(request, deadline, caller).await
     }
 
     /// Fails for a value of `len` bytes if the backend takes none so large.

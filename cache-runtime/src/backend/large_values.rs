@@ -70,7 +70,15 @@ impl LargeValues {
             Request::Get(key) => is_aside(key),
             Request::GetMany(keys) => keys.iter().any(|key| is_aside(key)),
             Request::Set { key, value, .. } => value.len() >= LARGE && is_aside(key),
-            Request::Delete(_) => false,
+            Request::SetMany { entries, .. } => {
+                entries.iter().any(|(key, value)| value.len() >= LARGE && is_aside(key))
+            }
+            Request::Delete(_)
+            | Request::DeleteMany(_)
+            | Request::Contains(_)
+            | Request::Touch { .. }
+            | Request::Incr { .. }
+            | Request::Ttl(_) => false,
         };
         if !is_rejected {
             return Ok(());
@@ -107,6 +115,8 @@ impl LargeValues {
                 let times = Times { aside_until: None, alone_until: now + PAUSE };
                 keys.iter().for_each(|key| known.insert(key, times));
             }
+            // Whose value it was is unknown, and sets are not shared.
+            Request::SetMany { .. } => {}
             request => {
                 let times = Times { aside_until: Some(now + PAUSE), alone_until: now + ALONE };
                 known.by_key.remove(request.first_key());
@@ -126,8 +136,16 @@ impl LargeValues {
                     known.by_key.remove(*key);
                 }
             }
-            Request::GetMany(_) => {}
+            Request::GetMany(_)
+            | Request::Contains(_)
+            | Request::Touch { .. }
+            | Request::Incr { .. }
+            | Request::Ttl(_) => {}
             Request::Set { key, .. } | Request::Delete(key) => _ = known.by_key.remove(*key),
+            Request::SetMany { entries, .. } => {
+                entries.iter().for_each(|(key, _)| _ = known.by_key.remove(*key));
+            }
+            Request::DeleteMany(keys) => keys.iter().for_each(|key| _ = known.by_key.remove(*key)),
         }
         if known.next_purge.is_none_or(|due| due <= now) {
             known.purge(now);

@@ -8,6 +8,7 @@ mod adapt;
 pub(crate) mod batched;
 mod breaker;
 pub(crate) mod connected;
+mod derived;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 mod large_values;
 #[cfg(feature = "memcached")]
@@ -18,7 +19,7 @@ pub(crate) mod redis;
 pub(crate) mod registry;
 mod request;
 
-pub(crate) use self::request::{Condition, Service, Version, Versioned};
+pub(crate) use self::request::{Condition, Reply, Request, Service, Version, Versioned, number_of};
 
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,7 @@ impl SetOptions {
 /// - **`add` stores only if nothing is there**, atomically, and returns whether it stored.
 /// - **`compare_and_set` stores only if exactly the given bytes are there**, atomically, and returns whether it stored.
 /// - **`delete` is done when it returns**; deleting nothing is `Ok(false)`.
+/// - **`incr` adds atomically, and keeps the lifetime**. It creates nothing.
 /// - **`deadline` bounds the call**, including connecting and waiting for a pooled connection. A call that misses it
 ///   returns an error of kind [`Timeout`](crate::ErrorKind::Timeout).
 /// - **Nothing panics and nothing is retried blindly.** An unreachable server is
@@ -180,6 +182,68 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// See the [contract](Backend#the-contract).
     fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error>;
+
+    /// Stores values under their keys, with the same options, in one round trip if the server can. The results are in the
+    /// order of `entries`.
+    ///
+    /// # Errors
+    /// See the [contract](Backend#the-contract). An error of the whole call means that any of them may be stored.
+    fn set_many(
+        &self,
+        entries: &[(&[u8], Bytes)],
+        options: SetOptions,
+        deadline: Instant,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let set = |(key, value): &(&[u8], Bytes)| self.set(key, value.clone(), options, deadline);
+        Ok(entries.iter().map(set).collect())
+    }
+
+    /// Removes what is under `keys`, in one round trip if the server can; returns how many were there.
+    ///
+    /// # Errors
+    /// See the [contract](Backend#the-contract).
+    fn delete_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<usize, Error> {
+        keys.iter().try_fold(0, |count, key| Ok(count + usize::from(self.delete(key, deadline)?)))
+    }
+
+    /// Whether anything is under `key`.
+    ///
+    /// # Errors
+    /// See the [contract](Backend#the-contract).
+    fn contains(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
+        self.get(key, deadline).map(|value| value.is_some())
+    }
+
+    /// Keeps what is under `key` for `ttl` from now on, or forever; returns whether anything is there.
+    ///
+    /// # Errors
+    /// See the [contract](Backend#the-contract).
+    fn touch(&self, key: &[u8], ttl: Option<Duration>, deadline: Instant) -> Result<bool, Error> {
+        let Some(value) = self.get(key, deadline)? else { return Ok(false) };
+        self.compare_and_set(key, &value, value.clone(), SetOptions::new().ttl(ttl), deadline)
+    }
+
+    /// Adds `by` to the number under `key`, whose value is its decimal text; returns the sum, or `None` if nothing is
+    /// there. The lifetime stays.
+    ///
+    /// # Errors
+    /// [`NotANumber`](crate::ErrorKind::NotANumber) if something else is there, or the sum is out of range. Otherwise see
+    /// the [contract](Backend#the-contract). A backend that doesn't override this returns
+    /// [`Config`](crate::ErrorKind::Config), because nothing else here can keep the lifetime.
+    fn incr(&self, key: &[u8], by: i64, deadline: Instant) -> Result<Option<i64>, Error> {
+        let _ = (key, by, deadline);
+        Err(adapt::lacks("incr"))
+    }
+
+    /// How long the entry under `key` will be kept: [`Duration::MAX`] if it doesn't expire, `None` if there is none.
+    ///
+    /// # Errors
+    /// See the [contract](Backend#the-contract). A backend that doesn't override this returns
+    /// [`Config`](crate::ErrorKind::Config).
+    fn ttl(&self, key: &[u8], deadline: Instant) -> Result<Option<Duration>, Error> {
+        let _ = (key, deadline);
+        Err(adapt::lacks("ttl"))
+    }
 
     /// The longest value, in bytes, that `set` takes. Longer ones aren't sent.
     fn max_value_len(&self) -> usize {
@@ -305,6 +369,73 @@ pub trait AsyncBackend: Send + Sync + 'static {
 
     /// See [`Backend::delete`].
     fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// See [`Backend::set_many`].
+    fn set_many<'a>(
+        &'a self,
+        entries: &'a [(&'a [u8], Bytes)],
+        options: SetOptions,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Result<(), Error>>, Error>> {
+        Box::pin(async move {
+            let mut results = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                results.push(self.set(key, value.clone(), options, deadline).await);
+            }
+            Ok(results)
+        })
+    }
+
+    /// See [`Backend::delete_many`].
+    fn delete_many<'a>(
+        &'a self,
+        keys: &'a [&'a [u8]],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<usize, Error>> {
+        Box::pin(async move {
+            let mut count = 0;
+            for key in keys {
+                count += usize::from(self.delete(key, deadline).await?);
+            }
+            Ok(count)
+        })
+    }
+
+    /// See [`Backend::contains`].
+    fn contains<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move { self.get(key, deadline).await.map(|value| value.is_some()) })
+    }
+
+    /// See [`Backend::touch`].
+    fn touch<'a>(
+        &'a self,
+        key: &'a [u8],
+        ttl: Option<Duration>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let Some(value) = self.get(key, deadline).await? else { return Ok(false) };
+            let options = SetOptions::new().ttl(ttl);
+            self.compare_and_set(key, &value, value.clone(), options, deadline).await
+        })
+    }
+
+    /// See [`Backend::incr`].
+    fn incr<'a>(
+        &'a self,
+        key: &'a [u8],
+        by: i64,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<i64>, Error>> {
+        let _ = (key, by, deadline);
+        Box::pin(async { Err(adapt::lacks("incr")) })
+    }
+
+    /// See [`Backend::ttl`].
+    fn ttl<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
+        let _ = (key, deadline);
+        Box::pin(async { Err(adapt::lacks("ttl")) })
+    }
 
     /// See [`Backend::max_value_len`].
     fn max_value_len(&self) -> usize {

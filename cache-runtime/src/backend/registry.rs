@@ -7,6 +7,7 @@ use super::adapt::{FromAsyncBackend, FromBackend};
 use super::memory::Memory;
 use super::request::Service;
 use super::{AsyncBackend, Backend};
+use crate::common::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::net::url::{Url, split_scheme};
 
@@ -24,7 +25,7 @@ pub(crate) struct Kind {
     open: Option<Open>,
 }
 
-type Open = fn(Url, Duration) -> Result<Box<dyn Service>, Error>;
+type Open = fn(Url, Duration, &Clock) -> Result<Box<dyn Service>, Error>;
 
 pub(crate) const KINDS: [Kind; 3] = [
     Kind {
@@ -33,7 +34,7 @@ pub(crate) const KINDS: [Kind; 3] = [
         default_url: "memory://",
         schemes: &["memory"],
         is_server: false,
-        open: Some(|url, _| Ok(Box::new(Memory::open(url)?))),
+        open: Some(|url, _, clock| Ok(Box::new(Memory::open(url)?.with_clock(clock.clone())))),
     },
     Kind {
         alias: "redis",
@@ -42,7 +43,7 @@ pub(crate) const KINDS: [Kind; 3] = [
         schemes: &["redis", "unix", "redis+unix", "rediss", "redis+cluster", "redis+sentinel"],
         is_server: true,
         #[cfg(feature = "redis")]
-        open: Some(|url, timeout| Ok(batched(super::redis::Redis::open(url, timeout)?))),
+        open: Some(|url, timeout, _| Ok(batched(super::redis::Redis::open(url, timeout)?))),
         #[cfg(not(feature = "redis"))]
         open: None,
     },
@@ -53,7 +54,7 @@ pub(crate) const KINDS: [Kind; 3] = [
         schemes: &["memcached"],
         is_server: true,
         #[cfg(feature = "memcached")]
-        open: Some(|url, timeout| Ok(batched(super::memcached::Memcached::open(url, timeout)?))),
+        open: Some(|url, timeout, _| Ok(batched(super::memcached::Memcached::open(url, timeout)?))),
         #[cfg(not(feature = "memcached"))]
         open: None,
     },
@@ -89,8 +90,9 @@ impl Kind {
     }
 }
 
-/// Opens the backend at `url`; nothing connects yet. `timeout` applies if the URL has none.
-pub(crate) fn open(url: Url, timeout: Duration) -> Result<Box<dyn Service>, Error> {
+/// Opens the backend at `url`; nothing connects yet. `timeout` applies if the URL has none, and `clock` is for memory:
+/// servers have their own.
+pub(crate) fn open(url: Url, timeout: Duration, clock: &Clock) -> Result<Box<dyn Service>, Error> {
     let scheme = &url.scheme;
     let Some(kind) = Kind::of_scheme(scheme) else {
         return Err(Error::new(ErrorKind::Config, format!("unknown URL scheme `{scheme}://`")));
@@ -102,7 +104,7 @@ pub(crate) fn open(url: Url, timeout: Duration) -> Result<Box<dyn Service>, Erro
         );
         return Err(Error::new(ErrorKind::Config, message));
     };
-    open(url, timeout)
+    open(url, timeout, clock)
 }
 
 /// A user's backend.

@@ -1,9 +1,9 @@
 //! The one internal interface to backends: a [`Request`] goes to a [`Service`], and a [`Reply`] comes back.
 //!
 //! Whatever wraps a backend (a breaker, batching, an adapter) is one method over requests. The public traits are derived
-//! from it by [`backend_of_service`] and [`async_backend_of_service`].
+//! from it by the macros in `derived.rs`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -22,8 +22,20 @@ pub(crate) enum Request<'a> {
     GetMany(&'a [&'a [u8]]),
     /// Stores a value. Replied to with [`Reply::Set`].
     Set { key: &'a [u8], value: Bytes, options: SetOptions, condition: Condition<'a> },
+    /// Stores values with the same options. Replied to with [`Reply::SetEach`].
+    SetMany { entries: &'a [(&'a [u8], Bytes)], options: SetOptions },
     /// Removes a key. Replied to with [`Reply::Done`]: whether anything was there.
     Delete(&'a [u8]),
+    /// Removes several keys. Replied to with [`Reply::Count`]: how many were there.
+    DeleteMany(&'a [&'a [u8]]),
+    /// Whether anything is under a key. Replied to with [`Reply::Done`].
+    Contains(&'a [u8]),
+    /// Gives an entry a new lifetime. Replied to with [`Reply::Done`]: whether there is one.
+    Touch { key: &'a [u8], ttl: Option<Duration> },
+    /// Adds to a number. Replied to with [`Reply::Number`].
+    Incr { key: &'a [u8], by: i64 },
+    /// How long an entry will be kept. Replied to with [`Reply::Ttl`].
+    Ttl(&'a [u8]),
 }
 
 /// When a value is stored.
@@ -69,13 +81,20 @@ impl From<Bytes> for Versioned {
 }
 
 /// The answer to a [`Request`].
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Reply {
     Value(Option<Versioned>),
     Values(Vec<Option<Versioned>>),
     /// The version of the stored value; `None` if the condition did not hold.
     Set(Option<Version>),
+    /// Whether each of several values was stored.
+    SetEach(Vec<Result<(), Error>>),
     Done(bool),
+    Count(usize),
+    /// The sum; `None` if nothing is under the key.
+    Number(Option<i64>),
+    /// The time that is left, [`Duration::MAX`] if the entry doesn't expire; `None` if there is no entry.
+    Ttl(Option<Duration>),
 }
 
 pub(crate) type Answer<'a> = MaybeReady<'a, Result<Reply, Error>>;
@@ -114,6 +133,7 @@ pub(crate) trait Service: Send + Sync + 'static {
 }
 
 /// Reads each key with a request of its own.
+#[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) async fn get_each(
     service: &impl Service,
     keys: &[&[u8]],
@@ -158,17 +178,31 @@ impl Request<'_> {
     /// The key, or the first of several.
     pub(crate) fn first_key(&self) -> &[u8] {
         match self {
-            Self::Get(key) | Self::Set { key, .. } | Self::Delete(key) => key,
-            Self::GetMany(keys) => keys.first().copied().unwrap_or_default(),
+            Self::Get(key)
+            | Self::Set { key, .. }
+            | Self::Delete(key)
+            | Self::Contains(key)
+            | Self::Touch { key, .. }
+            | Self::Incr { key, .. }
+            | Self::Ttl(key) => key,
+            Self::GetMany(keys) | Self::DeleteMany(keys) => keys.first().copied().unwrap_or_default(),
+            Self::SetMany { entries, .. } => entries.first().map_or(&[], |(key, _)| key),
         }
     }
 
-    /// A set that runs twice may undo what others did between, so it is sent only once.
+    /// A set that runs twice may undo what others did between, and a number would be added twice, so they are sent only
+    /// once.
     #[cfg(feature = "redis")]
     pub(crate) fn retry(&self) -> Retry {
         match self {
-            Self::Set { .. } => Retry::Never,
-            Self::Get(_) | Self::GetMany(_) | Self::Delete(_) => Retry::Once,
+            Self::Set { .. } | Self::SetMany { .. } | Self::Incr { .. } => Retry::Never,
+            Self::Get(_)
+            | Self::GetMany(_)
+            | Self::Delete(_)
+            | Self::DeleteMany(_)
+            | Self::Contains(_)
+            | Self::Touch { .. }
+            | Self::Ttl(_) => Retry::Once,
         }
     }
 }
@@ -195,9 +229,37 @@ impl Reply {
         }
     }
 
+    pub(crate) fn set_each(self) -> Result<Vec<Result<(), Error>>, Error> {
+        match self {
+            Self::SetEach(results) => Ok(results),
+            _ => Err(mismatch()),
+        }
+    }
+
     pub(crate) fn done(self) -> Result<bool, Error> {
         match self {
             Self::Done(done) => Ok(done),
+            _ => Err(mismatch()),
+        }
+    }
+
+    pub(crate) fn count(self) -> Result<usize, Error> {
+        match self {
+            Self::Count(count) => Ok(count),
+            _ => Err(mismatch()),
+        }
+    }
+
+    pub(crate) fn number(self) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Number(number) => Ok(number),
+            _ => Err(mismatch()),
+        }
+    }
+
+    pub(crate) fn ttl(self) -> Result<Option<Duration>, Error> {
+        match self {
+            Self::Ttl(ttl) => Ok(ttl),
             _ => Err(mismatch()),
         }
     }
@@ -213,7 +275,13 @@ pub(crate) enum OwnedRequest {
     Get(Vec<u8>),
     GetMany(Vec<Vec<u8>>),
     Set { key: Vec<u8>, value: Bytes, options: SetOptions, condition: OwnedCondition },
+    SetMany { entries: Vec<(Vec<u8>, Bytes)>, options: SetOptions },
     Delete(Vec<u8>),
+    DeleteMany(Vec<Vec<u8>>),
+    Contains(Vec<u8>),
+    Touch { key: Vec<u8>, ttl: Option<Duration> },
+    Incr { key: Vec<u8>, by: i64 },
+    Ttl(Vec<u8>),
 }
 
 #[cfg(feature = "tokio")]
@@ -228,7 +296,16 @@ impl Request<'_> {
     pub(crate) fn into_owned(self) -> OwnedRequest {
         match self {
             Self::Get(key) => OwnedRequest::Get(key.to_vec()),
-            Self::GetMany(keys) => OwnedRequest::GetMany(keys.iter().map(|key| key.to_vec()).collect()),
+            Self::GetMany(keys) => OwnedRequest::GetMany(owned(keys)),
+            Self::DeleteMany(keys) => OwnedRequest::DeleteMany(owned(keys)),
+            Self::SetMany { entries, options } => {
+                let entries = entries.iter().map(|(key, value)| (key.to_vec(), value.clone())).collect();
+                OwnedRequest::SetMany { entries, options }
+            }
+            Self::Contains(key) => OwnedRequest::Contains(key.to_vec()),
+            Self::Touch { key, ttl } => OwnedRequest::Touch { key: key.to_vec(), ttl },
+            Self::Incr { key, by } => OwnedRequest::Incr { key: key.to_vec(), by },
+            Self::Ttl(key) => OwnedRequest::Ttl(key.to_vec()),
             Self::Set { key, value, options, condition } => {
                 let condition = match condition {
                     Condition::Always => OwnedCondition::Always,
@@ -245,15 +322,40 @@ impl Request<'_> {
 }
 
 #[cfg(feature = "tokio")]
+fn owned(keys: &[&[u8]]) -> Vec<Vec<u8>> {
+    keys.iter().map(|key| key.to_vec()).collect()
+}
+
+/// The lists of a borrowed [`OwnedRequest`].
+#[cfg(feature = "tokio")]
+#[derive(Default)]
+pub(crate) struct Lists<'a> {
+    keys: Vec<&'a [u8]>,
+    entries: Vec<(&'a [u8], Bytes)>,
+}
+
+#[cfg(feature = "tokio")]
 impl OwnedRequest {
-    /// The same request, borrowed. `keys` holds the list of keys, if there is one.
-    pub(crate) fn borrow<'a>(&'a self, keys: &'a mut Vec<&'a [u8]>) -> Request<'a> {
+    /// The same request, borrowed. `lists` holds the list of keys or entries, if there is one.
+    pub(crate) fn borrow<'a>(&'a self, lists: &'a mut Lists<'a>) -> Request<'a> {
         match self {
             Self::Get(key) => Request::Get(key),
-            Self::GetMany(owned) => {
-                keys.extend(owned.iter().map(Vec::as_slice));
-                Request::GetMany(keys)
+            Self::GetMany(keys) => {
+                lists.keys.extend(keys.iter().map(Vec::as_slice));
+                Request::GetMany(&lists.keys)
             }
+            Self::DeleteMany(keys) => {
+                lists.keys.extend(keys.iter().map(Vec::as_slice));
+                Request::DeleteMany(&lists.keys)
+            }
+            Self::SetMany { entries, options } => {
+                lists.entries.extend(entries.iter().map(|(key, value)| (key.as_slice(), value.clone())));
+                Request::SetMany { entries: &lists.entries, options: *options }
+            }
+            Self::Contains(key) => Request::Contains(key),
+            Self::Touch { key, ttl } => Request::Touch { key, ttl: *ttl },
+            Self::Incr { key, by } => Request::Incr { key, by: *by },
+            Self::Ttl(key) => Request::Ttl(key),
             Self::Set { key, value, options, condition } => {
                 let condition = match condition {
                     OwnedCondition::Always => Condition::Always,
@@ -269,168 +371,19 @@ impl OwnedRequest {
     }
 }
 
-/// The bytes of a value, for callers who know no versions.
-pub(crate) fn bytes_of(value: Option<Versioned>) -> Option<Bytes> {
-    value.map(|value| value.bytes)
+/// The number whose decimal text `bytes` are, written as Redis writes it.
+pub(crate) fn number_of(bytes: &[u8]) -> Option<i64> {
+    /// `i64::MIN`.
+    const LONGEST: usize = 20;
+    if bytes.len() > LONGEST || !matches!(bytes.first(), Some(b'-' | b'0'..=b'9')) {
+        return None;
+    }
+    let number: i64 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == bytes).then_some(number)
 }
 
-/// Implements [`Backend`](super::Backend) for a [`Service`].
-macro_rules! backend_of_service {
-    ($service:ty) => {
-        impl $crate::backend::Backend for $service {
-            fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Bytes>, Error> {
-                self.call(Request::Get(key), deadline, Caller::Blocking).wait()?.value().map(bytes_of)
-            }
-
-            fn get_many(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<Option<Bytes>>, Error> {
-                self.call(Request::GetMany(keys), deadline, Caller::Blocking)
-                    .wait()?
-                    .values()
-                    .map(|values| values.into_iter().map(bytes_of).collect())
-            }
-
-            fn set(
-                &self,
-                key: &[u8],
-                value: Bytes,
-                options: SetOptions,
-                deadline: Instant,
-            ) -> Result<(), Error> {
-                let request = Request::Set { key, value, options, condition: Condition::Always };
-                self.call(request, deadline, Caller::Blocking).wait()?.set().map(drop)
-            }
-
-            fn add(
-                &self,
-                key: &[u8],
-                value: Bytes,
-                options: SetOptions,
-                deadline: Instant,
-            ) -> Result<bool, Error> {
-                let request = Request::Set { key, value, options, condition: Condition::Absent };
-                self.call(request, deadline, Caller::Blocking).wait()?.set().map(|set| set.is_some())
-            }
-
-            fn compare_and_set(
-                &self,
-                key: &[u8],
-                old: &[u8],
-                value: Bytes,
-                options: SetOptions,
-                deadline: Instant,
-            ) -> Result<bool, Error> {
-                let request = Request::Set {
-                    key,
-                    value,
-                    options,
-                    condition: Condition::Equals { bytes: old, version: Version::UNKNOWN },
-                };
-                self.call(request, deadline, Caller::Blocking).wait()?.set().map(|set| set.is_some())
-            }
-
-            fn delete(&self, key: &[u8], deadline: Instant) -> Result<bool, Error> {
-                self.call(Request::Delete(key), deadline, Caller::Blocking).wait()?.done()
-            }
-
-            fn max_value_len(&self) -> usize {
-                Service::max_value_len(self)
-            }
-
-            fn servers(&self) -> usize {
-                Service::servers(self)
-            }
-
-            fn server_of(&self, key: &[u8]) -> usize {
-                Service::server_of(self, key)
-            }
-        }
-    };
+/// The error of an [`Incr`](Request::Incr) over something else than a number, or past the end of the numbers.
+pub(crate) fn not_a_number() -> Error {
+    let message = "what is stored is not a 64-bit integer, or the sum would not be one";
+    Error::new(ErrorKind::NotANumber, message)
 }
-
-/// Implements [`AsyncBackend`](super::AsyncBackend) for a [`Service`].
-macro_rules! async_backend_of_service {
-    ($service:ty) => {
-        impl $crate::backend::AsyncBackend for $service {
-            fn get<'a>(
-                &'a self,
-                key: &'a [u8],
-                deadline: Instant,
-            ) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
-                let answer = self.call(Request::Get(key), deadline, Caller::Async);
-                Box::pin(async move { answer.await?.value().map(bytes_of) })
-            }
-
-            fn get_many<'a>(
-                &'a self,
-                keys: &'a [&'a [u8]],
-                deadline: Instant,
-            ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, Error>> {
-                let answer = self.call(Request::GetMany(keys), deadline, Caller::Async);
-                Box::pin(async move {
-                    answer.await?.values().map(|values| values.into_iter().map(bytes_of).collect())
-                })
-            }
-
-            fn set<'a>(
-                &'a self,
-                key: &'a [u8],
-                value: Bytes,
-                options: SetOptions,
-                deadline: Instant,
-            ) -> BoxFuture<'a, Result<(), Error>> {
-                let request = Request::Set { key, value, options, condition: Condition::Always };
-                let answer = self.call(request, deadline, Caller::Async);
-                Box::pin(async move { answer.await?.set().map(drop) })
-            }
-
-            fn add<'a>(
-                &'a self,
-                key: &'a [u8],
-                value: Bytes,
-                options: SetOptions,
-                deadline: Instant,
-            ) -> BoxFuture<'a, Result<bool, Error>> {
-                let request = Request::Set { key, value, options, condition: Condition::Absent };
-                let answer = self.call(request, deadline, Caller::Async);
-                Box::pin(async move { answer.await?.set().map(|set| set.is_some()) })
-            }
-
-            fn compare_and_set<'a>(
-                &'a self,
-                key: &'a [u8],
-                old: &'a [u8],
-                value: Bytes,
-                options: SetOptions,
-                deadline: Instant,
-            ) -> BoxFuture<'a, Result<bool, Error>> {
-                let request = Request::Set {
-                    key,
-                    value,
-                    options,
-                    condition: Condition::Equals { bytes: old, version: Version::UNKNOWN },
-                };
-                let answer = self.call(request, deadline, Caller::Async);
-                Box::pin(async move { answer.await?.set().map(|set| set.is_some()) })
-            }
-
-            fn delete<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<bool, Error>> {
-                let answer = self.call(Request::Delete(key), deadline, Caller::Async);
-                Box::pin(async move { answer.await?.done() })
-            }
-
-            fn max_value_len(&self) -> usize {
-                Service::max_value_len(self)
-            }
-
-            fn servers(&self) -> usize {
-                Service::servers(self)
-            }
-
-            fn server_of(&self, key: &[u8]) -> usize {
-                Service::server_of(self, key)
-            }
-        }
-    };
-}
-
-pub(crate) use {async_backend_of_service, backend_of_service};

@@ -101,6 +101,82 @@ impl Codec for Json {
     }
 }
 
+/// The format of a plain cache: by default the first that is compiled in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) enum ChosenCodec {
+    #[default]
+    Default,
+    #[cfg(feature = "bincode")]
+    Bincode,
+    #[cfg(feature = "postcard")]
+    Postcard,
+    #[cfg(feature = "msgpack")]
+    MsgPack,
+    #[cfg(feature = "json")]
+    Json,
+}
+
+impl ChosenCodec {
+    /// The format of this name.
+    ///
+    /// # Errors
+    /// There is none, or it is not compiled in.
+    pub(crate) fn named(name: &str) -> Result<Self, Error> {
+        match name {
+            #[cfg(feature = "bincode")]
+            Bincode::NAME => Ok(Self::Bincode),
+            #[cfg(feature = "postcard")]
+            Postcard::NAME => Ok(Self::Postcard),
+            #[cfg(feature = "msgpack")]
+            MsgPack::NAME => Ok(Self::MsgPack),
+            #[cfg(feature = "json")]
+            Json::NAME => Ok(Self::Json),
+            _ if ["bincode", "postcard", "msgpack", "json"].contains(&name) => {
+                let message = format!("`codec={name}` needs the feature `{name}` of cache-runtime");
+                Err(Error::new(ErrorKind::Config, message))
+            }
+            _ => {
+                let message = "`codec` is `bincode`, `postcard`, `msgpack` or `json`";
+                Err(Error::new(ErrorKind::Config, message))
+            }
+        }
+    }
+}
+
+/// Does `$work` with the [`Codec`] type that a [`ChosenCodec`] stands for.
+macro_rules! with_codec {
+    ($chosen:expr, $codec:ident => $work:expr) => {
+        match $chosen {
+            $crate::codec::ChosenCodec::Default => {
+                type $codec = $crate::codec::DefaultCodec;
+                $work
+            }
+            #[cfg(feature = "bincode")]
+            $crate::codec::ChosenCodec::Bincode => {
+                type $codec = $crate::codec::Bincode;
+                $work
+            }
+            #[cfg(feature = "postcard")]
+            $crate::codec::ChosenCodec::Postcard => {
+                type $codec = $crate::codec::Postcard;
+                $work
+            }
+            #[cfg(feature = "msgpack")]
+            $crate::codec::ChosenCodec::MsgPack => {
+                type $codec = $crate::codec::MsgPack;
+                $work
+            }
+            #[cfg(feature = "json")]
+            $crate::codec::ChosenCodec::Json => {
+                type $codec = $crate::codec::Json;
+                $work
+            }
+        }
+    };
+}
+
+pub(crate) use with_codec;
+
 /// The format of the plain cache: the first that is compiled in.
 #[cfg(feature = "bincode")]
 pub(crate) type DefaultCodec = Bincode;

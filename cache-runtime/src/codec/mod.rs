@@ -18,9 +18,9 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use self::bounded::Budget;
 use self::canonical::{Buffer, Order};
-pub(crate) use self::formats::DefaultCodec;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]
 pub use self::formats::*;
+pub(crate) use self::formats::{ChosenCodec, DefaultCodec, with_codec};
 use self::shape::Shape;
 use crate::common::catch::catch;
 use crate::error::{Error, ErrorKind};
@@ -95,14 +95,33 @@ where
     if !C::SELF_DESCRIBING && is_scalar_or_bytes::<T>() {
         return C::write(value, out);
     }
-    catch::<T, _>(ErrorKind::Encode, || encode_and_compare::<C, T>(value, equal, out))
+    catch::<T, _>(ErrorKind::Encode, || {
+        let decoded = encode_and_compare::<C, T, T>(value, out)?;
+        if equal.is_some_and(|equal| !equal(&decoded, value) && equal(value, value)) {
+            return Err(unequal());
+        }
+        Ok(())
+    })
 }
 
-fn encode_and_compare<C: Codec, T: Serialize + DeserializeOwned>(
-    value: &T,
-    equal: Option<fn(&T, &T) -> bool>,
+/// [`encode_checked`] for a value that decodes to the owned form `T` of its type, such as `&str` to `String`.
+pub(crate) fn encode_borrowed<C, S, T>(value: &S, out: &mut Vec<u8>) -> Result<(), Error>
+where
+    C: Codec,
+    S: Serialize,
+    T: Serialize + DeserializeOwned,
+{
+    if !C::SELF_DESCRIBING && is_scalar_or_bytes::<T>() {
+        return C::write(value, out);
+    }
+    catch::<T, _>(ErrorKind::Encode, || encode_and_compare::<C, S, T>(value, out).map(drop))
+}
+
+/// Appends the payload of `value`, and returns the value that it decodes to.
+fn encode_and_compare<C: Codec, S: Serialize, T: Serialize + DeserializeOwned>(
+    value: &S,
     out: &mut Vec<u8>,
-) -> Result<(), Error> {
+) -> Result<T, Error> {
     // First, because its depth limit keeps the formats from overflowing the stack: they have none when
     // writing.
     let expected = canonical_bytes(Order::AsSerialized, value)?;
@@ -113,10 +132,7 @@ fn encode_and_compare<C: Codec, T: Serialize + DeserializeOwned>(
     if expected != canonical_bytes(Order::AsSerialized, &decoded)? && !same_unordered(value, &decoded)? {
         return Err(changed::<C>());
     }
-    if equal.is_some_and(|equal| !equal(&decoded, value) && equal(value, value)) {
-        return Err(unequal());
-    }
-    Ok(())
+    Ok(decoded)
 }
 
 /// Whether `T` is a number, text or bytes, and no code of the user decides how it is written.
@@ -135,7 +151,7 @@ fn is_scalar_or_bytes<T>() -> bool {
 ///
 /// A payload that omits a field can't pass: decoding has to read that field, so a decoded value with the same
 /// elements in any order would have taken more bytes than were written.
-fn same_unordered<T: Serialize>(value: &T, decoded: &T) -> Result<bool, Error> {
+fn same_unordered(value: &impl Serialize, decoded: &impl Serialize) -> Result<bool, Error> {
     Ok(canonical_bytes(Order::Sorted, value)? == canonical_bytes(Order::Sorted, decoded)?)
 }
 

@@ -37,14 +37,14 @@ impl Context {
 
     /// The backend named `alias`. It is opened once, and an error in its settings is permanent.
     fn open(&self, alias: &str) -> Result<Arc<Connected>, Error> {
-        self.open_once(alias, || self.config.open(alias))
+        self.open_once(alias, || self.config.open(alias, &self.clock))
     }
 
     /// The backend at `url`. Memory in a server's stead is opened once, because all that name a server share it.
     pub(crate) fn open_url(&self, url: &str) -> Result<Arc<Connected>, Error> {
         match self.config.replaces_server(url) {
-            true => self.open_once(url, || self.config.open_url(url)),
-            false => self.config.open_url(url).map(Arc::new),
+            true => self.open_once(url, || self.config.open_url(url, &self.clock)),
+            false => self.config.open_url(url, &self.clock).map(Arc::new),
         }
     }
 

@@ -13,6 +13,8 @@ use crate::backend::connected::Connected;
 use crate::backend::memory::Memory;
 use crate::backend::registry::{KINDS, Kind};
 use crate::backend::{AsyncBackend, Backend, Service, registry};
+use crate::codec::ChosenCodec;
+use crate::common::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::net::url::{Url, parse_duration};
 
@@ -179,7 +181,7 @@ impl Config {
         self.aliases()
             .iter()
             .filter(|alias| is_given_to_us(alias))
-            .try_for_each(|alias| self.open(alias).map(drop))
+            .try_for_each(|alias| self.open(alias, &Clock::system()).map(drop))
     }
 
     /// Whether the URL of `alias` is in a variable that other libraries read too, such as `REDIS_URL`.
@@ -244,9 +246,11 @@ impl Config {
     }
 
     /// Opens the backend named `alias`; nothing connects yet.
-    fn open(&self, alias: &str) -> Result<Connected, Error> {
+    fn open(&self, alias: &str, clock: &Clock) -> Result<Connected, Error> {
         let source = match self.sources.get(alias) {
-            _ if self.memory_only => return Ok(self.connected(Box::new(Memory::default()))),
+            _ if self.memory_only => {
+                return Ok(self.connected(Box::new(Memory::default().with_clock(clock.clone()))));
+            }
             Some(source) => source.clone(),
             None => self.source_in_environment(alias)?,
         };
@@ -254,7 +258,7 @@ impl Config {
             Source::Service(service) => {
                 Ok(self.connected(Box::new(service)).with_breaker(format!("`{alias}`")))
             }
-            Source::Url { text, place } => self.open_url(&text).map_err(|error| error.at(place)),
+            Source::Url { text, place } => self.open_url(&text, clock).map_err(|error| error.at(place)),
         }
     }
 
@@ -264,18 +268,26 @@ impl Config {
     }
 
     /// Opens the backend at `url`, or memory in its stead.
-    pub(crate) fn open_url(&self, url: &str) -> Result<Connected, Error> {
+    pub(crate) fn open_url(&self, url: &str, clock: &Clock) -> Result<Connected, Error> {
         let is_server = Kind::of_url(url)?.is_some_and(|kind| kind.is_server);
         let is_replaced = self.replaces_server(url);
         let mut url = Url::parse(url)?;
         let prefix: Option<String> = url.take("prefix", "text")?;
         let ttl = url.take_duration("ttl")?;
+        let codec: Option<String> = url.take("codec", "a name")?;
         let timeout = url.take_duration("timeout")?.or(self.timeout).unwrap_or(DEFAULT_TIMEOUT);
         let place = url.to_string();
-        let service = registry::open(url, timeout)?;
-        let mut connected = self.connected(if is_replaced { Box::new(Memory::default()) } else { service });
+        let service = registry::open(url, timeout, clock)?;
+        let mut connected = self.connected(if is_replaced {
+            Box::new(Memory::default().with_clock(clock.clone()))
+        } else {
+            service
+        });
         connected.timeout = timeout.min(MAX_TIMEOUT);
         connected.default_ttl = ttl.or(connected.default_ttl);
+        if let Some(codec) = codec {
+            connected.codec = ChosenCodec::named(&codec)?;
+        }
         if let Some(prefix) = prefix {
             connected.prefix = prefix;
         }

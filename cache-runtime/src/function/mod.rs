@@ -4,7 +4,7 @@
 //! generic, makes the decisions. The drivers (`call`, `call_async` and so on) perform the same steps and differ in how they
 //! wait.
 
-mod call;
+pub(crate) mod call;
 pub(crate) mod keep;
 mod lookup;
 mod pauses;

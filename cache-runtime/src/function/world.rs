@@ -19,6 +19,7 @@ use crate::common::sync::lock;
 use crate::config::Config;
 use crate::config::context::Context;
 use crate::error::{Error, ErrorKind};
+use crate::remote::space::Spaces;
 use crate::stats::{AllStats, Stats};
 
 /// Settings in use, and the state of every function that has been called under them.
@@ -26,6 +27,7 @@ pub(crate) struct World {
     pub(crate) context: Context,
     /// By the address of the function's site.
     functions: Mutex<HashMap<usize, Arc<State>>>,
+    spaces: PerProcess<Spaces>,
 }
 
 static GLOBAL: PerProcess<Arc<World>> = PerProcess::new();
@@ -42,7 +44,7 @@ thread_local! {
 
 impl World {
     pub(crate) fn new(config: Config, clock: Clock) -> Self {
-        Self { context: Context::new(config, clock), functions: Mutex::default() }
+        Self { context: Context::new(config, clock), functions: Mutex::default(), spaces: PerProcess::new() }
     }
 
     /// The world of the process.
@@ -52,7 +54,11 @@ impl World {
     }
 
     fn in_child(&self) -> Arc<Self> {
-        Arc::new(Self { context: self.context.in_child(), functions: Mutex::default() })
+        Arc::new(Self {
+            context: self.context.in_child(),
+            functions: Mutex::default(),
+            spaces: PerProcess::new(),
+        })
     }
 
     /// The world that this thread is in.
@@ -127,6 +133,11 @@ impl World {
         let clash = functions.iter().any(|(other, state)| *other != site && made.clashes_with(state));
         let made = if clash { made.broken_by_clash() } else { made };
         functions.entry(site).or_insert_with(|| Arc::new(made)).clone()
+    }
+
+    /// The spaces of the plain cache.
+    pub(crate) fn spaces(&self) -> &Spaces {
+        self.spaces.get(|_| Spaces::default())
     }
 
     /// Every function called so far.

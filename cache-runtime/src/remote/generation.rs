@@ -73,6 +73,11 @@ impl Generation {
         })
     }
 
+    /// The token that was known last, however long ago.
+    pub(crate) fn last(&self) -> Option<Token> {
+        self.latest.get().map(|current| current.token).filter(|token| *token != Current::UNKNOWN.token)
+    }
+
     fn fresh(&self) -> Option<Token> {
         let current = self.latest.get().filter(|current| self.clock.is_before(current.fresh_until));
         current.map(|current| current.token)

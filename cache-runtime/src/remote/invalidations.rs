@@ -43,10 +43,10 @@ pub(crate) const VOID_FOR: Duration = Duration::from_secs(10);
 
 /// The invalidations of one function.
 pub(crate) struct PendingInvalidations {
-    connected: Arc<Connected>,
+    pub(super) connected: Arc<Connected>,
     clock: Clock,
     pub(crate) generation: Generation,
-    generation_key: String,
+    pub(super) generation_key: String,
     /// Whether invalidations of single entries are pending. While none is, no call takes the lock.
     has_any: AtomicBool,
     pending: Mutex<Pending>,
@@ -65,7 +65,7 @@ struct Pending {
 
 struct Entry {
     number: u64,
-    form: Arc<Form>,
+    form: Option<Arc<Form>>,
     ended: Option<Ended>,
     /// When it is given up.
     until: u64,
@@ -83,7 +83,8 @@ enum Target {
     Entry {
         key: Arc<[u8]>,
         number: u64,
-        form: Arc<Form>,
+        /// `None` for an entry of the plain cache, which is deleted instead of marked: `add` must find nothing there.
+        form: Option<Arc<Form>>,
         ended: Option<Ended>,
     },
     /// All entries: a clear that began with this token.
@@ -103,10 +104,10 @@ impl PendingInvalidations {
     }
 
     /// Begins the invalidation of the entry under `key`. Its mark tells of the run that has `ended`, if one has.
-    pub(crate) fn remove(
+    pub(super) fn remove(
         self: &Arc<Self>,
         key: Arc<[u8]>,
-        form: Arc<Form>,
+        form: Option<Arc<Form>>,
         ended: Option<Ended>,
     ) -> Invalidation {
         let until = self.clock.monotonic().saturating_add(nanos(GIVE_UP_AFTER));
@@ -134,6 +135,11 @@ impl PendingInvalidations {
         self.has_any.load(Ordering::Acquire) && lock(&self.pending).by_key.contains_key(key)
     }
 
+    /// Whether anything is still to be delivered.
+    pub(super) fn is_pending(&self) -> bool {
+        self.has_any.load(Ordering::Acquire) || self.generation.pending().is_some()
+    }
+
     /// The number of the latest invalidation.
     pub(crate) fn latest(&self) -> u64 {
         if self.has_any.load(Ordering::Acquire) { lock(&self.pending).total } else { 0 }
@@ -157,7 +163,10 @@ impl PendingInvalidations {
         let deadline = Instant::now() + self.connected.timeout;
         match target {
             Target::Entry { key, number, form, ended } => {
-                self.put_mark(key, form, *ended, deadline, caller).await?;
+                match form {
+                    Some(form) => self.put_mark(key, form, *ended, deadline, caller).await?,
+                    None => _ = self.connected.delete(key, deadline, caller).await?,
+                }
                 self.change(|pending| pending.drop_if(key, |entry| entry.number == *number));
             }
             Target::Generation(token) => {

@@ -22,7 +22,9 @@ mod generation;
 mod invalidations;
 mod lease;
 mod read;
+pub(crate) mod space;
 mod ticket;
+mod tokens;
 mod write;
 
 use std::pin::pin;

@@ -7,14 +7,13 @@ use bytes::Bytes;
 
 use super::envelope::{self, Header, Token};
 use super::form::Form;
-use super::generation::{Asked, random_token};
+use super::generation::Asked;
 use super::lease::claim::Under;
 use super::ticket::{Lookup, Right, Seen, Ticket};
 use super::{Query, Remote};
-use crate::backend::{Condition, Versioned};
 use crate::common::random::dice;
 use crate::common::wait::Caller;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::freshness::{Found, Freshness, Source, is_from_future};
 use crate::key::TextBytes;
 use crate::value::{MakeFormat, Packed};
@@ -172,7 +171,7 @@ impl Remote {
             Ok(token) => Ok(token),
             Err(asked) => {
                 let found = self.connected.get(self.generation_key.as_bytes(), deadline, caller).await?;
-                self.learn(found, asked, caller, deadline).await
+                self.invalidations.learn(found, asked, caller, deadline).await
             }
         }
     }
@@ -188,47 +187,6 @@ impl Remote {
         let keys = [text, self.generation_key.as_bytes()];
         let mut found = self.connected.get_many(&keys, deadline, caller).await?.into_iter();
         let (under, generation) = (found.next().flatten(), found.next().flatten());
-        Ok((under, self.learn(generation, asked, caller, deadline).await?))
-    }
-
-    /// The generation token in the server's answer, or a new one if that is none or a void one.
-    async fn learn(
-        &self,
-        found: Option<Versioned>,
-        asked: Asked,
-        caller: Caller,
-        deadline: Instant,
-    ) -> Result<Token, Error> {
-        if let Some(token) = self.learn_from(found.as_ref(), asked) {
-            return Ok(token);
-        }
-        let key = self.generation_key.as_bytes();
-        let mut found = found;
-        for _ in 0..3 {
-            if found.is_some() {
-                // Not a token, or a void one.
-                self.connected.delete(key, deadline, caller).await?;
-            }
-            let token = random_token();
-            let bytes = Bytes::copy_from_slice(&token);
-            if self.connected.set(key, bytes, None, Condition::Absent, deadline, caller).await?.is_some() {
-                _ = self.generation().learn(token, asked);
-                return Ok(token);
-            }
-            // Another process has put one there, and may have cleared the function since.
-            let asked = self.generation().ask();
-            found = self.connected.get(key, deadline, caller).await?;
-            if let Some(token) = self.learn_from(found.as_ref(), asked) {
-                return Ok(token);
-            }
-        }
-        let message = "the backend loses the function's generation token as soon as it is stored";
-        Err(Error::new(ErrorKind::Server, message))
-    }
-
-    /// The token that was `found`, unless it is none or a void one.
-    fn learn_from(&self, found: Option<&Versioned>, asked: Asked) -> Option<Token> {
-        let token = Token::try_from(&*found?.bytes).ok()?;
-        self.generation().learn(token, asked).then_some(token)
+        Ok((under, self.invalidations.learn(generation, asked, caller, deadline).await?))
     }
 }

@@ -37,7 +37,7 @@ impl Remote {
         match &result {
             Ok(false) => {}
             _ if leader.is_some_and(Leader::store_must_be_removed) => {
-                drop(self.invalidations.remove(text, form.clone(), None));
+                drop(self.invalidations.remove(text, Some(form.clone()), None));
             }
             Ok(true) => {
                 self.invalidations.replaced(&text, since);
@@ -75,7 +75,7 @@ impl Remote {
         let invalidation = removes.then(|| {
             self.fallback(&text).remove(&text);
             let ended = claim.as_ref().and_then(|claim| claim.give_up());
-            self.invalidations.remove(text, form.clone(), ended)
+            self.invalidations.remove(text, Some(form.clone()), ended)
         });
         async move {
             if let Some(invalidation) = invalidation {
@@ -164,6 +164,6 @@ impl Remote {
         let form = self.form(format)?;
         let text = key.text_bytes(&form.head);
         self.fallback(&text).remove(&text);
-        Ok(self.invalidations.remove(text.as_slice().into(), form.clone(), None))
+        Ok(self.invalidations.remove(text.as_slice().into(), Some(form.clone()), None))
     }
 }

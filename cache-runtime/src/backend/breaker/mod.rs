@@ -10,6 +10,7 @@
 //!
 //! Knows nothing of entries.
 
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::request::{Answer, Reply, Request, Service, get_each};
+use super::request::{Answer, Reply, Request, Service};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::process::PerProcess;
@@ -111,11 +112,9 @@ impl WithBreaker {
 
 impl Service for WithBreaker {
     fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a> {
-        if let Request::GetMany(keys) = request
-            && keys.windows(2).any(|pair| self.0.server_of(pair[0]) != self.0.server_of(pair[1]))
-        {
-            // One of several servers may be down.
-            return MaybeReady::of(get_each(self, keys, deadline, caller), caller);
+        // One of several servers may be down.
+        if self.0.breakers.len() > 1 && split::is_for_several(&self.0, &request) {
+            return MaybeReady::of(split::send_each(self, request, deadline, caller), caller);
         }
         self.send(request, deadline, caller)
     }
@@ -237,7 +236,7 @@ fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
 
 /// The server answered with an error.
 fn is_answer(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Server | ErrorKind::Denied)
+    matches!(error.kind(), ErrorKind::Server | ErrorKind::Denied | ErrorKind::NotANumber)
 }
 
 impl Breakers {

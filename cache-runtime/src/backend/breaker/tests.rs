@@ -1,12 +1,14 @@
 //! Breakers around a backend that each test scripts. The tests of outages use real servers.
 
 use std::cell::Cell;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use bytes::Bytes;
 
 use super::*;
-use crate::backend::request::{Versioned, bytes_of};
+use crate::backend::SetOptions;
+use crate::backend::derived::bytes_of;
+use crate::backend::request::Versioned;
 
 type Answer = Result<Option<Bytes>, Error>;
 
@@ -15,6 +17,7 @@ struct Scripted {
     answer: Mutex<Box<dyn FnMut() -> Answer + Send>>,
     asked: AtomicUsize,
     probed: AtomicUsize,
+    probes_fail: AtomicBool,
     servers: usize,
 }
 
@@ -36,12 +39,25 @@ impl Scripted {
 
 impl Service for Scripted {
     fn call<'a>(&'a self, request: Request<'a>, _: Instant, caller: Caller) -> super::Answer<'a> {
-        let Request::Get(key) = request else { panic!("only reads are scripted") };
-        let answer = move || {
+        let read = move |key: &[u8]| {
             let answer = (lock(&self.answer))();
             let count = if key.starts_with(PROBE.as_bytes()) { &self.probed } else { &self.asked };
             count.fetch_add(1, Ordering::SeqCst);
-            answer.map(|value| Reply::Value(value.map(Versioned::from)))
+            if key.starts_with(PROBE.as_bytes()) && self.probes_fail.load(Ordering::SeqCst) {
+                return refused().map(|value| value.map(Versioned::from));
+            }
+            answer.map(|value| value.map(Versioned::from))
+        };
+        let answer = move || match request {
+            Request::Get(key) => read(key).map(Reply::Value),
+            Request::GetMany(keys) => {
+                keys.iter().map(|key| read(key)).collect::<Result<_, _>>().map(Reply::Values)
+            }
+            Request::SetMany { entries, .. } => {
+                let results = entries.iter().map(|(key, _)| read(key).map(drop)).collect();
+                Ok(Reply::SetEach(results))
+            }
+            _ => panic!("not scripted"),
         };
         MaybeReady::of(async move { answer() }, caller)
     }
@@ -67,6 +83,7 @@ fn with_breaker(servers: usize) -> (Arc<Scripted>, WithBreaker) {
         answer: Mutex::new(Box::new(|| Ok(None))),
         asked: AtomicUsize::new(0),
         probed: AtomicUsize::new(0),
+        probes_fail: AtomicBool::new(false),
         servers,
     });
     let breaker = WithBreaker::new(Box::new(backend.clone()), "test://".to_owned(), BUDGET);
@@ -225,6 +242,17 @@ fn each_server_has_its_own_breaker() {
     let keys = [here.as_bytes(), there.as_bytes()];
     let values = breaker.call(Request::GetMany(&keys), Instant::now() + BUDGET, Caller::Async).wait();
     assert_eq!(values.unwrap().values().unwrap(), [None, None]);
+    // A server that is down fails only its own keys: its probes fail as long as nothing else is answered.
+    backend.answers(refused);
+    get(&breaker, here).unwrap_err();
+    backend.probes_fail.store(true, Ordering::SeqCst);
+    backend.answers(|| Ok(None));
+    let keys = [there, here, there].map(|key| (key.as_bytes(), Bytes::new()));
+    let request = Request::SetMany { entries: &keys, options: SetOptions::new() };
+    let results = breaker.call(request, Instant::now() + BUDGET, Caller::Async).wait();
+    let is_stored = results.unwrap().set_each().unwrap().into_iter().map(|result| result.is_ok());
+    let is_stored: Vec<bool> = is_stored.collect();
+    assert_eq!(is_stored, [true, false, true]);
 }
 
 #[test]

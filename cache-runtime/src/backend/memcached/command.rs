@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::{SetOptions, Version};
+use super::{SetOptions, Version, number};
 use crate::net::pool::idle::Retry;
 
 /// The server's own limit for keys. It takes no white space in them either.
@@ -59,11 +59,13 @@ impl<'k> Command<'k> {
 
     /// Asks for the value and its version, by which the server can tell whether it is still there.
     pub(super) fn get(key: &'k [u8]) -> Self {
-        Self::new(b"mg", key, None).flag("v").flag("c")
+        Self::new(b"mg", key, None).flag("v").flag("c").flag("f")
     }
 
     pub(super) fn set(key: &'k [u8], value: Bytes, options: SetOptions) -> Self {
+        let (value, flags) = number::stored(value);
         let command = Self { retry: Retry::Never, ..Self::new(b"ms", key, Some(value)).flag("c") };
+        let command = if flags == number::RAW { command } else { command.flag(&format!("F{flags}")) };
         match options.ttl {
             Some(ttl) => command.flag(&format!("T{}", expiry(ttl, SystemTime::now()))),
             None => command,
@@ -82,6 +84,25 @@ impl<'k> Command<'k> {
 
     pub(super) fn delete(key: &'k [u8]) -> Self {
         Self::new(b"md", key, None)
+    }
+
+    pub(super) fn contains(key: &'k [u8]) -> Self {
+        Self::new(b"mg", key, None)
+    }
+
+    pub(super) fn touch(key: &'k [u8], ttl: Option<Duration>) -> Self {
+        let seconds = ttl.map_or(0, |ttl| expiry(ttl, SystemTime::now()));
+        Self::new(b"mg", key, None).flag(&format!("T{seconds}"))
+    }
+
+    pub(super) fn ttl(key: &'k [u8]) -> Self {
+        Self::new(b"mg", key, None).flag("t")
+    }
+
+    /// Adds to a number, and asks for the sum. Sent only once: it would be added twice.
+    pub(super) fn incr(key: &'k [u8], by: i64) -> Self {
+        let command = Self::new(b"ma", key, None).flag("v").flag(&format!("D{}", number::delta(by)));
+        Self { retry: Retry::Never, ..command }
     }
 }
 
@@ -169,12 +190,21 @@ mod tests {
             String::from_utf8(pack(&[command])).unwrap()
         };
         let nine = FOREVER.ttl(Duration::from_secs(9));
-        assert_eq!(wire(Command::get(b"a")), "mg a k v c\r\n");
+        assert_eq!(wire(Command::get(b"a")), "mg a k v c f\r\n");
         assert_eq!(wire(Command::set(b"a", Bytes::new(), FOREVER)), "ms a 0 k c\r\n\r\n");
         assert_eq!(wire(Command::set(b"a", "xy".into(), nine).if_absent()), "ms a 2 k c T10 ME\r\nxy\r\n");
         let seventh = Command::set(b"a", "xy".into(), FOREVER).if_version(Version(7));
         assert_eq!(wire(seventh), "ms a 2 k c C7\r\nxy\r\n");
+        assert_eq!(
+            wire(Command::set(b"a", "-1".into(), FOREVER)),
+            "ms a 19 k c F1\r\n9223372036854775807\r\n"
+        );
         assert_eq!(wire(Command::delete(b"a")), "md a k\r\n");
+        assert_eq!(wire(Command::contains(b"a")), "mg a k\r\n");
+        assert_eq!(wire(Command::touch(b"a", nine.ttl)), "mg a k T10\r\n");
+        assert_eq!(wire(Command::touch(b"a", None)), "mg a k T0\r\n");
+        assert_eq!(wire(Command::ttl(b"a")), "mg a k t\r\n");
+        assert_eq!(wire(Command::incr(b"a", -1)), "ma a k v D18446744073709551615\r\n");
         let len = "md a k\r\nmd  k\r\n".len() + 65;
         assert_eq!(pack(&[Command::delete(b"a"), Command::delete(b" ")]).len(), len);
     }
@@ -186,7 +216,7 @@ mod tests {
             value.into_iter().fold(command, MetaCommand::value).encode().unwrap()
         };
         let nine = FOREVER.ttl(Duration::from_secs(9));
-        assert_eq!(pack(&[Command::get(b"a")]), theirs(MetaOp::Get, None, &["k", "v", "c"]));
+        assert_eq!(pack(&[Command::get(b"a")]), theirs(MetaOp::Get, None, &["k", "v", "c", "f"]));
         assert_eq!(
             pack(&[Command::set(b"a", "xy".into(), nine).if_absent()]),
             theirs(MetaOp::Set, Some("xy"), &["k", "c", "T10", "ME"])

@@ -3,6 +3,7 @@
 mod blocking;
 mod command;
 mod exchange;
+mod number;
 mod refusal;
 mod reply;
 mod routing;
@@ -17,15 +18,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use self::command::{Command, wire_key};
-use self::reply::{Read, done, stored, unexpected, value};
-use self::routing::{Batch, batches, in_order, route};
+use self::reply::{Read, done, stored, sum, ttl, unexpected, value};
+use self::routing::{Batch, batches, in_order, route, to_each};
 use self::url::Server;
 use super::SetOptions;
-use super::large_values::LargeValues;
 #[cfg(feature = "tokio")]
-use super::request::async_backend_of_service;
+use super::derived::async_backend_of_service;
+use super::derived::{backend_of_service, bytes_of};
+use super::large_values::LargeValues;
 use super::request::{
-    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of, get_each,
+    Answer, Condition, Reply, Request, Service, Version, Versioned, get_each, not_a_number,
 };
 #[cfg(feature = "tokio")]
 use crate::common::wait::BoxFuture;
@@ -88,8 +90,12 @@ impl Memcached {
     }
 
     async fn perform(&self, request: Request<'_>, deadline: Instant, caller: Caller) -> Result<Reply, Error> {
-        if let Request::Set { value, .. } = &request {
-            self.options.check_size(value)?;
+        match &request {
+            Request::Set { value, .. } => self.options.check_size(value)?,
+            Request::SetMany { entries, .. } => {
+                entries.iter().try_for_each(|(_, value)| self.options.check_size(value))?;
+            }
+            _ => {}
         }
         if let Request::GetMany(keys) = &request
             && self.large.splits(keys)
@@ -106,7 +112,7 @@ impl Memcached {
         answer.map_err(|error| error.at(&self.options.place))
     }
 
-    async fn answer(&self, request: &Request<'_>, span: Span, caller: Caller) -> Result<Reply, Error> {
+    async fn answer<'r>(&self, request: &Request<'r>, span: Span, caller: Caller) -> Result<Reply, Error> {
         match request {
             Request::Get(key) if caller == Caller::Blocking => {
                 let server = &self.servers[route(&self.servers, &wire_key(key))];
@@ -117,8 +123,40 @@ impl Memcached {
             Request::Set { key, value, options, condition } => {
                 self.set(key, value.clone(), *options, *condition, span, caller).await.map(Reply::Set)
             }
+            Request::SetMany { entries, options } => {
+                let set = |(key, value): &(&'r [u8], Bytes)| Command::set(key, value.clone(), *options);
+                let batches = batches(&self.servers, entries.iter().map(set));
+                let answers = self.ask_all(&batches, stored, span, caller).await;
+                let results = to_each(&batches, answers).into_iter().map(|result| result.map(drop));
+                Ok(Reply::SetEach(results.collect()))
+            }
             Request::Delete(key) => self.ask(Command::delete(key), done, span, caller).await.map(Reply::Done),
+            Request::DeleteMany(keys) => {
+                let batches = batches(&self.servers, keys.iter().map(|key| Command::delete(key)));
+                let deleted = in_order(&batches, self.ask_all(&batches, done, span, caller).await)?;
+                Ok(Reply::Count(deleted.into_iter().filter(|deleted| *deleted).count()))
+            }
+            Request::Contains(key) => {
+                self.ask(Command::contains(key), done, span, caller).await.map(Reply::Done)
+            }
+            Request::Touch { key, ttl } => {
+                self.ask(Command::touch(key, *ttl), done, span, caller).await.map(Reply::Done)
+            }
+            Request::Incr { key, by } => self.incr(key, *by, span, caller).await.map(Reply::Number),
+            Request::Ttl(key) => self.ask(Command::ttl(key), ttl, span, caller).await.map(Reply::Ttl),
         }
+    }
+
+    /// The server wraps around past the end of the numbers, which is undone.
+    async fn incr(&self, key: &[u8], by: i64, span: Span, caller: Caller) -> Result<Option<i64>, Error> {
+        let Some(stored) = self.ask(Command::incr(key, by), sum, span, caller).await? else {
+            return Ok(None);
+        };
+        if let Some(sum) = number::sum(stored, by) {
+            return Ok(Some(sum));
+        }
+        self.ask(Command::incr(key, by.wrapping_neg()), sum, span, caller).await?;
+        Err(not_a_number())
     }
 
     async fn set(
@@ -152,11 +190,20 @@ impl Memcached {
         caller: Caller,
     ) -> Result<Vec<Option<Versioned>>, Error> {
         let batches = batches(&self.servers, keys.iter().map(|key| Command::get(key)));
-        let answers = match caller {
-            Caller::Blocking => batches.iter().map(|batch| self.ask_blocking(batch, value, span)).collect(),
-            Caller::Async => self.ask_async(&batches, value, span).await,
-        };
-        in_order(&batches, answers)
+        in_order(&batches, self.ask_all(&batches, value, span, caller).await)
+    }
+
+    async fn ask_all<T: Send>(
+        &self,
+        batches: &[Batch<'_>],
+        read: Read<T>,
+        span: Span,
+        caller: Caller,
+    ) -> Vec<Result<Vec<T>, Error>> {
+        match caller {
+            Caller::Blocking => batches.iter().map(|batch| self.ask_blocking(batch, read, span)).collect(),
+            Caller::Async => self.ask_async(batches, read, span).await,
+        }
     }
 
     async fn ask<T: Send>(

@@ -4,11 +4,13 @@
 //! could keep a call's deadline, and they set it with four system calls per request.
 
 use std::io;
+use std::time::Duration;
 
 use memcache::exp::{Error as Cause, MetaCommandResult, MetaResponse, ReturnCode, parse_meta_result};
 
 use super::refusal::refusal;
-use super::{Version, Versioned};
+use super::{Version, Versioned, number};
+use crate::backend::request::not_a_number;
 use crate::error::{Error, ErrorKind, Reason};
 use crate::net::read_buffer::{Cursor, ParseError, number};
 
@@ -43,7 +45,11 @@ pub(super) type Read<T> = fn(MetaCommandResult) -> Result<T, Error>;
 pub(super) fn value(answer: MetaCommandResult) -> Result<Option<Versioned>, Error> {
     let version = answer.cas.map_or(Version::UNKNOWN, Version);
     match (answer.rc, answer.value) {
-        (ReturnCode::Va, Some(bytes)) => Ok(Some(Versioned { bytes: bytes.into(), version })),
+        (ReturnCode::Va, Some(bytes)) => {
+            let flags = answer.client_flags.unwrap_or(number::RAW);
+            let bytes = number::loaded(bytes, flags).ok_or_else(unexpected)?;
+            Ok(Some(Versioned { bytes, version }))
+        }
         (ReturnCode::En, _) => Ok(None),
         _ => Err(unexpected()),
     }
@@ -64,7 +70,27 @@ pub(super) fn stored(answer: MetaCommandResult) -> Result<Option<Version>, Error
 pub(super) fn done(answer: MetaCommandResult) -> Result<bool, Error> {
     match answer.rc {
         ReturnCode::Hd => Ok(true),
-        ReturnCode::Nf => Ok(false),
+        ReturnCode::Nf | ReturnCode::En => Ok(false),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The time that is left.
+#[expect(clippy::needless_pass_by_value, reason = "one signature for all readers")]
+pub(super) fn ttl(answer: MetaCommandResult) -> Result<Option<Duration>, Error> {
+    match (answer.rc, answer.ttl) {
+        (ReturnCode::Hd, Some(-1)) => Ok(Some(Duration::MAX)),
+        (ReturnCode::Hd, Some(left)) => Ok(Some(Duration::from_secs(left.try_into().unwrap_or(0)))),
+        (ReturnCode::En, _) => Ok(None),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The number after it was added to, with its offset.
+pub(super) fn sum(answer: MetaCommandResult) -> Result<Option<u64>, Error> {
+    match (answer.rc, answer.value) {
+        (ReturnCode::Va, Some(text)) => number::number(&text).map(Some).ok_or_else(unexpected),
+        (ReturnCode::Nf, _) => Ok(None),
         _ => Err(unexpected()),
     }
 }
@@ -91,6 +117,7 @@ fn of_server(cause: &Cause, line: &[u8]) -> Error {
     }
     let kind = match cause {
         Cause::Server(message) if message.contains("too large") => ErrorKind::TooLarge,
+        Cause::Rejected(message) if message.contains("non-numeric") => return not_a_number(),
         Cause::Rejected(message) if message.contains("unauthenticated") => ErrorKind::Denied,
         // The answer of servers without the meta commands, and of other servers.
         Cause::Rejected(message) if message == "ERROR" => ErrorKind::Protocol,

@@ -60,6 +60,23 @@ pub(super) fn in_order<T>(
     Ok(placed.into_iter().map(|(_, value)| value).collect())
 }
 
+/// What became of each command that `batches` were made of.
+pub(super) fn to_each<T>(
+    batches: &[Batch<'_>],
+    answers: Vec<Result<Vec<T>, Error>>,
+) -> Vec<Result<T, Error>> {
+    let mut placed = Vec::new();
+    for (batch, answers) in batches.iter().zip(answers) {
+        let places = batch.places.iter().copied();
+        match answers {
+            Ok(values) => placed.extend(places.zip(values.into_iter().map(Ok))),
+            Err(error) => placed.extend(places.map(|place| (place, Err(error.clone())))),
+        }
+    }
+    placed.sort_unstable_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, result)| result).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

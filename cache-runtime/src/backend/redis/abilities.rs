@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Reply;
 use super::command::{Command, Set};
-use super::exchange::{Answer, ask, get_each, set_in_transaction};
+use super::exchange::{Answer, ask, delete_each, get_each, incr_in_transaction, set_in_transaction};
 use crate::common::sync::lock;
 use crate::error::{Effect, Error, ErrorKind, Reason, Refusal};
 use crate::net::line::Line;
@@ -29,6 +29,7 @@ pub(super) struct Abilities {
     /// The redacted URL, for the log.
     place: String,
     has_no_mget: AtomicBool,
+    has_no_scripts: AtomicBool,
     compare_and_set: Mutex<CompareAndSet>,
 }
 
@@ -64,7 +65,8 @@ impl Way {
 impl Abilities {
     pub(super) fn new(place: String) -> Self {
         let compare_and_set = CompareAndSet { way: Way::Native, refused: None, is_told: false };
-        Self { place, has_no_mget: AtomicBool::new(false), compare_and_set: Mutex::new(compare_and_set) }
+        let (has_no_mget, has_no_scripts) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { place, has_no_mget, has_no_scripts, compare_and_set: Mutex::new(compare_and_set) }
     }
 
     /// Reads several values: a node of a cluster has no `MGET` of keys in several slots.
@@ -81,6 +83,28 @@ impl Abilities {
             log::warn!("cache {}: no `MGET`, so keys are read one by one: {refused}", self.place);
         }
         answer
+    }
+
+    /// Removes several keys: a node of a cluster has no `DEL` of keys in several slots.
+    pub(super) async fn delete_many(&self, line: &mut impl Line, keys: &[&[u8]]) -> Answer<Reply> {
+        match ask(line, &Command::delete_many(keys)).await {
+            Ok(Err(error)) if error.has_effect(Effect::Command) => delete_each(line, keys).await,
+            answer => answer,
+        }
+    }
+
+    /// Adds to a number if there is one.
+    pub(super) async fn incr(&self, line: &mut impl Line, key: &[u8], by: i64) -> Answer<Reply> {
+        if !self.has_no_scripts.load(Ordering::Relaxed) {
+            let refused = match ask(line, &Command::incr_by_script(key, by)).await {
+                Ok(Err(error)) if error.has_effect(Effect::Command) => error,
+                answer => return answer,
+            };
+            if !self.has_no_scripts.swap(true, Ordering::Relaxed) {
+                log::warn!("cache {}: no `EVAL`, so `incr` takes two round trips: {refused}", self.place);
+            }
+        }
+        incr_in_transaction(line, key, by).await.map(Ok)
     }
 
     /// Stores a value only if `old` is there, in the best way that the server allows.

@@ -26,6 +26,12 @@ pub(super) enum Expected {
     Stored,
     /// A number, of which zero means no.
     Count,
+    /// How many of several keys it was.
+    Total,
+    /// A sum, or nil.
+    Number,
+    /// Milliseconds; -1 is forever, and -2 that there is no entry.
+    Ttl,
 }
 
 impl Command {
@@ -44,6 +50,41 @@ impl Command {
 
     pub(super) fn delete(key: &[u8]) -> Self {
         Self { packed: cmd("DEL").arg(key).get_packed_command(), expected: Expected::Count }
+    }
+
+    pub(super) fn delete_many(keys: &[&[u8]]) -> Self {
+        Self { packed: cmd("DEL").arg(keys).get_packed_command(), expected: Expected::Total }
+    }
+
+    pub(super) fn contains(key: &[u8]) -> Self {
+        Self { packed: cmd("EXISTS").arg(key).get_packed_command(), expected: Expected::Count }
+    }
+
+    pub(super) fn expire(key: &[u8], ttl: Duration) -> Self {
+        let packed = cmd("PEXPIRE").arg(key).arg(millis(ttl)).get_packed_command();
+        Self { packed, expected: Expected::Count }
+    }
+
+    /// Replied to with whether the entry had a lifetime.
+    pub(super) fn persist(key: &[u8]) -> Self {
+        Self { packed: cmd("PERSIST").arg(key).get_packed_command(), expected: Expected::Count }
+    }
+
+    pub(super) fn ttl(key: &[u8]) -> Self {
+        Self { packed: cmd("PTTL").arg(key).get_packed_command(), expected: Expected::Ttl }
+    }
+
+    /// Creates the number if there is none.
+    pub(super) fn incr(key: &[u8], by: i64) -> Self {
+        Self { packed: cmd("INCRBY").arg(key).arg(by).get_packed_command(), expected: Expected::Number }
+    }
+
+    /// Adds only to what is there.
+    pub(super) fn incr_by_script(key: &[u8], by: i64) -> Self {
+        const SCRIPT: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then \
+            return redis.call('INCRBY', KEYS[1], ARGV[1]) end return false";
+        let packed = cmd("EVAL").arg(SCRIPT).arg(1).arg(key).arg(by).get_packed_command();
+        Self { packed, expected: Expected::Number }
     }
 }
 

@@ -21,12 +21,11 @@ use bytes::Bytes;
 
 use self::url::Server;
 use super::SetOptions;
-use super::large_values::LargeValues;
 #[cfg(feature = "tokio")]
-use super::request::async_backend_of_service;
-use super::request::{
-    Answer, Condition, Reply, Request, Service, Version, Versioned, backend_of_service, bytes_of, get_each,
-};
+use super::derived::async_backend_of_service;
+use super::derived::{backend_of_service, bytes_of};
+use super::large_values::LargeValues;
+use super::request::{Answer, Condition, Reply, Request, Service, Version, Versioned, get_each};
 #[cfg(feature = "tokio")]
 use crate::common::wait::BoxFuture;
 use crate::common::wait::{Caller, MaybeReady};
@@ -91,13 +90,17 @@ impl Redis {
         if let Request::Set { value, .. } = &request {
             self.server.options.check_size(value)?;
         }
-        if let Request::GetMany(keys) = &request {
-            if keys.is_empty() {
-                return Ok(Reply::Values(Vec::new()));
-            }
-            if self.large.splits(keys) {
+        match &request {
+            Request::GetMany([]) => return Ok(Reply::Values(Vec::new())),
+            Request::SetMany { entries: [], .. } => return Ok(Reply::SetEach(Vec::new())),
+            Request::DeleteMany([]) => return Ok(Reply::Count(0)),
+            Request::GetMany(keys) if self.large.splits(keys) => {
                 return get_each(self, keys, deadline, caller).await;
             }
+            Request::SetMany { entries, .. } => {
+                entries.iter().try_for_each(|(_, value)| self.server.options.check_size(value))?;
+            }
+            _ => {}
         }
         let answer = match (self.large.check(&request), self.server.options.span(deadline)) {
             (Ok(()), Ok(span)) => {

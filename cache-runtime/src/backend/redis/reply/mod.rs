@@ -9,6 +9,7 @@ mod tests;
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use ::redis::{ErrorKind as Cause, RedisError, ServerErrorKind, Value, parse_redis_value};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use super::command::Expected;
 use super::refusal::refusal;
 use super::{Reply, Version, Versioned};
+use crate::backend::request::not_a_number;
 use crate::error::{Effect, Error, ErrorKind, Reason};
 use crate::net::read_buffer::{Cursor, ParseError, number};
 
@@ -104,6 +106,7 @@ pub(super) fn judge(resp: Resp, expected: Expected) -> Result<Result<Reply, Erro
             return Ok(Ok(Reply::Value(value.map(Versioned::from))));
         }
         Resp::Bulk(None) if expected == Expected::Stored => return Ok(Ok(Reply::Set(None))),
+        Resp::Bulk(None) if expected == Expected::Number => return Ok(Ok(Reply::Number(None))),
         Resp::Array(values) if expected == Expected::Values(values.len()) => {
             let values = values.into_iter().map(|value| value.map(Versioned::from));
             return Ok(Ok(Reply::Values(values.collect())));
@@ -112,11 +115,26 @@ pub(super) fn judge(resp: Resp, expected: Expected) -> Result<Result<Reply, Erro
         Resp::Other(said) => said,
     };
     match (said.extract_error(), expected) {
+        (Err(error), Expected::Number) if is_about_number(&error) => Ok(Err(not_a_number())),
         (Err(error), _) => refused(of_redis(error)),
         (Ok(Value::Okay), Expected::Stored) => Ok(Ok(Reply::Set(Some(Version::UNKNOWN)))),
         (Ok(Value::Int(count)), Expected::Count) => Ok(Ok(Reply::Done(count > 0))),
+        (Ok(Value::Int(count)), Expected::Total) => {
+            Ok(Ok(Reply::Count(usize::try_from(count).map_err(|_| unexpected())?)))
+        }
+        (Ok(Value::Int(sum)), Expected::Number) => Ok(Ok(Reply::Number(Some(sum)))),
+        (Ok(Value::Int(left)), Expected::Ttl) => Ok(Ok(Reply::Ttl(match left {
+            -1 => Some(Duration::MAX),
+            left => u64::try_from(left).ok().map(Duration::from_millis),
+        }))),
         _ => Err(unexpected()),
     }
+}
+
+/// Whether the server refuses to add to what is there. A script quotes the error.
+fn is_about_number(error: &RedisError) -> bool {
+    let text = error.to_string();
+    ["not an integer", "would overflow", "WRONGTYPE"].iter().any(|known| text.contains(known))
 }
 
 fn refused<T>(error: Error) -> Result<Result<T, Error>, Error> {
