@@ -74,12 +74,11 @@ impl Connected {
         &self,
         key: &[u8],
         value: Bytes,
-        ttl: Option<Duration>,
+        options: SetOptions,
         condition: Condition<'_>,
         deadline: Instant,
         caller: Caller,
     ) -> Result<Option<Version>, Error> {
-        let options = SetOptions::new().ttl(ttl);
         let request = Request::Set { key, value, options, condition };
         self.service.call(request, deadline, caller).await?.set()
     }
@@ -135,7 +134,7 @@ impl Connected {
         let Some(key) = keys.first().map(String::as_bytes) else { return Ok(()) };
         let (caller, deadline) = (Caller::Blocking, || Instant::now() + self.timeout);
         let set = |value: &'static str, condition| {
-            self.set(key, value.into(), Some(CHECK_TTL), condition, deadline(), caller)
+            self.set(key, value.into(), SetOptions::new().ttl(CHECK_TTL), condition, deadline(), caller)
         };
         let read: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
         self.get_many(&read, deadline(), caller).await?;

@@ -50,6 +50,15 @@ pub struct Memory {
     /// The least weight of an entry, if weights are bytes: so one weight keeps both bounds.
     least: Option<u64>,
     clock: Clock,
+    /// The clock of a test, where there is one: for lifetimes that nothing else judges.
+    test_clock: Option<Clock>,
+}
+
+/// The time by the system's clock, and by a test's.
+#[derive(Clone, Copy)]
+struct Now {
+    real: u64,
+    exact: u64,
 }
 
 struct Entries {
@@ -66,6 +75,8 @@ struct Entry {
     value: Bytes,
     /// `u64::MAX` is never.
     deadline: u64,
+    /// Whether the deadline is by [`Now::exact`].
+    is_exact: bool,
     weight: u32,
 }
 
@@ -73,12 +84,18 @@ impl Memory {
     /// An empty store within `bound`.
     pub fn new(bound: Bound) -> Self {
         let least = bound.max_bytes.map(|max| bound.capacity.map_or(0, |capacity| max / capacity.max(1)));
-        Self { entries: PerProcess::new(), bound, least, clock: Clock::system() }
+        Self { entries: PerProcess::new(), bound, least, clock: Clock::system(), test_clock: None }
     }
 
-    /// The same on the clock of a test.
+    /// The same in a world with `clock`, which may be a test's.
     pub(crate) fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
+        let test_clock = matches!(clock, Clock::Manual(_)).then_some(clock);
+        Self { test_clock, ..self }
+    }
+
+    fn now(&self) -> Now {
+        let real = self.clock.monotonic();
+        Now { real, exact: self.test_clock.as_ref().map_or(real, Clock::monotonic) }
     }
 
     fn entries(&self) -> &Entries {
@@ -121,14 +138,14 @@ impl Memory {
 
     fn delete(&self, key: &[u8]) -> bool {
         let deleted = self.entries().moka.remove(key);
-        deleted.is_some_and(|entry| entry.is_live(self.clock.monotonic()))
+        deleted.is_some_and(|entry| entry.is_live(self.now()))
     }
 
     fn touch(&self, key: &[u8], ttl: Option<Duration>) -> bool {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let result = self.entries().moka.entry_by_ref(key).and_compute_with(|held| {
             match held.map(moka::Entry::into_value).filter(|entry| entry.is_live(now)) {
-                Some(entry) => Op::Put(Entry { deadline: deadline(now, ttl), ..entry }),
+                Some(entry) => Op::Put(Entry { deadline: now.after(ttl, entry.is_exact), ..entry }),
                 None => Op::Nop,
             }
         });
@@ -136,7 +153,7 @@ impl Memory {
     }
 
     fn incr(&self, key: &[u8], by: i64) -> Result<Option<i64>, Error> {
-        let (now, mut sum) = (self.clock.monotonic(), Ok(None));
+        let (now, mut sum) = (self.now(), Ok(None));
         self.entries().moka.entry_by_ref(key).and_compute_with(|held| {
             let Some(entry) = held.map(moka::Entry::into_value).filter(|entry| entry.is_live(now)) else {
                 return Op::Nop;
@@ -152,17 +169,17 @@ impl Memory {
     }
 
     fn ttl(&self, key: &[u8]) -> Option<Duration> {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let entry = self.entries().moka.get(key).filter(|entry| entry.is_live(now))?;
         Some(match entry.deadline {
             u64::MAX => Duration::MAX,
-            deadline => Duration::from_nanos(deadline - now),
+            deadline => Duration::from_nanos(deadline.saturating_sub(now.by(entry.is_exact))),
         })
     }
 
     fn get(&self, key: &[u8]) -> Option<Versioned> {
         let entry = self.entries().moka.get(key)?;
-        entry.is_live(self.clock.monotonic()).then(|| Versioned::from(entry.value))
+        entry.is_live(self.now()).then(|| Versioned::from(entry.value))
     }
 
     /// Stores `value` if `condition` holds for what lives under `key`; returns whether it does.
@@ -173,9 +190,10 @@ impl Memory {
         options: SetOptions,
         condition: Condition<'_>,
     ) -> Result<bool, Error> {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let weight = self.weight(key, &value)?;
-        let deadline = deadline(now, options.ttl);
+        let SetOptions { ttl, is_exact } = options;
+        let deadline = now.after(ttl, is_exact);
         let entries = self.entries();
         let result = entries.moka.entry_by_ref(key).and_compute_with(|held| {
             let held = held.map(moka::Entry::into_value).filter(|entry| entry.is_live(now));
@@ -185,7 +203,7 @@ impl Memory {
                 Condition::Equals { bytes, .. } => held.is_some_and(|entry| entry.value == bytes),
             };
             let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-            if holds { Op::Put(Entry { value, deadline, weight }) } else { Op::Nop }
+            if holds { Op::Put(Entry { value, deadline, is_exact, weight }) } else { Op::Nop }
         });
         entries.catch_up(weight);
         entries.sweep_if_due(now);
@@ -203,8 +221,14 @@ impl Memory {
     }
 }
 
-fn deadline(now: u64, ttl: Option<Duration>) -> u64 {
-    ttl.map_or(u64::MAX, |ttl| now.saturating_add(nanos(ttl)))
+impl Now {
+    fn by(self, is_exact: bool) -> u64 {
+        if is_exact { self.exact } else { self.real }
+    }
+
+    fn after(self, ttl: Option<Duration>, is_exact: bool) -> u64 {
+        ttl.map_or(u64::MAX, |ttl| self.by(is_exact).saturating_add(nanos(ttl)))
+    }
 }
 
 impl Entries {
@@ -238,7 +262,7 @@ impl Entries {
     }
 
     /// Removes expired entries that nobody reads. After as many stores as there are entries: constant time per store.
-    fn sweep_if_due(&self, now: u64) {
+    fn sweep_if_due(&self, now: Now) {
         let unswept = self.unswept.fetch_add(1, Relaxed) + 1;
         if unswept >= MIN_SWEEP.max(self.moka.entry_count()) {
             self.unswept.store(0, Relaxed);
@@ -253,8 +277,8 @@ impl Entries {
 }
 
 impl Entry {
-    fn is_live(&self, now: u64) -> bool {
-        now < self.deadline
+    fn is_live(&self, now: Now) -> bool {
+        now.by(self.is_exact) < self.deadline
     }
 }
 

@@ -43,12 +43,20 @@ use crate::error::Error;
 pub struct SetOptions {
     /// How long the entry is kept; `None` is forever.
     pub ttl: Option<Duration>,
+    /// Nothing else judges the age of the value, so the clock of a test counts. Entries of functions have their deadlines
+    /// within, and what holds their leases lives by real time.
+    pub(crate) is_exact: bool,
 }
 
 impl SetOptions {
     /// No expiry.
     pub const fn new() -> Self {
-        Self { ttl: None }
+        Self { ttl: None, is_exact: false }
+    }
+
+    /// For values of the plain cache.
+    pub(crate) const fn exact(ttl: Option<Duration>) -> Self {
+        Self { ttl, is_exact: true }
     }
 
     /// Keeps the entry for `ttl`.

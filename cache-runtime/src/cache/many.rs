@@ -57,7 +57,7 @@ impl Plain {
         let since = here.space.invalidations.latest();
         let list: Vec<(&[u8], Bytes)> =
             sealed.iter().map(|(_, text, bytes)| (text.as_slice(), bytes.clone())).collect();
-        let request = Request::SetMany { entries: &list, options: SetOptions::new().ttl(ttl) };
+        let request = Request::SetMany { entries: &list, options: SetOptions::exact(ttl) };
         let results = here.request(request).await.and_then(Reply::set_each);
         let results = results.unwrap_or_else(|error| vec![Err(error); list.len()]);
         for ((key, text, _), result) in sealed.iter().zip(results) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::here::{Here, Life, Unsettled};
 use super::value::{Form, Stored, Value};
 use crate::backend::connected::Connected;
-use crate::backend::{Condition, Request};
+use crate::backend::{Condition, Request, SetOptions};
 use crate::common::process::PerProcess;
 use crate::common::wait::Caller;
 use crate::error::Error;
@@ -128,7 +128,9 @@ impl Plain {
             Ok((text, bytes)) => {
                 let since = here.space.invalidations.latest();
                 let (connected, always) = (&here.space.connected, Condition::Always);
-                let set = connected.set(&text, bytes, ttl, always, here.deadline, here.caller).await;
+                let set = connected
+                    .set(&text, bytes, SetOptions::exact(ttl), always, here.deadline, here.caller)
+                    .await;
                 set.map(|_| here.space.invalidations.replaced(&text, since))
             }
             Err(error) => Err(error),
@@ -161,7 +163,8 @@ impl Plain {
         };
         here.deliver(&text).await?;
         let (connected, absent) = (&here.space.connected, Condition::Absent);
-        let added = connected.set(&text, bytes, ttl, absent, here.deadline, here.caller).await?;
+        let added =
+            connected.set(&text, bytes, SetOptions::exact(ttl), absent, here.deadline, here.caller).await?;
         Ok(added.is_some())
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::here::{Here, Life};
 use super::plain::Plain;
 use super::value::{Form, Value};
-use crate::backend::{Condition, Versioned};
+use crate::backend::{Condition, SetOptions, Versioned};
 use crate::error::Error;
 use crate::flight::{Leader, Role, Turn};
 use crate::function::call::{self, driven};
@@ -161,7 +161,8 @@ impl Target {
         let bytes = self.here.seal_as(&self.form, &text, value)?;
         self.here.deliver(&text).await?;
         let condition = under.as_ref().map_or(Condition::Absent, Versioned::is_unchanged);
-        let set = space.connected.set(&text, bytes, life, condition, *deadline, *caller).await;
+        let set =
+            space.connected.set(&text, bytes, SetOptions::exact(life), condition, *deadline, *caller).await;
         // It may have been deleted meanwhile, or may still be stored when it has become old.
         if leader.store_must_be_removed() || set.as_ref().is_err_and(Error::is_without_answer) {
             drop(space.remove(&text));

@@ -20,8 +20,8 @@ use super::envelope::{self, HOLLOW, Header, Token};
 use super::form::Form;
 use super::generation::{Generation, random_token};
 use super::lease::Ended;
-use crate::backend::Condition;
 use crate::backend::connected::Connected;
+use crate::backend::{Condition, SetOptions};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::sync::lock;
@@ -197,7 +197,11 @@ impl PendingInvalidations {
         let created_ms = self.clock.unix_ms();
         let header = Header { flags: HOLLOW, created_ms, groups, ..Header::default() };
         let mark = envelope::seal(&form.binding(key), &header, 0, |_| Ok(()))?.into();
-        match self.connected.set(key, mark, Some(VOID_FOR), Condition::Always, deadline, caller).await {
+        match self
+            .connected
+            .set(key, mark, SetOptions::new().ttl(VOID_FOR), Condition::Always, deadline, caller)
+            .await
+        {
             // A server whose memory is full takes no mark, and no result that is older than it either.
             Err(error) if error.kind() == ErrorKind::Server => {
                 self.connected.delete(key, deadline, caller).await.map(drop)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::envelope::Token;
 use super::generation::{Asked, random_token};
 use super::invalidations::PendingInvalidations;
-use crate::backend::{Condition, Versioned};
+use crate::backend::{Condition, SetOptions, Versioned};
 use crate::common::wait::Caller;
 use crate::error::{Error, ErrorKind};
 
@@ -32,7 +32,12 @@ impl PendingInvalidations {
             }
             let token = random_token();
             let bytes = Bytes::copy_from_slice(&token);
-            if self.connected.set(key, bytes, None, Condition::Absent, deadline, caller).await?.is_some() {
+            if self
+                .connected
+                .set(key, bytes, SetOptions::new(), Condition::Absent, deadline, caller)
+                .await?
+                .is_some()
+            {
                 _ = self.generation.learn(token, asked);
                 return Ok(token);
             }

@@ -11,7 +11,7 @@ use super::form::Form;
 use super::invalidations::{Invalidation, VOID_FOR};
 use super::ticket::{Right, Ticket};
 use super::{Query, Remote, Write};
-use crate::backend::Condition;
+use crate::backend::{Condition, SetOptions};
 use crate::common::clock::millis;
 use crate::common::wait::Caller;
 use crate::error::Error;
@@ -130,7 +130,9 @@ impl Remote {
             Right::Value => {
                 // The value replaces what is there, and may replace the mark of an invalidation.
                 let ttl = ttl.map(|ttl| ttl.max(VOID_FOR));
-                self.connected.set(text, bytes, ttl, Condition::Always, deadline, caller).await?;
+                self.connected
+                    .set(text, bytes, SetOptions::new().ttl(ttl), Condition::Always, deadline, caller)
+                    .await?;
                 Ok(true)
             }
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::claim::{Carrier, Claim, ClaimKey};
 use super::{Lead, Mark, NOBODY, Pace, RELEASED, Step, Watch};
-use crate::backend::Versioned;
+use crate::backend::{SetOptions, Versioned};
 use crate::common::sync::lock;
 use crate::common::wait::{self, Caller};
 use crate::error::{Error, ErrorKind};
@@ -204,7 +204,10 @@ impl Remote {
         let unknown = Versioned::from(Bytes::copy_from_slice(&random_token()));
         let (key, deadline) = (self.generation_key.as_bytes(), Instant::now() + self.facts.budget);
         let (value, condition) = (unknown.bytes.clone(), unknown.is_unchanged());
-        self.connected.set(key, value, Some(RELEASED), condition, deadline, caller).await.map(drop)
+        self.connected
+            .set(key, value, SetOptions::new().ttl(RELEASED), condition, deadline, caller)
+            .await
+            .map(drop)
     }
 
     /// What the look-up of `ticket` read; `None` if it read nothing, or if the backend can't replace what it holds.

@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use super::{Ended, MAX_LOST_HEARTBEATS, Mark, NOBODY, Pace, RELEASED};
 use crate::backend::connected::Connected;
-use crate::backend::{Condition, Version, Versioned};
+use crate::backend::{Condition, SetOptions, Version, Versioned};
 use crate::common::background;
 use crate::common::clock::{Clock, millis};
 use crate::common::process::Process;
@@ -60,7 +60,9 @@ impl ClaimKey {
         caller: Caller,
     ) -> Result<Option<Version>, Error> {
         let condition = seen.as_ref().map_or(Condition::Absent, Versioned::is_unchanged);
-        self.connected.set(&self.text, new.clone(), ttl, condition, deadline, caller).await
+        self.connected
+            .set(&self.text, new.clone(), SetOptions::new().ttl(ttl), condition, deadline, caller)
+            .await
     }
 
     /// The mark in these bytes, if they are an entry of this key that carries one.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::backend::SetOptions;
 use crate::backend::memory::Memory;
 use crate::flight::Claim as _;
 use crate::remote::lease::LEASE;
@@ -32,7 +33,14 @@ fn put(claim: &Claim, bytes: &'static str) -> bool {
 
 fn overwrite(key: &ClaimKey, bytes: &'static str) {
     let soon = Instant::now() + Duration::from_secs(10);
-    let set = key.connected.set(&key.text, bytes.into(), None, Condition::Always, soon, Caller::Blocking);
+    let set = key.connected.set(
+        &key.text,
+        bytes.into(),
+        SetOptions::new(),
+        Condition::Always,
+        soon,
+        Caller::Blocking,
+    );
     block_on(pin!(set)).unwrap();
 }
 
