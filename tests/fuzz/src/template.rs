@@ -36,11 +36,12 @@ fn inside(mac: &Macro) -> Result<()> {
             let (attrs, vis, generics) = (within("attrs"), within("vis"), within("generics"));
             let (bounds, params, key_params) = (within("bounds"), within("params"), within("key_params"));
             let (inserted, stored, output) = (of("inserted"), of("stored"), of("output"));
-            let (fill, body, function) = (within("key"), of("body"), of("function"));
+            let (fill, body, call, function) = (within("key"), of("body"), of("call"), of("function"));
             let entries = of("entries");
             read(quote! {
                 #attrs #vis fn insert<#generics>(#key_params #inserted: #stored) #bounds { #fill #function }
                 #attrs #vis fn refresh<#generics>(#params) -> #output #bounds { #function.refresh(#body) }
+                #attrs #vis async fn lookup<#generics>(#params) -> (#output, Origin) #bounds { #fill #call }
                 #attrs #vis fn stats() { #entries }
             })?;
             typed_view(of)
@@ -76,7 +77,7 @@ fn within(tokens: TokenStream) -> TokenStream {
 }
 
 /// The parameters of the template's macros.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "names",
     "link",
     "attrs",
@@ -89,6 +90,7 @@ const NAMES: [&str; 22] = [
     "inserted",
     "key",
     "body",
+    "call",
     "function",
     "entries",
     "stored",
