@@ -398,21 +398,26 @@ mod servers {
     use super::*;
     use cache_tests::servers::{MemcachedServer, RedisServer};
 
+    /// With a budget that a busy machine keeps, so that every failure counts.
+    fn patient(backend: &str, url: &str) -> Config {
+        Config::new().url(backend, url).timeout(std::time::Duration::from_secs(5))
+    }
+
     suite!(redis, "redis", "process", {
         let server = RedisServer::start();
-        (Config::new().url("redis", &server.url()), server)
+        (patient("redis", &server.url()), server)
     });
     suite!(redis_in_a_cluster, "redis", "cluster", {
         let server = RedisServer::start();
-        (Config::new().url("redis", &server.url()), server)
+        (patient("redis", &server.url()), server)
     });
     suite!(memcached, "memcached", "process", {
         let server = MemcachedServer::start();
-        (Config::new().url("memcached", &server.url()), server)
+        (patient("memcached", &server.url()), server)
     });
     suite!(memcached_in_a_cluster, "memcached", "cluster", {
         let server = MemcachedServer::start();
-        (Config::new().url("memcached", &server.url()), server)
+        (patient("memcached", &server.url()), server)
     });
 }
 
