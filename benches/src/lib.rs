@@ -112,6 +112,8 @@ pub enum Goal {
     More(String, f64),
     /// At least so much, in the unit of the group.
     AtLeast(f64),
+    /// At most so much, in the unit of the group.
+    AtMost(f64),
 }
 
 impl Goal {

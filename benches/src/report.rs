@@ -189,6 +189,7 @@ impl Goal {
                 (format!("<= {amount} {unit} more than {against}"), measured, measured <= *amount)
             }
             Self::AtLeast(amount) => (format!(">= {amount} {unit}"), first, first >= *amount),
+            Self::AtMost(amount) => (format!("<= {amount} {unit}"), first, first <= *amount),
         };
         Outcome { goal, measured, is_met }
     }

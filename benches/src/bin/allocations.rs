@@ -20,10 +20,10 @@ fn count(of: impl Fn(Stats) -> usize) -> impl Fn() -> i64 {
 }
 
 /// The memory of stores in which nothing is yet, an entry; what they take once and for all is shared by the entries.
-fn memory(part: &mut Part, what: &str, cases: &mut [Case<'_>]) {
+fn memory(part: &mut Part, what: &str, goals: &[Goal], cases: &mut [Case<'_>]) {
     let title = format!("memory of an entry, {what}, {ENTRIES} entries");
     let live = count(|stats| stats.bytes_allocated - stats.bytes_deallocated);
-    part.count(&title, "B", &[], cases, ENTRIES, live);
+    part.count(&title, "B", goals, cases, ENTRIES, live);
 }
 
 /// What hits allocate, and what the value's own clone does.
@@ -46,12 +46,12 @@ fn main() {
     let records: Vec<Record> = (0..KEYS).map(structs::body).collect();
 
     let mut cases = cases::numbers(at);
-    memory(&mut part, "u64 -> u64", &mut cases);
+    memory(&mut part, "u64 -> u64", &[Goal::AtMost(110.0)], &mut cases);
     hits(&mut part, "u64 -> u64", cases, Case::each(CLONE, at));
 
     let mut cases = cases::strings(name);
     let what = "(&str of 24 B, u32) -> String of 64 B";
-    memory(&mut part, what, &mut cases);
+    memory(&mut part, what, &[], &mut cases);
     hits(&mut part, what, cases, Case::each(CLONE, |_| text.clone()));
 
     let clone = Case::each(CLONE, |_| slice.clone());

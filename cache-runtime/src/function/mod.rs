@@ -301,10 +301,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     /// Runs the body, and stores its result.
     fn run(self, state: &State, mut run: Run, body: Body<'_, R>) -> Answered<R> {
         if let Some(old) = run.reserve.take() {
-            return match self.renew(state, run, Some(&old), body) {
-                Ok(ret) => (ret, Origin::Run),
-                Err(failure) => self.fall_back(state, &old, failure),
-            };
+            return self.run_or_fall_back(state, run, &old, body);
         }
         let started = Instant::now();
         let ret = run.inside(body);
@@ -316,6 +313,16 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Err(ret) => ret,
         };
         (ret, Origin::Run)
+    }
+
+    /// Runs the body, and returns the older value if it fails.
+    #[cold]
+    #[inline(never)]
+    fn run_or_fall_back(self, state: &State, run: Run, old: &Found, body: Body<'_, R>) -> Answered<R> {
+        match self.renew(state, run, Some(old), body) {
+            Ok(ret) => (ret, Origin::Run),
+            Err(failure) => self.fall_back(state, old, failure),
+        }
     }
 
     /// [`perform`](Self::perform) for async functions. The body stays where it is, because each future around it would hold
