@@ -140,7 +140,9 @@ impl Group {
     pub(crate) fn of_figures(title: &str, unit: &str, mut figures: Vec<Figure>, goals: &[Goal]) -> Self {
         let first = figures.first().map_or(f64::NAN, |figure| figure.value);
         for figure in &mut figures {
-            figure.first_to_this = if figure.value == first { 1.0 } else { first / figure.value };
+            // JSON knows no infinity, which is the ratio to nothing.
+            let ratio = (first / figure.value).min(f64::MAX);
+            figure.first_to_this = if figure.value == first { 1.0 } else { ratio };
         }
         let goals = goals.iter().map(|goal| goal.judge(&figures, unit)).collect();
         Self { title: title.into(), unit: unit.into(), rounds: 0, dropped: 0, figures, goals }
