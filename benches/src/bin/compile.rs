@@ -56,7 +56,7 @@ fn measure(part: &mut Part, rounds: usize, functions: usize) -> Result<()> {
             kibibytes.push(costs.iter().map(|cost| cost.bytes / 1024.0).collect());
         }
         let names = VARIANTS.each_ref().map(|variant| variant.name);
-        // What the libraries bring counts most where there is little else.
+        // The smaller the program, the larger the part of it that is library.
         let goals = [Goal::time(VARIANTS[1].name, if functions == 200 { 0.5 } else { 1.2 })];
         part.measured(&time, "s", &goals, &names, &seconds);
         part.measured(&size, "KiB", &goals, &names, &kibibytes);

@@ -46,7 +46,7 @@ const FOREIGN: [(&[&str], &str); 21] = [
     ),
 ];
 
-/// What to write instead of the option `name`.
+/// Names the option to write instead of `name`, which another crate has.
 pub(super) fn advice(name: &str) -> Option<&'static str> {
     FOREIGN.iter().find(|(names, _)| names.contains(&name)).map(|(_, advice)| *advice)
 }

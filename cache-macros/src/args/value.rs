@@ -301,7 +301,7 @@ pub(super) fn shared_run(input: ParseStream) -> Result<SharedRun> {
     Ok(run)
 }
 
-/// What is said of the companions; the default is what the function says.
+/// The name and the visibility of the companions, where they differ from the function's.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     /// The struct's name, or `Self` for siblings.

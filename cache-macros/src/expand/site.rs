@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-use quote::{ToTokens as _, quote};
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use quote::{ToTokens as _, format_ident, quote};
 use syn::ext::IdentExt as _;
 
 use super::{part, rt};
@@ -51,24 +51,17 @@ fn spec(plan: &Plan) -> TokenStream {
         SingleFlight::Off => Some(quote!(.without_single_flight())),
         SingleFlight::Cluster => Some(quote!(.single_flight_in_cluster())),
     };
-    let wait = plan.wait.as_ref().map(|wait| {
-        let wait = duration(wait);
-        quote!(.wait(|| #wait))
-    });
-    let stale = plan.freshness.stale.as_ref().map(|stale| {
-        let stale = duration(stale);
-        quote!(.stale(|| #stale))
-    });
-    let on_error = plan.freshness.on_error.as_ref().map(|on_error| {
-        let on_error = duration(on_error);
-        quote!(.on_error(|| #on_error))
-    });
-    let idle = plan.freshness.idle.as_ref().map(|idle| {
-        let idle = duration(idle);
-        quote!(.idle(|| #idle))
-    });
-    let early = plan.freshness.early.map(|early| quote!(.early(#early)));
-    let jitter = plan.freshness.jitter.map(|jitter| quote!(.jitter(#jitter)));
+    let freshness = &plan.freshness;
+    let period = |method: Ident, period: &Option<Period>| {
+        let period = duration(period.as_ref()?);
+        Some(quote!(.#method(|| #period)))
+    };
+    let wait = period(format_ident!("wait"), &plan.wait);
+    let stale = period(format_ident!("stale"), &freshness.stale);
+    let on_error = period(format_ident!("on_error"), &freshness.on_error);
+    let idle = period(format_ident!("idle"), &freshness.idle);
+    let early = freshness.early.map(|early| quote!(.early(#early)));
+    let jitter = freshness.jitter.map(|jitter| quote!(.jitter(#jitter)));
     let options = [
         ("stale", stale.is_some()),
         ("on_error", on_error.is_some()),

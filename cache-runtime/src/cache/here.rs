@@ -53,12 +53,12 @@ impl Here {
         self.space.connected.call(request, self.deadline, self.caller).await
     }
 
-    /// Asks whether something is there and does `request`. What has a pending invalidation is not there.
-    pub(super) async fn ask(&self, text: &[u8], request: Request<'_>) -> Result<Reply, Error> {
+    /// The answer to `request`, which concerns what is under `text`. `None` if an invalidation is pending: nothing is there.
+    pub(super) async fn ask(&self, text: &[u8], request: Request<'_>) -> Result<Option<Reply>, Error> {
         if self.space.invalidations.has(text) {
-            return Ok(Reply::Done(false));
+            return Ok(None);
         }
-        self.request(request).await
+        self.request(request).await.map(Some)
     }
 
     /// Delivers a pending invalidation before `add` looks whether anything is there.

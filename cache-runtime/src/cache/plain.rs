@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::here::{Here, Life, Unsettled};
 use super::value::{Form, Stored, Value};
 use crate::backend::connected::Connected;
-use crate::backend::{Condition, Request, SetOptions};
+use crate::backend::{Condition, Reply, Request, SetOptions};
 use crate::common::process::PerProcess;
 use crate::common::wait::Caller;
 use crate::error::Error;
@@ -159,7 +159,8 @@ impl Plain {
         }
         let (text, bytes) = here.seal(key, value).await?;
         let Life::Kept(ttl) = here.life(ttl) else {
-            return here.ask(&text, Request::Contains(&text)).await?.done().map(|is_taken| !is_taken);
+            let is_taken = here.ask(&text, Request::Contains(&text)).await?.map_or(Ok(false), Reply::done)?;
+            return Ok(!is_taken);
         };
         here.deliver(&text).await?;
         let (connected, absent) = (&here.space.connected, Condition::Absent);
@@ -191,7 +192,7 @@ impl Plain {
             return Ok(false);
         }
         let text = here.text(key).await?;
-        here.ask(&text, Request::Contains(&text)).await?.done()
+        here.ask(&text, Request::Contains(&text)).await?.map_or(Ok(false), Reply::done)
     }
 
     pub(super) async fn touch(&self, key: &str, ttl: Option<Duration>) -> Result<bool, Error> {
@@ -201,7 +202,7 @@ impl Plain {
         }
         let Life::Kept(ttl) = here.life(ttl) else { return self.delete(key).await };
         let text = here.text(key).await?;
-        here.ask(&text, Request::Touch { key: &text, ttl }).await?.done()
+        here.ask(&text, Request::Touch { key: &text, ttl }).await?.map_or(Ok(false), Reply::done)
     }
 
     pub(super) async fn expire_at(&self, key: &str, time: SystemTime) -> Result<bool, Error> {
@@ -215,10 +216,7 @@ impl Plain {
             return Ok(None);
         }
         let text = here.text(key).await?;
-        if here.space.invalidations.has(&text) {
-            return Ok(None);
-        }
-        here.request(Request::Ttl(&text)).await?.ttl()
+        here.ask(&text, Request::Ttl(&text)).await?.map_or(Ok(None), Reply::ttl)
     }
 
     pub(super) async fn incr(&self, key: &str, by: i64) -> Result<Option<i64>, Error> {
@@ -227,10 +225,7 @@ impl Plain {
             return Ok(None);
         }
         let text = here.text(key).await?;
-        if here.space.invalidations.has(&text) {
-            return Ok(None);
-        }
-        here.request(Request::Incr { key: &text, by }).await?.number()
+        here.ask(&text, Request::Incr { key: &text, by }).await?.map_or(Ok(None), Reply::number)
     }
 
     pub(super) async fn clear(&self) -> Result<(), Error> {

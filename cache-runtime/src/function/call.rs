@@ -127,6 +127,13 @@ impl Run {
         if self.process.is_current() { self } else { Self::alone() }
     }
 
+    /// Ends the run: its lead, and where its result goes if it may still be stored.
+    pub(crate) fn end(self) -> (Option<Leader>, Option<(Key, Ticket)>) {
+        let Self { leader, target, .. } = self;
+        let may_store = leader.as_ref().is_none_or(Leader::may_store);
+        (leader, target.filter(|_| may_store))
+    }
+
     /// Whether the result is for anybody but the caller.
     pub(crate) fn wants_result(&self) -> bool {
         self.leader.is_some() || self.stores()

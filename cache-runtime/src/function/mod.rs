@@ -301,7 +301,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     /// Runs the body, and stores its result.
     fn run(self, state: &State, mut run: Run, body: Body<'_, R>) -> Answered<R> {
         if let Some(old) = run.reserve.take() {
-            return self.run_or_fall_back(state, run, &old, body);
+            return self.run_with_reserve(state, run, &old, body);
         }
         let started = Instant::now();
         let ret = run.inside(body);
@@ -318,11 +318,9 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
     /// Runs the body, and returns the older value if it fails.
     #[cold]
     #[inline(never)]
-    fn run_or_fall_back(self, state: &State, run: Run, old: &Found, body: Body<'_, R>) -> Answered<R> {
-        match self.renew(state, run, Some(old), body) {
-            Ok(ret) => (ret, Origin::Run),
-            Err(failure) => self.fall_back(state, old, failure),
-        }
+    fn run_with_reserve(self, state: &State, run: Run, old: &Found, body: Body<'_, R>) -> Answered<R> {
+        let renewed = self.renew(state, run, Some(old), body);
+        self.renewed_or_old(state, renewed, old)
     }
 
     /// [`perform`](Self::perform) for async functions. The body stays where it is, because each future around it would hold
@@ -343,10 +341,8 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             }
         };
         if let Some(old) = run.reserve.take() {
-            return match self.renew_async(state, run, Some(&old), body).await {
-                Ok(ret) => (ret, Origin::Run),
-                Err(failure) => self.fall_back(state, &old, failure),
-            };
+            let renewed = self.renew_async(state, run, Some(&old), body).await;
+            return self.renewed_or_old(state, renewed, &old);
         }
         let (started, polls) = (Instant::now(), run.polls());
         let ret = run.inside_async(body).await;

@@ -154,10 +154,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew(&state, *run, None, || body(args));
-                    return match renewed {
-                        Ok(ret) => (ret, Origin::Run),
-                        Err(failure) => self.fall_back(&state, &answer.found, failure),
-                    };
+                    return self.renewed_or_old(&state, renewed, &answer.found);
                 }
                 None => Action::Return(answer),
             },
@@ -187,10 +184,7 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
             Action::Renew(answer, run) => match behind(state.arc(), run, &args) {
                 Some(run) => {
                     let renewed = self.renew_async(&state, run, None, pin!(body(args))).await;
-                    return match renewed {
-                        Ok(ret) => (ret, Origin::Run),
-                        Err(failure) => self.fall_back(&state, &answer.found, failure),
-                    };
+                    return self.renewed_or_old(&state, renewed, &answer.found);
                 }
                 None => Action::Return(answer),
             },
@@ -284,10 +278,19 @@ impl<O: Outcome<R>, R> Function<'_, O, R> {
         Err(Err(failure))
     }
 
-    /// The old value, after a failed renewal.
-    pub(super) fn fall_back(self, state: &State, found: &Found, failure: Failure<R>) -> Answered<R> {
-        match (self.serve(state, found), failure) {
-            (Some(old), _) => (old, found.origin()),
+    /// The new value, or the old one after a failed renewal.
+    pub(super) fn renewed_or_old(
+        self,
+        state: &State,
+        renewed: Result<R, Failure<R>>,
+        old: &Found,
+    ) -> Answered<R> {
+        let failure = match renewed {
+            Ok(ret) => return (ret, Origin::Run),
+            Err(failure) => failure,
+        };
+        match (self.serve(state, old), failure) {
+            (Some(ret), _) => (ret, old.origin()),
             (None, Failure::Returned(ret)) => (ret, Origin::Run),
             (None, Failure::Panicked(panic)) => resume_unwind(panic),
         }

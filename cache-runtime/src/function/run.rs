@@ -62,17 +62,14 @@ impl State {
     #[inline(never)]
     pub(crate) fn decide<'s>(&'s self, call: Call<'s>, lookup: Lookup) -> MaybeReady<'s, Action> {
         let ticket = lookup.ticket;
-        match (lookup.found, call.query()) {
-            (Some(found), Ok(query)) => match found.freshness {
-                Freshness::Reserve => {
-                    MaybeReady::of(self.run_or_fall_back(call, query, found, ticket), call.caller)
-                }
-                Freshness::Fresh => MaybeReady::of(self.join_run(call, ticket, 0), call.caller),
-                _ => {
-                    let answer = Answer { found, ticket };
-                    MaybeReady::of(self.answer_or_renew(call, query, answer), call.caller)
-                }
-            },
+        match (lookup.found.filter(|found| found.freshness != Freshness::Fresh), call.query()) {
+            (Some(found), Ok(query)) if found.freshness == Freshness::Reserve => {
+                MaybeReady::of(self.run_or_fall_back(call, query, found, ticket), call.caller)
+            }
+            (Some(found), Ok(query)) => {
+                let answer = Answer { found, ticket };
+                MaybeReady::of(self.answer_or_renew(call, query, answer), call.caller)
+            }
             _ => MaybeReady::of(self.join_run(call, ticket, 0), call.caller),
         }
     }

@@ -5,7 +5,6 @@ use super::place::Ticket;
 use super::state::State;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
-use crate::flight::Leader;
 use crate::key::Key;
 use crate::remote::Query;
 use crate::value::{Packed, Shared};
@@ -34,10 +33,10 @@ impl State {
 
     /// Ends a run that has no server to wait for. As a future, this would be half of what a miss in memory takes.
     fn put_result_at_once(&self, run: Run, result: Option<Packaged>, time: RunTime) {
-        let Run { leader, target, replaces, .. } = run;
         let shared = result.as_ref().map(|result| Shared::Value(result.packed.clone()));
-        let may_store = leader.as_ref().is_none_or(Leader::may_store);
-        if let (true, Some((key, ticket))) = (may_store, target) {
+        let replaces = run.replaces;
+        let (leader, target) = run.end();
+        if let Some((key, ticket)) = target {
             self.pauses.end(key.bytes());
             match result {
                 Some(Packaged { packed, life: Some(life) }) => {
@@ -53,10 +52,10 @@ impl State {
     }
 
     async fn put_result(&self, run: Run, result: Option<Packaged>, time: RunTime, caller: Caller) {
-        let Run { leader, target, replaces, .. } = run;
         let shared = result.as_ref().map(|result| Shared::Value(result.packed.clone()));
-        let may_store = leader.as_ref().is_none_or(Leader::may_store);
-        if let (true, Some((key, ticket))) = (may_store, target) {
+        let replaces = run.replaces;
+        let (leader, target) = run.end();
+        if let Some((key, ticket)) = target {
             self.pauses.end(key.bytes());
             match result {
                 Some(Packaged { packed, life: Some(life) }) => {
@@ -85,10 +84,9 @@ impl State {
         is_newer: bool,
         caller: Caller,
     ) {
-        let Run { leader, target, replaces, .. } = run;
-        let may_store = leader.as_ref().is_none_or(Leader::may_store);
-        if let (true, Some((key, ticket))) = (may_store, target) {
-            let removes = is_newer && replaces;
+        let removes = is_newer && run.replaces;
+        let (leader, target) = run.end();
+        if let Some((key, ticket)) = target {
             if removes {
                 self.pauses.end(key.bytes());
             }

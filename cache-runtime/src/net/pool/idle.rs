@@ -203,13 +203,14 @@ impl<C> Idle<C> {
     }
 
     /// Whether a call that could not open a connection because of `error` may wait for one of the open ones. As long as
-    /// there are any, only they tell whether the server is well.
-    pub(crate) fn refused(&mut self, error: &Error) -> bool {
-        let has_others = self.open() > 0;
+    /// there are any, only they tell whether the server is well. Returns how many there are then.
+    pub(crate) fn refused(&mut self, error: &Error) -> Option<usize> {
+        let open = self.open();
+        let has_others = open > 0;
         let is_full = error.has_effect(Effect::NewConnection) || (has_others && error.is_without_answer());
         if is_full {
             self.full = Some((Instant::now(), error.clone()));
         }
-        is_full && has_others
+        (is_full && has_others).then_some(open)
     }
 }

@@ -124,14 +124,9 @@ impl<C> Shared<C> {
 
     /// Whether `error` means that the server takes no more connections, and others are open.
     fn is_refused(&self, error: &Error) -> bool {
-        let (is_refused, open) = {
-            let mut state = lock(&self.state);
-            (state.idle.refused(error), state.idle.open())
-        };
-        if is_refused {
-            self.notice.tell(open, error);
-        }
-        is_refused
+        // Told without the lock.
+        let open = lock(&self.state).idle.refused(error);
+        open.inspect(|open| self.notice.tell(*open, error)).is_some()
     }
 }
 
