@@ -42,7 +42,7 @@
 //! | memory, typed values | always | none needed |
 //! | Redis | `redis` | `redis://[user:password@]host[:port][/db]`, `unix:///path/to.sock[?db=1]` |
 //! | Memcached | `memcached` | `memcached://host[:port][,host[:port]…]` |
-//! | memory, as a backend of bytes | always | `memory://` |
+//! | memory, as a backend of bytes | `memory`, which each server and value format enables | `memory://` |
 //! | [your own](Backend) | always | [`Config::backend`], [`Config::async_backend`] |
 //!
 //! Async functions on a remote backend need the feature `tokio`. All URLs take `?timeout=100ms`, `?ttl=5m` and
@@ -86,6 +86,7 @@ pub use cache_macros::cached;
 pub use crate::backend::batched::Batched;
 #[cfg(feature = "memcached")]
 pub use crate::backend::memcached::Memcached;
+#[cfg(feature = "memory")]
 pub use crate::backend::memory::Memory;
 #[cfg(feature = "redis")]
 pub use crate::backend::redis::Redis;

@@ -10,6 +10,7 @@ pub(crate) fn bytes_of(value: Option<Versioned>) -> Option<Bytes> {
 }
 
 /// Implements [`Backend`](super::Backend) for a [`Service`].
+#[cfg(feature = "memory")]
 macro_rules! backend_of_service {
     ($service:ty) => {
         impl $crate::backend::Backend for $service {
@@ -256,4 +257,6 @@ macro_rules! async_backend_of_service {
     };
 }
 
-pub(crate) use {async_backend_of_service, backend_of_service};
+pub(crate) use async_backend_of_service;
+#[cfg(feature = "memory")]
+pub(crate) use backend_of_service;

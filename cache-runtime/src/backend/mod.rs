@@ -8,11 +8,13 @@ mod adapt;
 pub(crate) mod batched;
 mod breaker;
 pub(crate) mod connected;
+#[cfg(any(feature = "memory", feature = "tokio"))]
 mod derived;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 mod large_values;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
+#[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::adapt::{FromAsyncBackend, FromBackend};
-use super::memory::Memory;
 use super::request::Service;
 use super::{AsyncBackend, Backend};
 use crate::common::clock::Clock;
@@ -34,7 +33,10 @@ pub(crate) const KINDS: [Kind; 3] = [
         default_url: "memory://",
         schemes: &["memory"],
         is_server: false,
-        open: Some(|url, _, clock| Ok(Box::new(Memory::open(url)?.with_clock(clock.clone())))),
+        #[cfg(feature = "memory")]
+        open: Some(|url, _, clock| Ok(Box::new(super::memory::Memory::open(url)?.with_clock(clock.clone())))),
+        #[cfg(not(feature = "memory"))]
+        open: None,
     },
     Kind {
         alias: "redis",
@@ -105,6 +107,11 @@ pub(crate) fn open(url: Url, timeout: Duration, clock: &Clock) -> Result<Box<dyn
         return Err(Error::new(ErrorKind::Config, message));
     };
     open(url, timeout, clock)
+}
+
+/// Memory, as a backend of bytes. Nothing in it waits.
+pub(crate) fn open_memory(clock: &Clock) -> Result<Box<dyn Service>, Error> {
+    open(Url::parse("memory://")?, Duration::MAX, clock)
 }
 
 /// A user's backend.

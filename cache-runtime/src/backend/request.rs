@@ -383,6 +383,7 @@ pub(crate) fn number_of(bytes: &[u8]) -> Option<i64> {
 }
 
 /// The error of an [`Incr`](Request::Incr) over something else than a number, or past the end of the numbers.
+#[cfg(feature = "memory")]
 pub(crate) fn not_a_number() -> Error {
     let message = "what is stored is not a 64-bit integer, or the sum would not be one";
     Error::new(ErrorKind::NotANumber, message)

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::connected::Connected;
-use crate::backend::memory::Memory;
 use crate::backend::registry::{KINDS, Kind};
 use crate::backend::{AsyncBackend, Backend, Service, registry};
 use crate::codec::ChosenCodec;
@@ -248,9 +247,7 @@ impl Config {
     /// Opens the backend named `alias`; nothing connects yet.
     fn open(&self, alias: &str, clock: &Clock) -> Result<Connected, Error> {
         let source = match self.sources.get(alias) {
-            _ if self.memory_only => {
-                return Ok(self.connected(Box::new(Memory::default().with_clock(clock.clone()))));
-            }
+            _ if self.memory_only => return Ok(self.connected(registry::open_memory(clock)?)),
             Some(source) => source.clone(),
             None => self.source_in_environment(alias)?,
         };
@@ -278,11 +275,8 @@ impl Config {
         let timeout = url.take_duration("timeout")?.or(self.timeout).unwrap_or(DEFAULT_TIMEOUT);
         let place = url.to_string();
         let service = registry::open(url, timeout, clock)?;
-        let mut connected = self.connected(if is_replaced {
-            Box::new(Memory::default().with_clock(clock.clone()))
-        } else {
-            service
-        });
+        let service = if is_replaced { registry::open_memory(clock)? } else { service };
+        let mut connected = self.connected(service);
         connected.timeout = timeout.min(MAX_TIMEOUT);
         connected.default_ttl = ttl.or(connected.default_ttl);
         if let Some(codec) = codec {

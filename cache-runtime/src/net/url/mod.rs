@@ -98,6 +98,7 @@ impl Url {
     }
 
     /// Takes a size in bytes: a number, alone or with `KiB`, `MiB` or `GiB`.
+    #[cfg(feature = "memory")]
     pub(crate) fn take_size(&mut self, name: &'static str) -> Result<Option<u64>, Error> {
         self.take_with(name, "a size like `512KiB` or `64MiB`", parse_size)
     }
@@ -124,6 +125,7 @@ impl Url {
     }
 
     /// Fails if the URL has a parameter that was not taken.
+    #[cfg(feature = "memory")]
     pub(crate) fn finish(&self) -> Result<(), Error> {
         match self.query.first() {
             None => Ok(()),
@@ -233,6 +235,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     (nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
+#[cfg(feature = "memory")]
 fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let shift = match &text[digits..] {
