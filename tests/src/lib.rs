@@ -8,6 +8,7 @@ use std::task::Poll;
 
 pub mod conformance;
 pub mod fakes;
+pub mod fleet;
 pub mod history;
 pub mod logged;
 pub mod proxy;

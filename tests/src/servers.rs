@@ -38,6 +38,15 @@ impl RedisServer {
         Self { over_socket: true, ..Self::start() }
     }
 
+    /// Starts a sentinel with these lines in its file of settings, which it changes.
+    pub fn start_sentinel(settings: &str) -> Self {
+        let dir = new_dir();
+        let file = dir.join("sentinel.conf");
+        fs::write(&file, settings).unwrap();
+        let process = Process::start_in(&SENTINEL, &[], dir);
+        Self { process, over_socket: false }
+    }
+
     /// Its URL, without a query.
     pub fn url(&self) -> String {
         match self.over_socket {
@@ -136,6 +145,16 @@ static REDIS: Program = Program {
     question: b"PING\r\n",
 };
 
+static SENTINEL: Program = Program {
+    arguments: |port, dir| {
+        let (file, dir) = (dir.join("sentinel.conf").display().to_string(), dir.display().to_string());
+        [&*file, "--sentinel", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir", &dir]
+            .map(str::to_owned)
+            .to_vec()
+    },
+    ..REDIS
+};
+
 static MEMCACHED: Program = Program {
     name: "memcached",
     install: "apt-get install -y memcached   (macOS: brew install memcached)",
@@ -157,8 +176,11 @@ pub struct Process {
 
 impl Process {
     fn start(program: &'static Program, options: &[&str]) -> Self {
+        Self::start_in(program, options, new_dir())
+    }
+
+    fn start_in(program: &'static Program, options: &[&str], dir: PathBuf) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let dir = new_dir();
         // Between asking for a free port and using it, somebody else may take it.
         for _ in 0..10 {
             let port = free_port();
@@ -268,7 +290,7 @@ fn answers(port: u16, question: &[u8]) -> std::io::Result<bool> {
     Ok(stream.read(&mut [0; 64])? > 0)
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cache_runtime::{Batched, Memcached, Memory, Redis};
 use cache_tests::conformance::{asynchronous, blocking};
+use cache_tests::fleet::{RedisCluster, RedisSentinels};
 use cache_tests::servers::{MemcachedServer, RedisServer};
 
 /// Long enough for a machine that runs all tests at once.
@@ -64,6 +65,46 @@ fn redis_over_a_unix_socket_blocking() {
 async fn redis_over_a_unix_socket_async() {
     let server = RedisServer::start_unix();
     asynchronous(redis(&server)).await;
+}
+
+fn cluster(cluster: &RedisCluster) -> Arc<Redis> {
+    Arc::new(Redis::from_url(&(cluster.url() + PATIENT)).unwrap())
+}
+
+#[test]
+fn redis_cluster_blocking() {
+    let nodes = RedisCluster::start(3);
+    blocking(cluster(&nodes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_cluster_async() {
+    let nodes = RedisCluster::start(3);
+    asynchronous(cluster(&nodes)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batched_redis_cluster() {
+    let nodes = RedisCluster::start(3);
+    let redis = Redis::from_url(&(nodes.url() + PATIENT)).unwrap();
+    asynchronous(Arc::new(Batched::new(redis))).await;
+}
+
+fn sentinels(servers: &RedisSentinels) -> Arc<Redis> {
+    let url = format!("redis+sentinel://:secret@{}/main/1{PATIENT}&sentinel_password=other", servers.hosts());
+    Arc::new(Redis::from_url(&url).unwrap())
+}
+
+#[test]
+fn redis_behind_sentinels_blocking() {
+    let servers = RedisSentinels::start("secret", "other");
+    blocking(sentinels(&servers));
+}
+
+#[tokio::test]
+async fn redis_behind_sentinels_async() {
+    let servers = RedisSentinels::start("secret", "other");
+    asynchronous(sentinels(&servers)).await;
 }
 
 #[test]

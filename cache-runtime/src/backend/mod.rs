@@ -20,6 +20,7 @@ pub(crate) mod memory;
 pub(crate) mod redis;
 pub(crate) mod registry;
 mod request;
+mod split;
 
 pub(crate) use self::request::{Condition, Reply, Request, Service, Version, Versioned, number_of};
 

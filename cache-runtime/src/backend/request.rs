@@ -95,6 +95,9 @@ pub(crate) enum Reply {
     Number(Option<i64>),
     /// The time that is left, [`Duration::MAX`] if the entry doesn't expire; `None` if there is no entry.
     Ttl(Option<Duration>),
+    /// A reply for each of several keys. Only within a backend: [`of_each`](Self::of_each) makes one of the others of it.
+    #[cfg(feature = "redis")]
+    Each(Vec<Result<Self, Error>>),
 }
 
 pub(crate) type Answer<'a> = MaybeReady<'a, Result<Reply, Error>>;
@@ -190,6 +193,22 @@ impl Request<'_> {
         }
     }
 
+    /// The part of a request for several keys that is for the key at `index`.
+    #[cfg(feature = "redis")]
+    pub(crate) fn for_key(&self, index: usize) -> Option<Self> {
+        match self {
+            Self::GetMany(keys) => keys.get(index).map(|key| Self::Get(key)),
+            Self::DeleteMany(keys) => keys.get(index).map(|key| Self::Delete(key)),
+            Self::SetMany { entries, options } => entries.get(index).map(|(key, value)| Self::Set {
+                key,
+                value: value.clone(),
+                options: *options,
+                condition: Condition::Always,
+            }),
+            _ => None,
+        }
+    }
+
     /// A set that runs twice may undo what others did between, and a number would be added twice, so they are sent only
     /// once.
     #[cfg(feature = "redis")]
@@ -208,6 +227,24 @@ impl Request<'_> {
 }
 
 impl Reply {
+    /// The reply to `request`, which is for several keys, from a reply for each of them.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_each(request: &Request<'_>, replies: Vec<Result<Self, Error>>) -> Result<Self, Error> {
+        let mut replies = replies.into_iter();
+        match request {
+            Request::GetMany(_) => {
+                replies.map(|reply| reply?.value()).collect::<Result<_, _>>().map(Self::Values)
+            }
+            Request::SetMany { .. } => {
+                Ok(Self::SetEach(replies.map(|reply| reply?.set().map(drop)).collect()))
+            }
+            _ => {
+                let count = replies.try_fold(0, |count, reply| Ok(count + usize::from(reply?.done()?)));
+                count.map(Self::Count)
+            }
+        }
+    }
+
     pub(crate) fn value(self) -> Result<Option<Versioned>, Error> {
         match self {
             Self::Value(value) => Ok(value),

@@ -1,5 +1,6 @@
 //! Opening connections: addresses, name look-ups, and the time that each attempt gets.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
@@ -26,6 +27,16 @@ pub(crate) enum Address {
     #[cfg(unix)]
     #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis is reached over unix sockets"))]
     Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            #[cfg(unix)]
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Connects to `address` before `deadline`.

@@ -20,6 +20,17 @@ pub(crate) struct Span {
     pub(crate) end: Instant,
 }
 
+impl Span {
+    /// The part of the time that is left for the first of `servers` that are asked in turn, so that one that doesn't answer
+    /// leaves time for the others.
+    #[cfg(feature = "redis")]
+    pub(crate) fn share(self, servers: usize) -> Self {
+        let start = Instant::now();
+        let left = self.end.saturating_duration_since(start);
+        Self { start, end: start + left / u32::try_from(servers).unwrap_or(u32::MAX).max(1) }
+    }
+}
+
 /// The options of a URL.
 pub(crate) struct Options {
     /// The redacted URL, for error messages.

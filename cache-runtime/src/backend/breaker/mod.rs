@@ -10,7 +10,6 @@
 //!
 //! Knows nothing of entries.
 
-mod split;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +25,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use super::request::{Answer, Reply, Request, Service};
+use super::split::Parts;
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::process::PerProcess;
@@ -113,8 +113,11 @@ impl WithBreaker {
 impl Service for WithBreaker {
     fn call<'a>(&'a self, request: Request<'a>, deadline: Instant, caller: Caller) -> Answer<'a> {
         // One of several servers may be down.
-        if self.0.breakers.len() > 1 && split::is_for_several(&self.0, &request) {
-            return MaybeReady::of(split::send_each(self, request, deadline, caller), caller);
+        if self.0.breakers.len() > 1
+            && let Some(parts) = Parts::of(&request, |key| self.0.server_of(key))
+        {
+            let send = async move { parts.send(caller, |part| self.send(part, deadline, caller)).await };
+            return MaybeReady::of(send, caller);
         }
         self.send(request, deadline, caller)
     }
@@ -320,7 +323,7 @@ impl Breakers {
         if let Some(refusal) = error.refusal()
             && lock(&self.told).insert(refusal.code)
         {
-            let level = if refusal.passes { Level::Info } else { Level::Warn };
+            let level = if refusal.passes { Level::Info } else { Level::Error };
             log::log!(level, "cache {}: {}", self.place, error.message());
         }
     }

@@ -43,7 +43,8 @@ impl Connections {
         }
         self.reads.get(&self.pool, key, span, |permit, keys| {
             let commands: Vec<_> = keys.iter().map(|key| Command::get(key)).collect();
-            large.note_shared(&Request::GetMany(keys), ask_on(permit, server, &commands, value, span))
+            let values = ask_on(permit, server, &commands, value, span);
+            Ok(large.note_shared(&Request::GetMany(keys), values)?.into_iter().map(Ok).collect())
         })
     }
 

@@ -1,8 +1,6 @@
 //! The connections of async callers: a pool for each runtime and server.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use super::command::Command;
@@ -11,6 +9,7 @@ use super::reply::{Read, of_io};
 use super::routing::Batch;
 use super::url::Server;
 use super::{Memcached, Span};
+use crate::common::wait::join_all;
 use crate::error::Error;
 use crate::net::pool::idle::Retry;
 use crate::net::tokio::per_runtime::PerRuntime;
@@ -63,19 +62,4 @@ impl<T: Send> Exchange for Call<'_, '_, T> {
     async fn ask(&self, stream: &mut AsyncStream) -> Result<Vec<T>, Error> {
         perform(stream, self.commands, self.read).await
     }
-}
-
-/// Awaits all calls at the same time.
-async fn join_all<T>(calls: Vec<impl Future<Output = T>>) -> Vec<T> {
-    let mut calls: Vec<_> = calls.into_iter().map(|call| (Box::pin(call), None)).collect();
-    poll_fn(|context| {
-        for (call, output) in calls.iter_mut().filter(|(_, output)| output.is_none()) {
-            if let Poll::Ready(ready) = call.as_mut().poll(context) {
-                *output = Some(ready);
-            }
-        }
-        if calls.iter().all(|(_, output)| output.is_some()) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    calls.into_iter().filter_map(|(_, output)| output).collect()
 }

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Reply;
 use super::command::{Command, Set};
-use super::exchange::{Answer, ask, delete_each, get_each, incr_in_transaction, set_in_transaction};
+use super::exchange::{Answer, ask, incr_in_transaction, perform_each, set_in_transaction};
+use super::{Reply, Request};
 use crate::common::sync::lock;
 use crate::error::{Effect, Error, ErrorKind, Reason, Refusal};
 use crate::net::line::Line;
@@ -69,26 +69,28 @@ impl Abilities {
         Self { place, has_no_mget, has_no_scripts, compare_and_set: Mutex::new(compare_and_set) }
     }
 
-    /// Reads several values: a node of a cluster has no `MGET` of keys in several slots.
+    /// Reads several values: `MGET` may not be allowed, or not for these keys together.
     pub(super) async fn get_many(&self, line: &mut impl Line, keys: &[&[u8]]) -> Answer<Reply> {
         if self.has_no_mget.load(Ordering::Relaxed) {
-            return get_each(line, keys).await;
+            return perform_each(line, &Request::GetMany(keys)).await;
         }
         let refused = match ask(line, &Command::get_many(keys)).await {
             Ok(Err(error)) if error.has_effect(Effect::Command) => error,
             answer => return answer,
         };
-        let answer = get_each(line, keys).await;
+        let answer = perform_each(line, &Request::GetMany(keys)).await;
         if matches!(answer, Ok(Ok(_))) && !self.has_no_mget.swap(true, Ordering::Relaxed) {
             log::warn!("cache {}: no `MGET`, so keys are read one by one: {refused}", self.place);
         }
         answer
     }
 
-    /// Removes several keys: a node of a cluster has no `DEL` of keys in several slots.
+    /// Removes several keys: one `DEL` may not be allowed for these keys together.
     pub(super) async fn delete_many(&self, line: &mut impl Line, keys: &[&[u8]]) -> Answer<Reply> {
         match ask(line, &Command::delete_many(keys)).await {
-            Ok(Err(error)) if error.has_effect(Effect::Command) => delete_each(line, keys).await,
+            Ok(Err(error)) if error.has_effect(Effect::Command) => {
+                perform_each(line, &Request::DeleteMany(keys)).await
+            }
             answer => answer,
         }
     }

@@ -4,7 +4,7 @@ use std::convert::identity;
 use std::pin::pin;
 use std::time::Instant;
 
-use super::exchange::{log_in, perform};
+use super::exchange::{Question, log_in};
 use super::reply::of_io;
 use super::url::Server;
 use super::{Reply, Request, Span, Versioned};
@@ -41,30 +41,38 @@ impl Connections {
         if large.travels_alone(key) {
             return self.ask(server, &Request::Get(key), span);
         }
-        let read = |permit: Permit<'_, Stream>, keys: &[&[u8]]| -> Result<Vec<Option<Versioned>>, Error> {
+        let read = |permit: Permit<'_, Stream>, keys: &[&[u8]]| -> Result<_, Error> {
             let request = Request::GetMany(keys);
-            large.note_shared(&request, ask_on(permit, server, &request, span))?.values()
+            match large.note_shared(&request, ask_on(permit, server, &request, span))? {
+                Reply::Each(replies) => Ok(replies.into_iter().map(|reply| reply?.value()).collect()),
+                reply => Ok(reply.values()?.into_iter().map(Ok).collect()),
+            }
         };
         self.reads.get(&self.pool, key, span, read).map(Reply::Value)
     }
 
-    pub(super) fn ask(&self, server: &Server, request: &Request<'_>, span: Span) -> Result<Reply, Error> {
-        ask_on(self.pool.permit(span)?, server, request, span)
+    pub(super) fn ask<Q: Question>(
+        &self,
+        server: &Server,
+        question: &Q,
+        span: Span,
+    ) -> Result<Q::Answer, Error> {
+        ask_on(self.pool.permit(span)?, server, question, span)
     }
 }
 
-fn ask_on(
+fn ask_on<Q: Question>(
     permit: Permit<'_, Stream>,
     server: &Server,
-    request: &Request<'_>,
+    question: &Q,
     span: Span,
-) -> Result<Reply, Error> {
-    let call = |stream: &mut Stream| block_on(pin!(perform(stream, server, request)));
-    permit.run(request.retry(), || connect(server, span.end), call).and_then(identity)
+) -> Result<Q::Answer, Error> {
+    let call = |stream: &mut Stream| block_on(pin!(question.ask(stream, server)));
+    permit.run(question.retry(), || connect(server, span.end), call).and_then(identity)
 }
 
 /// A new connection, logged in.
-fn connect(server: &Server, deadline: Instant) -> Result<Stream, Error> {
+pub(super) fn connect(server: &Server, deadline: Instant) -> Result<Stream, Error> {
     let mut stream = dial(&server.address, deadline).map_err(of_io)?;
     stream.begin(deadline);
     block_on(pin!(log_in(&mut stream, server)))?;

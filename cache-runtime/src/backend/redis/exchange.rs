@@ -1,33 +1,147 @@
 //! What is said on a connection: the login, and the commands for each request.
 
-use bytes::Bytes;
+use std::{io, mem};
 
 use super::command::{Command, Expected, Set, pack};
 use super::reply::{
-    Resp, check_login, check_nothing_done, check_word, judge, of_io, parse, parse_exec, unexpected,
+    Resp, check_login, check_nothing_done, check_role, check_word, judge, of_io, parse, parse_exec,
+    parse_nested, unexpected,
 };
-use super::url::Server;
-use super::{Condition, Reply, Request, SetOptions};
+use super::topology::{SlotRange, primary_address, slot_ranges};
+use super::url::{Role, Server};
+use super::{Condition, Reply, Request};
 use crate::error::{Effect, Error, ErrorKind};
+use crate::net::dial::Address;
 use crate::net::line::Line;
+use crate::net::pool::idle::Retry;
+use crate::net::read_buffer::{Cursor, ParseError};
 
 /// The server's answer. The outer error is the connection's, the inner one the server's.
 pub(super) type Answer<T> = Result<Result<T, Error>, Error>;
 
+/// What a connection is used for.
+pub(super) trait Question: Sync {
+    type Answer: Send;
+
+    fn retry(&self) -> Retry;
+
+    fn ask(&self, line: &mut impl Line, server: &Server)
+    -> impl Future<Output = Answer<Self::Answer>> + Send;
+}
+
+/// A request, performed.
+impl Question for Request<'_> {
+    type Answer = Reply;
+
+    fn retry(&self) -> Retry {
+        Request::retry(self)
+    }
+
+    async fn ask(&self, line: &mut impl Line, server: &Server) -> Answer<Reply> {
+        perform(line, server, self).await
+    }
+}
+
+/// A request for a key that is moving to this node: see `ASK` in the
+/// [specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#ask-redirection).
+pub(super) struct Asking<'a>(pub(super) &'a Request<'a>);
+
+impl Question for Asking<'_> {
+    type Answer = Reply;
+
+    fn retry(&self) -> Retry {
+        self.0.retry()
+    }
+
+    async fn ask(&self, line: &mut impl Line, server: &Server) -> Answer<Reply> {
+        perform(&mut AskingLine { line, is_due: false }, server, self.0).await
+    }
+}
+
+/// Puts `ASKING` in front of each command.
+struct AskingLine<'l, L> {
+    line: &'l mut L,
+    /// The reply to `ASKING` comes next.
+    is_due: bool,
+}
+
+impl<L: Line> Line for AskingLine<'_, L> {
+    async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.is_due = true;
+        self.line.send(&[&pack(b"ASKING", &[]), request].concat()).await
+    }
+
+    async fn receive<T: Send>(
+        &mut self,
+        parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError> + Send,
+    ) -> io::Result<Result<T, Error>> {
+        if mem::take(&mut self.is_due)
+            && let Err(error) = self.line.receive(parse).await?.and_then(|reply| check_word(reply, "OK"))
+        {
+            return Ok(Err(error));
+        }
+        self.line.receive(parser).await
+    }
+}
+
+/// Which node has which keys of a cluster.
+pub(super) struct Slots;
+
+impl Question for Slots {
+    type Answer = Vec<SlotRange>;
+
+    fn retry(&self) -> Retry {
+        Retry::Once
+    }
+
+    async fn ask(&self, line: &mut impl Line, server: &Server) -> Answer<Vec<SlotRange>> {
+        line.send(&pack(b"CLUSTER", &[b"SLOTS"])).await.map_err(of_io)?;
+        let reply = line.receive(parse_nested).await.map_err(of_io)??;
+        Ok(slot_ranges(reply, &server.address))
+    }
+}
+
+/// Where the primary of this name is, as a sentinel knows it.
+pub(super) struct PrimaryOf<'n>(pub(super) &'n str);
+
+impl Question for PrimaryOf<'_> {
+    type Answer = Address;
+
+    fn retry(&self) -> Retry {
+        Retry::Once
+    }
+
+    async fn ask(&self, line: &mut impl Line, _: &Server) -> Answer<Address> {
+        let command = pack(b"SENTINEL", &[b"GET-MASTER-ADDR-BY-NAME", self.0.as_bytes()]);
+        line.send(&command).await.map_err(of_io)?;
+        let reply = line.receive(parse_nested).await.map_err(of_io)??;
+        Ok(primary_address(reply, self.0))
+    }
+}
+
 /// Says what each new connection says first.
 pub(super) async fn log_in(line: &mut impl Line, server: &Server) -> Result<(), Error> {
-    for command in &server.login {
+    for command in &*server.login {
         check_login(exchange(line, &command.get_packed_command()).await)?;
+    }
+    if server.role == Role::Primary {
+        line.send(&pack(b"ROLE", &[])).await.map_err(of_io)?;
+        check_role(line.receive(parse_nested).await.map_err(of_io)??)?;
     }
     Ok(())
 }
 
 /// Performs `request`.
-pub(super) async fn perform(line: &mut impl Line, server: &Server, request: &Request<'_>) -> Answer<Reply> {
+async fn perform(line: &mut impl Line, server: &Server, request: &Request<'_>) -> Answer<Reply> {
+    if server.role == Role::Node
+        && let Some(commands) = commands_for_each(request)
+    {
+        return ask_each(line, &commands).await.map(|replies| Ok(Reply::Each(replies)));
+    }
     let command = match request {
         Request::Get(key) => Command::get(key),
         Request::GetMany(keys) => return server.abilities.get_many(line, keys).await,
-        Request::SetMany { entries, options } => return set_many(line, entries, *options).await,
+        Request::SetMany { .. } => return perform_each(line, request).await,
         Request::Delete(key) => Command::delete(key),
         Request::DeleteMany(keys) => return server.abilities.delete_many(line, keys).await,
         Request::Contains(key) => Command::contains(key),
@@ -77,31 +191,23 @@ async fn ask_each(line: &mut impl Line, commands: &[Command]) -> Result<Vec<Resu
     closes.map_or(Ok(replies), Err)
 }
 
-/// Reads the values one by one, with one round trip.
-pub(super) async fn get_each(line: &mut impl Line, keys: &[&[u8]]) -> Answer<Reply> {
-    let commands: Vec<_> = keys.iter().map(|key| Command::get(key)).collect();
-    let replies = ask_each(line, &commands).await?;
-    Ok(replies.into_iter().map(|reply| reply?.value()).collect::<Result<_, _>>().map(Reply::Values))
-}
-
-async fn set_many(line: &mut impl Line, entries: &[(&[u8], Bytes)], options: SetOptions) -> Answer<Reply> {
-    let command = |(key, value): &(&[u8], Bytes)| Set { key, value, options }.always();
-    let commands: Vec<_> = entries.iter().map(command).collect();
-    let replies = ask_each(line, &commands).await?;
-    Ok(Ok(Reply::SetEach(replies.into_iter().map(|reply| reply?.set().map(drop)).collect())))
-}
-
-/// Removes keys one by one, with one round trip.
-pub(super) async fn delete_each(line: &mut impl Line, keys: &[&[u8]]) -> Answer<Reply> {
-    let commands: Vec<_> = keys.iter().map(|key| Command::delete(key)).collect();
-    let mut count = 0;
-    for reply in ask_each(line, &commands).await? {
-        match reply.and_then(Reply::done) {
-            Ok(done) => count += usize::from(done),
-            Err(error) => return Ok(Err(error)),
+/// The commands of a request for several keys, one for each; `None` if it is for one key.
+fn commands_for_each(request: &Request<'_>) -> Option<Vec<Command>> {
+    Some(match request {
+        Request::GetMany(keys) => keys.iter().map(|key| Command::get(key)).collect(),
+        Request::DeleteMany(keys) => keys.iter().map(|key| Command::delete(key)).collect(),
+        Request::SetMany { entries, options } => {
+            let options = *options;
+            entries.iter().map(|(key, value)| Set { key, value, options }.always()).collect()
         }
-    }
-    Ok(Ok(Reply::Count(count)))
+        _ => return None,
+    })
+}
+
+/// Performs a request for several keys with one round trip, and a command for each key.
+pub(super) async fn perform_each(line: &mut impl Line, request: &Request<'_>) -> Answer<Reply> {
+    let replies = ask_each(line, &commands_for_each(request).unwrap_or_default()).await?;
+    Ok(Reply::of_each(request, replies))
 }
 
 /// Makes an entry stay. `PERSIST` alone doesn't tell an entry that stays anyway from none.

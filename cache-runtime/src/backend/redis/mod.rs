@@ -6,20 +6,28 @@
 
 mod abilities;
 mod blocking;
+mod cluster;
 mod command;
 mod exchange;
+mod node;
 mod refusal;
 mod reply;
+mod sentinel;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod topology;
 mod url;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use self::url::Server;
+use self::cluster::Cluster;
+use self::node::{Call, Node};
+use self::sentinel::Sentinels;
+use self::url::Target;
 use super::SetOptions;
 #[cfg(feature = "tokio")]
 use super::derived::async_backend_of_service;
@@ -30,7 +38,7 @@ use super::request::{Answer, Condition, Reply, Request, Service, Version, Versio
 use crate::common::wait::BoxFuture;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::Error;
-use crate::net::options::{DEFAULT_TIMEOUT, Span};
+use crate::net::options::{DEFAULT_TIMEOUT, Options, Span};
 use crate::net::url::Url;
 
 /// Redis, or a server that speaks its protocol, such as Valkey.
@@ -58,11 +66,16 @@ use crate::net::url::Url;
 /// # Ok::<(), cache_runtime::Error>(())
 /// ```
 pub struct Redis {
-    server: Server,
+    options: Arc<Options>,
     large: LargeValues,
-    blocking: blocking::Connections,
-    #[cfg(feature = "tokio")]
-    tokio: tokio::Connections,
+    route: Route,
+}
+
+/// The way to the server that has a key.
+enum Route {
+    Alone(Node),
+    Cluster(Cluster),
+    Primary(Sentinels),
 }
 
 impl Redis {
@@ -76,19 +89,19 @@ impl Redis {
 
     /// `timeout` applies if the URL has none.
     pub(crate) fn open(url: Url, timeout: Duration) -> Result<Self, Error> {
-        let server = Server::new(url, timeout)?;
-        Ok(Self {
-            blocking: blocking::Connections::new(&server),
-            #[cfg(feature = "tokio")]
-            tokio: tokio::Connections::new(),
-            large: LargeValues::default(),
-            server,
-        })
+        let (access, target) = url::target(url, timeout)?;
+        let options = access.options.clone();
+        let route = match target {
+            Target::Alone(address) => Route::Alone(Node::new(access.server(address))),
+            Target::Cluster(seeds) => Route::Cluster(Cluster::new(access, seeds)),
+            Target::Primary { sentinels, name } => Route::Primary(Sentinels::new(access, sentinels, name)),
+        };
+        Ok(Self { options, large: LargeValues::default(), route })
     }
 
     async fn perform(&self, request: Request<'_>, deadline: Instant, caller: Caller) -> Result<Reply, Error> {
         if let Request::Set { value, .. } = &request {
-            self.server.options.check_size(value)?;
+            self.options.check_size(value)?;
         }
         match &request {
             Request::GetMany([]) => return Ok(Reply::Values(Vec::new())),
@@ -98,43 +111,33 @@ impl Redis {
                 return get_each(self, keys, deadline, caller).await;
             }
             Request::SetMany { entries, .. } => {
-                entries.iter().try_for_each(|(_, value)| self.server.options.check_size(value))?;
+                entries.iter().try_for_each(|(_, value)| self.options.check_size(value))?;
             }
             _ => {}
         }
-        let answer = match (self.large.check(&request), self.server.options.span(deadline)) {
+        let answer = match (self.large.check(&request), self.options.span(deadline)) {
             (Ok(()), Ok(span)) => {
                 let answer = self.ask(&request, span, caller).await;
                 self.large.note(&request, answer)
             }
             (Err(error), _) | (_, Err(error)) => Err(error),
         };
-        answer.map_err(|error| error.at(&self.server.options.place))
+        answer.map_err(|error| error.at(&self.options.place))
     }
 
     async fn ask(&self, request: &Request<'_>, span: Span, caller: Caller) -> Result<Reply, Error> {
-        match (caller, request) {
-            (Caller::Blocking, Request::Get(key)) => self.blocking.get(&self.server, &self.large, key, span),
-            (Caller::Blocking, request) => self.blocking.ask(&self.server, request, span),
-            (Caller::Async, request) => self.ask_async(request, span).await,
+        let call = Call { span, caller, large: &self.large };
+        match &self.route {
+            Route::Alone(server) => server.perform(request, call).await,
+            Route::Cluster(cluster) => cluster.perform(request, call).await,
+            Route::Primary(sentinels) => sentinels.perform(request, call).await,
         }
-    }
-
-    #[cfg(feature = "tokio")]
-    async fn ask_async(&self, request: &Request<'_>, span: Span) -> Result<Reply, Error> {
-        self.tokio.ask(&self.server, request, span).await
-    }
-
-    #[cfg(not(feature = "tokio"))]
-    #[expect(clippy::unused_async, reason = "the same signature as with tokio")]
-    async fn ask_async(&self, _: &Request<'_>, _: Span) -> Result<Reply, Error> {
-        Err(super::adapt::needs_tokio("an async caller of Redis"))
     }
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Redis").field(&self.server.options.place).finish()
+        f.debug_tuple("Redis").field(&self.options.place).finish()
     }
 }
 
@@ -144,7 +147,21 @@ impl Service for Redis {
     }
 
     fn max_value_len(&self) -> usize {
-        self.server.options.max_value
+        self.options.max_value
+    }
+
+    fn servers(&self) -> usize {
+        match &self.route {
+            Route::Cluster(_) => cluster::SERVERS,
+            Route::Alone(_) | Route::Primary(_) => 1,
+        }
+    }
+
+    fn server_of(&self, key: &[u8]) -> usize {
+        match &self.route {
+            Route::Cluster(cluster) => cluster.server_of(key),
+            Route::Alone(_) | Route::Primary(_) => 0,
+        }
     }
 
     #[cfg(feature = "tokio")]

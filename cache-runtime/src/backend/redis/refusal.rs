@@ -6,7 +6,7 @@ use crate::error::{Effect, Refusal};
 
 /// By the first word of the error. Errors that begin with `ERR` are known by their text, and so are those of transactions.
 /// Those of scripts quote the error of the command that failed.
-static KNOWN: [Refusal; 16] = [
+static KNOWN: [Refusal; 18] = [
     lasting(
         "OOM",
         Effect::Operation,
@@ -24,7 +24,9 @@ static KNOWN: [Refusal; 16] = [
     lasting("unsupported", Effect::Command, COMMANDS),
     lasting("syntax error", Effect::Command, COMMANDS),
     lasting("CROSSSLOT", Effect::Command, CLUSTER),
-    lasting("MOVED", Effect::Connection, CLUSTER),
+    lasting("MOVED", Effect::Operation, CLUSTER),
+    lasting("ASK", Effect::Operation, CLUSTER),
+    lasting("cluster support disabled", Effect::Operation, "it is no cluster: write `redis://` in the URL"),
     lasting(
         "max number of clients",
         Effect::NewConnection,
@@ -40,8 +42,7 @@ static KNOWN: [Refusal; 16] = [
 const COMMANDS: &str =
     "the README of cache-runtime lists the commands that are needed, on all keys of the prefix";
 
-const CLUSTER: &str =
-    "it is a node of a Redis Cluster, which is not supported yet: name a server that has all keys";
+const CLUSTER: &str = "it is a node of a Redis Cluster: write `redis+cluster://` in the URL";
 
 const fn lasting(code: &'static str, effect: Effect, advice: &'static str) -> Refusal {
     Refusal { code, advice, effect, passes: false }

@@ -4,10 +4,10 @@ use std::convert::identity;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::exchange::{Answer, log_in, perform};
+use super::Span;
+use super::exchange::{Answer, Question, log_in};
 use super::reply::of_io;
 use super::url::Server;
-use super::{Reply, Request, Span};
 use crate::error::Error;
 use crate::net::tokio::per_runtime::PerRuntime;
 use crate::net::tokio::pool::{AsyncPool, Exchange};
@@ -20,26 +20,26 @@ impl Connections {
         Self(PerRuntime::new())
     }
 
-    pub(super) async fn ask(
+    pub(super) async fn ask<Q: Question>(
         &self,
         server: &Server,
-        request: &Request<'_>,
+        question: &Q,
         span: Span,
-    ) -> Result<Reply, Error> {
+    ) -> Result<Q::Answer, Error> {
         let make = || Arc::new(AsyncPool::new(&server.options));
         let pool = self.0.with(make, |pool| pool.clone())?;
-        pool.run(request.retry(), span, Call { server, request }).await.and_then(identity)
+        pool.run(question.retry(), span, Call { server, question }).await.and_then(identity)
     }
 }
 
-/// A request to a server.
-struct Call<'s> {
+/// A question to a server.
+struct Call<'s, Q> {
     server: &'s Server,
-    request: &'s Request<'s>,
+    question: &'s Q,
 }
 
-impl Exchange for Call<'_> {
-    type Answer = Result<Reply, Error>;
+impl<Q: Question> Exchange for Call<'_, Q> {
+    type Answer = Result<Q::Answer, Error>;
 
     async fn connect(&self, deadline: Instant) -> Result<AsyncStream, Error> {
         let mut stream = AsyncStream::dial(&self.server.address, deadline).await.map_err(of_io)?;
@@ -47,7 +47,7 @@ impl Exchange for Call<'_> {
         Ok(stream)
     }
 
-    async fn ask(&self, stream: &mut AsyncStream) -> Answer<Reply> {
-        perform(stream, self.server, self.request).await
+    async fn ask(&self, stream: &mut AsyncStream) -> Answer<Q::Answer> {
+        self.question.ask(stream, self.server).await
     }
 }

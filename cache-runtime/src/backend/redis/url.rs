@@ -1,5 +1,6 @@
-//! A URL as the address and the login of one server.
+//! A URL as what it names: one server, a cluster, or the primary that sentinels know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Cmd, cmd};
@@ -12,103 +13,211 @@ use crate::net::url::{Host, Url};
 
 const PORT: u16 = 6379;
 
+const SENTINEL_PORT: u16 = 26379;
+
 /// The server's own limit.
 const MAX_VALUE: usize = 512 << 20;
 
+/// What a URL says of servers, whatever their addresses.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) options: Arc<Options>,
+    /// `AUTH` and `SELECT`, if the URL asks for them.
+    login: Arc<[Cmd]>,
+    role: Role,
+}
+
+/// What a server is to those who ask it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It has all keys.
+    Alone,
+    /// A node of a cluster: it has some keys, and refuses commands on several that it may have apart.
+    Node,
+    /// It has all keys as long as it is the primary, which each new connection makes sure of.
+    Primary,
+    /// It has no keys, but knows the primary.
+    Sentinel,
+}
+
 /// One server, and what each new connection to it says first.
 pub(super) struct Server {
-    pub(super) options: Options,
+    pub(super) options: Arc<Options>,
     pub(super) address: Address,
-    /// `AUTH` and `SELECT`, if the URL asks for them.
-    pub(super) login: Vec<Cmd>,
+    pub(super) login: Arc<[Cmd]>,
+    pub(super) role: Role,
     pub(super) abilities: Abilities,
 }
 
-impl Server {
-    /// `timeout` applies if the URL has none.
-    pub(super) fn new(mut url: Url, timeout: Duration) -> Result<Self, Error> {
-        let options = Options::take(&mut url, timeout, MAX_VALUE)?;
-        let parameter: Option<u32> = url.take("db", "a database number")?;
-        let (address, path) = match url.scheme.as_str() {
-            "redis" => (tcp_address(&url)?, path_db(&url.path)?),
-            "unix" | "redis+unix" => (unix_address(&url)?, None),
-            scheme @ ("rediss" | "redis+cluster" | "redis+sentinel") => {
-                return Err(config(format!("`{scheme}://` is not supported yet")));
-            }
-            scheme => return Err(config(format!("`{scheme}://` is not a Redis URL"))),
-        };
-        if parameter.is_some() && path.is_some() {
-            return Err(config("the URL gives the database twice".to_owned()));
-        }
-        url.finish()?;
-        let login = login(&url, path.or(parameter).unwrap_or(0))?;
-        Ok(Self { abilities: Abilities::new(options.place.clone()), options, address, login })
+/// What a URL names.
+pub(super) enum Target {
+    Alone(Address),
+    /// Some of the nodes of a cluster.
+    Cluster(Vec<Address>),
+    /// The sentinels, how they are accessed, and the name that they know the primary by.
+    Primary {
+        sentinels: Vec<Server>,
+        name: String,
+    },
+}
+
+impl Access {
+    /// The server at `address`.
+    pub(super) fn server(&self, address: Address) -> Server {
+        let Self { options, login, role } = self.clone();
+        let abilities = Abilities::new(options.place.clone());
+        Server { options, address, login, role, abilities }
     }
 }
 
-fn config(message: String) -> Error {
+/// What `url` names, and how it is accessed. `timeout` applies if the URL has none.
+pub(super) fn target(mut url: Url, timeout: Duration) -> Result<(Access, Target), Error> {
+    // Taken first, because an accepted URL is shown with the parameters that it still has.
+    let sentinel_login = match url.scheme.as_str() {
+        "redis+sentinel" => (url.take("sentinel_user", "text")?, url.take("sentinel_password", "text")?),
+        _ => (None, None),
+    };
+    let options = Arc::new(Options::take(&mut url, timeout, MAX_VALUE)?);
+    let parameter: Option<u32> = url.take("db", "a database number")?;
+    let (role, target, path) = match url.scheme.as_str() {
+        "redis" => (Role::Alone, Target::Alone(tcp_address(&url)?), path_db(&url.path)?),
+        "unix" | "redis+unix" => (Role::Alone, Target::Alone(unix_address(&url)?), None),
+        "redis+cluster" => (Role::Node, Target::Cluster(addresses(&url, PORT)?), path_db(&url.path)?),
+        "redis+sentinel" => {
+            let (name, path) = primary(&url.path)?;
+            let login = login(sentinel_login, 0)?;
+            let access = Access { options: options.clone(), login, role: Role::Sentinel };
+            let addresses = addresses(&url, SENTINEL_PORT)?;
+            let sentinels = addresses.into_iter().map(|address| access.server(address)).collect();
+            (Role::Primary, Target::Primary { sentinels, name }, path)
+        }
+        "rediss" => return Err(config("`rediss://` is not supported yet")),
+        scheme => return Err(config(format!("`{scheme}://` is not a Redis URL"))),
+    };
+    if parameter.is_some() && path.is_some() {
+        return Err(config("the URL gives the database twice"));
+    }
+    let db = path.or(parameter).unwrap_or(0);
+    if role == Role::Node && db != 0 {
+        return Err(config("a cluster has only the database 0"));
+    }
+    url.finish()?;
+    let login = login((url.user, url.password), db)?;
+    Ok((Access { options, login, role }, target))
+}
+
+fn config(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
 fn tcp_address(url: &Url) -> Result<Address, Error> {
     match url.hosts.as_slice() {
-        [Host { name, port }] => Ok(Address::Tcp { host: name.clone(), port: port.unwrap_or(PORT) }),
-        [] => Err(config("the URL names no host".to_owned())),
-        _ => Err(config("several hosts need `redis+cluster://`, which is not supported yet".to_owned())),
+        [host] => Ok(address(host, PORT)),
+        [] => Err(config("the URL names no host")),
+        _ => {
+            Err(config("several hosts are a cluster, `redis+cluster://`, or sentinels, `redis+sentinel://`"))
+        }
+    }
+}
+
+fn address(host: &Host, port: u16) -> Address {
+    Address::Tcp { host: host.name.clone(), port: host.port.unwrap_or(port) }
+}
+
+fn addresses(url: &Url, port: u16) -> Result<Vec<Address>, Error> {
+    match url.hosts.as_slice() {
+        [] => Err(config("the URL names no host")),
+        hosts => Ok(hosts.iter().map(|host| address(host, port)).collect()),
     }
 }
 
 fn unix_address(url: &Url) -> Result<Address, Error> {
     if !url.hosts.is_empty() || url.path.len() < 2 {
-        return Err(config("a socket is written with three slashes: `unix:///path/to.sock`".to_owned()));
+        return Err(config("a socket is written with three slashes: `unix:///path/to.sock`"));
     }
     #[cfg(unix)]
     return Ok(Address::Unix(url.path.clone().into()));
     #[cfg(not(unix))]
-    return Err(config("this system has no unix sockets".to_owned()));
+    return Err(config("this system has no unix sockets"));
 }
 
 fn path_db(path: &str) -> Result<Option<u32>, Error> {
     match path.trim_matches('/') {
         "" => Ok(None),
-        db => db.parse().map(Some).map_err(|_| config("the path is not a database number".to_owned())),
+        db => db.parse().map(Some).map_err(|_| config("the path is not a database number")),
     }
 }
 
-fn login(url: &Url, db: u32) -> Result<Vec<Cmd>, Error> {
+/// The name of the primary and the database in `/name[/db]`.
+fn primary(path: &str) -> Result<(String, Option<u32>), Error> {
+    let path = path.trim_matches('/');
+    let (name, db) = path.split_once('/').unwrap_or((path, ""));
+    match name {
+        "" => Err(config("the URL doesn't name the primary: `redis+sentinel://host1,host2/mymaster`")),
+        name => Ok((name.to_owned(), path_db(db)?)),
+    }
+}
+
+fn login((user, password): (Option<String>, Option<String>), db: u32) -> Result<Arc<[Cmd]>, Error> {
     let mut commands = Vec::new();
-    match (&url.user, &url.password) {
+    match (user, password) {
         (None, None) => {}
-        (Some(_), None) => return Err(config("the URL has a user without a password".to_owned())),
+        (Some(_), None) => return Err(config("the URL has a user without a password")),
         (user, Some(password)) => commands.push(cmd("AUTH").arg(user).arg(password).take()),
     }
     if db != 0 {
         commands.push(cmd("SELECT").arg(db).take());
     }
-    Ok(commands)
+    Ok(commands.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backend::redis::Redis;
+    use crate::net::options::DEFAULT_TIMEOUT;
 
-    fn server(text: &str) -> Result<Server, Error> {
-        Redis::from_url(text).map(|redis| redis.server)
+    fn target(text: &str) -> Result<(Access, Target), Error> {
+        super::target(Url::parse(text)?, DEFAULT_TIMEOUT)
     }
 
     fn logins(text: &str) -> Vec<String> {
-        let login = server(text).unwrap().login;
+        packed(&target(text).unwrap().0.login)
+    }
+
+    fn packed(login: &[Cmd]) -> Vec<String> {
         login.iter().map(|command| String::from_utf8(command.get_packed_command()).unwrap()).collect()
+    }
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.into(), port }
     }
 
     #[test]
     fn addresses() {
-        let address = |text| server(text).unwrap().address;
-        assert_eq!(address("redis://h"), Address::Tcp { host: "h".into(), port: 6379 });
-        assert_eq!(address("redis://[::1]:7/2"), Address::Tcp { host: "::1".into(), port: 7 });
+        let address = |text| match target(text).unwrap().1 {
+            Target::Alone(address) => address,
+            Target::Cluster(_) | Target::Primary { .. } => panic!("one server"),
+        };
+        assert_eq!(address("redis://h"), tcp("h", 6379));
+        assert_eq!(address("redis://[::1]:7/2"), tcp("::1", 7));
         assert_eq!(address("unix:///run/r.sock?db=2"), Address::Unix("/run/r.sock".into()));
         assert_eq!(address("redis+unix:///r.sock"), Address::Unix("/r.sock".into()));
+    }
+
+    #[test]
+    fn clusters_and_sentinels() {
+        let (access, cluster) = target("redis+cluster://me:pw@a,b:7").unwrap();
+        assert!(matches!(cluster, Target::Cluster(seeds) if seeds == [tcp("a", 6379), tcp("b", 7)]));
+        assert_eq!((access.role, access.login.len()), (Role::Node, 1));
+        let text = "redis+sentinel://me:pw@a,b:7/main/3?sentinel_password=s3cret";
+        let (access, primary) = target(text).unwrap();
+        assert_eq!((access.role, access.login.len()), (Role::Primary, 2));
+        assert!(!access.options.place.contains("s3cret") && !access.options.place.contains("pw"));
+        let Target::Primary { sentinels, name } = primary else { panic!("sentinels") };
+        let addresses: Vec<_> = sentinels.iter().map(|sentinel| sentinel.address.clone()).collect();
+        assert_eq!((name.as_str(), addresses), ("main", vec![tcp("a", 26379), tcp("b", 7)]));
+        assert_eq!(packed(&sentinels[0].login), ["*2\r\n$4\r\nAUTH\r\n$6\r\ns3cret\r\n"]);
     }
 
     #[test]
@@ -124,8 +233,13 @@ mod tests {
     fn other_urls_are_rejected() {
         for text in [
             "rediss://h",
-            "redis+cluster://a,b",
-            "redis+sentinel://a/m",
+            "redis+cluster://",
+            "redis+cluster://a/1",
+            "redis+sentinel://a",
+            "redis+sentinel:///main",
+            "redis+sentinel://a/main/x",
+            "redis+sentinel://a/main?sentinel_user=me",
+            "redis://h?sentinel_password=s3cret",
             "http://h",
             "redis://",
             "redis://a,b",

@@ -61,7 +61,7 @@ impl<V> SharedReads<V> {
         pool: &Pool<C>,
         key: &[u8],
         span: Span,
-        read: impl FnOnce(Permit<'_, C>, &[&[u8]]) -> Result<Vec<Option<V>>, Error>,
+        read: impl FnOnce(Permit<'_, C>, &[&[u8]]) -> Result<Vec<Result<Option<V>, Error>>, Error>,
     ) -> Result<Option<V>, Error> {
         let leader = match self.join(key, span.end) {
             Ok(leader) => leader,
@@ -140,12 +140,15 @@ impl<V> Drop for Leader<'_, V> {
 }
 
 /// Gives each waiter its value, and returns the leader's.
-fn deliver<V>(waiters: Vec<Waiter<V>>, values: Result<Vec<Option<V>>, Error>) -> Result<Option<V>, Error> {
+fn deliver<V>(
+    waiters: Vec<Waiter<V>>,
+    values: Result<Vec<Result<Option<V>, Error>>, Error>,
+) -> Result<Option<V>, Error> {
     let mut values = values.and_then(|values| {
         if values.len() == 1 + waiters.len() { Ok(values.into_iter()) } else { Err(failed()) }
     });
     let mut next = || match &mut values {
-        Ok(values) => Ok(values.next().flatten()),
+        Ok(values) => values.next().unwrap_or(Ok(None)),
         Err(error) => Err(error.clone()),
     };
     let own = next();

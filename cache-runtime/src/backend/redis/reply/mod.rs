@@ -55,6 +55,34 @@ fn parse_after(line: &[u8], cursor: &mut Cursor<'_>) -> Result<Resp, ParseError>
     }
 }
 
+/// How deep the lists of a [nested](parse_nested) reply may be. Those that are asked for have four levels.
+const MAX_DEPTH: usize = 8;
+
+/// Parses a reply that may hold lists of lists.
+pub(super) fn parse_nested(cursor: &mut Cursor<'_>) -> Result<Value, ParseError> {
+    nested(cursor, MAX_DEPTH)
+}
+
+fn nested(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, ParseError> {
+    match cursor.line()? {
+        b"*-1" => Ok(Value::Nil),
+        [b'*', count @ ..] if depth > 0 => {
+            // Grows as items arrive, whatever count the server announces.
+            let mut items = Vec::new();
+            for _ in 0..length(count)? {
+                items.push(nested(cursor, depth - 1)?);
+            }
+            Ok(Value::Array(items))
+        }
+        line => match parse_after(line, cursor)? {
+            Resp::Bulk(Some(bytes)) => Ok(Value::BulkString(bytes.to_vec())),
+            Resp::Bulk(None) => Ok(Value::Nil),
+            Resp::Other(value) => Ok(value),
+            Resp::Array(_) => Err(unexpected().into()),
+        },
+    }
+}
+
 /// Parses the reply to the `EXEC` of a transaction with one command: that command's reply, or nil if a watched key has
 /// changed.
 pub(super) fn parse_exec(cursor: &mut Cursor<'_>) -> Result<Resp, ParseError> {
@@ -195,6 +223,22 @@ pub(super) fn check_login(reply: Result<Resp, Error>) -> Result<(), Error> {
     })
 }
 
+/// Checks the reply to `ROLE`. Accounts that may not ask are trusted to be at the primary.
+pub(super) fn check_role(reply: Value) -> Result<(), Error> {
+    let role = match reply.extract_error().map_err(of_redis) {
+        Err(error) if error.has_effect(Effect::Command) => return Ok(()),
+        reply => reply?,
+    };
+    let Value::Array(items) = role else { return Err(unexpected()) };
+    match items.first() {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+        _ => {
+            let message = "the sentinels name a server that is not the primary";
+            Err(Error::new(ErrorKind::Unavailable, message))
+        }
+    }
+}
+
 pub(super) fn unexpected() -> Error {
     Error::new(ErrorKind::Protocol, "the server's answer doesn't fit the command")
 }
@@ -204,7 +248,7 @@ pub(super) fn of_io(error: io::Error) -> Error {
     of_redis(error.into())
 }
 
-fn of_redis(error: RedisError) -> Error {
+pub(super) fn of_redis(error: RedisError) -> Error {
     let kind = kind(&error);
     let refusal = refusal(&error);
     let message = match (kind, refusal) {
