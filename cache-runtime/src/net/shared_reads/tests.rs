@@ -71,10 +71,10 @@ impl Server {
     }
 }
 
-type Answer = Result<Vec<Option<Bytes>>, Error>;
+type Answer = Result<Vec<Result<Option<Bytes>, Error>>, Error>;
 
 fn echo(keys: &[&[u8]]) -> Answer {
-    Ok(keys.iter().map(|key| Some(Bytes::copy_from_slice(key))).collect())
+    Ok(keys.iter().map(|key| Ok(Some(Bytes::copy_from_slice(key)))).collect())
 }
 
 fn text(value: Value) -> Result<String, ErrorKind> {
