@@ -85,10 +85,14 @@ impl RedisCluster {
                 assert!(matches!(said.as_str(), "+OK" | "+NOKEY"), "{said}");
             }
         }
-        // All are told: two nodes that take slots at the same time may otherwise not agree on who has which.
-        for node in [to].into_iter().chain(&self.nodes[..self.primaries]) {
+        for node in [to, from] {
             assert_eq!(ask(node.addr(), &format!("CLUSTER SETSLOT {slot} NODE {to_id}")), "+OK");
         }
+        // Nodes that take slots one after the other, without knowing of each other, don't agree on who has which.
+        until("agreement on slots", || {
+            let mut views = self.nodes[..self.primaries].iter().map(view);
+            views.next().is_some_and(|first| views.all(|view| view == first))
+        });
     }
 
     /// Waits until the replica of the primary `n` has taken over.
@@ -138,6 +142,17 @@ fn start_node(options: &[&str]) -> RedisServer {
 fn bus_port(node: &RedisServer) -> u16 {
     let port = ask_all(node.addr(), "CONFIG GET cluster-port");
     port.lines().rev().find_map(|line| line.parse().ok()).unwrap()
+}
+
+/// The nodes that this one knows, each with its epoch and its slots.
+fn view(node: &RedisServer) -> Vec<String> {
+    let nodes = ask_all(node.addr(), "CLUSTER NODES");
+    let known =
+        nodes.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(|fields| fields.len() > 7);
+    let mut view: Vec<String> =
+        known.map(|fields| format!("{} {} {:?}", fields[0], fields[6], &fields[8..])).collect();
+    view.sort_unstable();
+    view
 }
 
 fn id(node: &RedisServer) -> String {

@@ -121,6 +121,14 @@ impl Service for Batched {
     fn server_of(&self, key: &[u8]) -> usize {
         self.service.server_of(key)
     }
+
+    fn groups(&self) -> usize {
+        self.service.groups()
+    }
+
+    fn group_of(&self, key: &[u8]) -> usize {
+        self.service.group_of(key)
+    }
 }
 
 async_backend_of_service!(Batched);

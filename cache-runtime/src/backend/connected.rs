@@ -116,6 +116,30 @@ impl Connected {
         self.service.server_of(key)
     }
 
+    /// Which of the groups has `key`: see [`Service::groups`].
+    pub(crate) fn group_of(&self, key: &[u8]) -> usize {
+        self.service.group_of(key)
+    }
+
+    /// For each group a key that begins with `start`: `start` itself if there is one group.
+    pub(crate) fn key_in_each_group(&self, start: &str) -> Vec<String> {
+        let groups = self.service.groups();
+        if groups == 1 {
+            return vec![start.to_owned()];
+        }
+        let mut keys: Vec<Option<String>> = vec![None; groups];
+        let mut missing = groups;
+        for key in (0..1000 * groups).map(|n| format!("{start}:{n}")) {
+            let place = &mut keys[self.group_of(key.as_bytes())];
+            missing -= usize::from(place.is_none());
+            place.get_or_insert(key);
+            if missing == 0 {
+                break;
+            }
+        }
+        keys.into_iter().map(|key| key.unwrap_or_else(|| start.to_owned())).collect()
+    }
+
     /// Why requests for `key` are rejected at once now, if they are.
     pub(crate) fn rejection(&self, key: &[u8]) -> Option<Error> {
         self.service.rejection(key)

@@ -121,6 +121,18 @@ pub(crate) trait Service: Send + Sync + 'static {
         0
     }
 
+    /// How many groups of keys there are whose keys are mostly on one server, whichever that is. Every process sees the same
+    /// groups.
+    fn groups(&self) -> usize {
+        1
+    }
+
+    /// Which of the [groups](Self::groups) has `key`.
+    fn group_of(&self, key: &[u8]) -> usize {
+        let _ = key;
+        0
+    }
+
     /// Why requests for `key` are rejected at once now, if they are.
     fn rejection(&self, key: &[u8]) -> Option<Error> {
         let _ = key;
@@ -165,6 +177,14 @@ impl<S: Service + ?Sized> Service for std::sync::Arc<S> {
 
     fn server_of(&self, key: &[u8]) -> usize {
         (**self).server_of(key)
+    }
+
+    fn groups(&self) -> usize {
+        (**self).groups()
+    }
+
+    fn group_of(&self, key: &[u8]) -> usize {
+        (**self).group_of(key)
     }
 
     fn rejection(&self, key: &[u8]) -> Option<Error> {

@@ -21,7 +21,7 @@ use super::form::Form;
 use super::generation::{Generation, random_token};
 use super::lease::Ended;
 use crate::backend::connected::Connected;
-use crate::backend::{Condition, SetOptions};
+use crate::backend::{Condition, Request, SetOptions, Versioned};
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::sync::lock;
@@ -41,7 +41,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// by then has a mark of its own, which the invalidation has overwritten.
 pub(crate) const VOID_FOR: Duration = Duration::from_secs(10);
 
-/// The invalidations of one function.
+/// The invalidations of one function, of one group of its keys.
 pub(crate) struct PendingInvalidations {
     pub(super) connected: Arc<Connected>,
     clock: Clock,
@@ -174,11 +174,16 @@ impl PendingInvalidations {
                 // Read first, so that it is known again if the server brings it back.
                 let removed = self.connected.get(key, deadline, caller).await?;
                 self.connected.delete(key, deadline, caller).await?;
-                let removed = removed.and_then(|removed| Token::try_from(&*removed.bytes).ok());
-                self.generation.cleared(*token, removed);
+                self.cleared(*token, removed);
             }
         }
         Ok(())
+    }
+
+    /// The clear that began with `token` has removed what was there until then.
+    fn cleared(&self, token: Token, removed: Option<Versioned>) {
+        let removed = removed.and_then(|removed| Token::try_from(&*removed.bytes).ok());
+        self.generation.cleared(token, removed);
     }
 
     /// Overwrites the entry under `key` with a mark that nothing had before.
@@ -296,6 +301,26 @@ impl Invalidation {
     pub(crate) async fn send(self, caller: Caller) -> Result<(), Error> {
         self.pending.send(&self.target, caller).await
     }
+}
+
+/// Sends the clears of all groups of a function, in as many round trips as for one.
+pub(super) async fn send_clears(mut clears: Vec<Invalidation>, caller: Caller) -> Result<(), Error> {
+    if clears.len() == 1
+        && let Some(only) = clears.pop()
+    {
+        return only.send(caller).await;
+    }
+    let Some(first) = clears.first() else { return Ok(()) };
+    let (connected, deadline) = (&first.pending.connected, Instant::now() + first.pending.connected.timeout);
+    let keys: Vec<&[u8]> = clears.iter().map(|clear| clear.pending.generation_key.as_bytes()).collect();
+    let removed = connected.get_many(&keys, deadline, caller).await?;
+    connected.call(Request::DeleteMany(&keys), deadline, caller).await?.count()?;
+    for (clear, removed) in clears.iter().zip(removed) {
+        if let Target::Generation(token) = &clear.target {
+            clear.pending.cleared(*token, removed);
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Invalidation {

@@ -36,8 +36,7 @@ use bytes::Bytes;
 
 use self::fallback::FallbackStore;
 use self::form::{Form, Forms};
-use self::generation::Generation;
-use self::invalidations::PendingInvalidations;
+use self::invalidations::{PendingInvalidations, send_clears};
 use self::lease::acquire::Leases;
 use self::lease::claim::{Claim, ClaimKey};
 use self::ticket::Right;
@@ -178,9 +177,8 @@ struct Remote {
     clock: Clock,
     namespace: String,
     forms: Forms,
-    generation_key: String,
-    /// The invalidations that the server has not taken yet, and the generation.
-    invalidations: Arc<PendingInvalidations>,
+    /// The invalidations that the server has not taken yet, and the generation, of each group of keys.
+    groups: Box<[Arc<PendingInvalidations>]>,
     /// One for each server of the backend, because each can be down by itself.
     fallback: Box<[FallbackStore]>,
     leases: Leases,
@@ -191,9 +189,9 @@ struct Remote {
 impl Remote {
     fn new(connected: Arc<Connected>, clock: Clock, naming: &Naming<'_>, policy: FreshnessPolicy) -> Self {
         let keys = KeySpace::new(&connected.prefix, naming.namespace_on_servers, naming.version);
-        let generation_key = format!("{}generation", keys.head(GENERATION));
-        let invalidations =
-            PendingInvalidations::new(connected.clone(), clock.clone(), generation_key.clone());
+        let generation_keys = connected.key_in_each_group(&format!("{}generation", keys.head(GENERATION)));
+        let group = |key| Arc::new(PendingInvalidations::new(connected.clone(), clock.clone(), key));
+        let groups = generation_keys.into_iter().map(group).collect();
         Self {
             facts: Facts {
                 namespace: naming.namespace_on_servers.to_owned(),
@@ -206,8 +204,7 @@ impl Remote {
             clock,
             namespace: naming.namespace.to_owned(),
             forms: Forms::new(keys),
-            generation_key,
-            invalidations: Arc::new(invalidations),
+            groups,
             leases: Leases::default(),
             policy,
             has_told_of_clocks: AtomicBool::new(false),
@@ -218,8 +215,12 @@ impl Remote {
         self.forms.get(make, &self.namespace)
     }
 
-    fn generation(&self) -> &Generation {
-        &self.invalidations.generation
+    /// The group of the entry under `text`.
+    fn group(&self, text: &[u8]) -> &Arc<PendingInvalidations> {
+        match &*self.groups {
+            [only] => only,
+            groups => &groups[self.connected.group_of(text)],
+        }
     }
 
     /// The key on the server for the claim of a run.
@@ -293,8 +294,8 @@ impl RemoteEntries for Remote {
 
     fn clear(&self, caller: Caller) -> MaybeReady<'_, Result<(), Error>> {
         self.fallback.iter().for_each(FallbackStore::clear);
-        let invalidation = self.invalidations.clear();
-        MaybeReady::of(invalidation.send(caller), caller)
+        let clears = self.groups.iter().map(PendingInvalidations::clear).collect();
+        MaybeReady::of(send_clears(clears, caller), caller)
     }
 
     fn claim(&self, key: &Key, ticket: &mut Ticket) {
@@ -302,7 +303,7 @@ impl RemoteEntries for Remote {
             && let Some(seen) = ticket.take_seen()
             && let Ok(key) = self.claim_key(key, ticket)
         {
-            let stays = self.invalidations.has(&key.text);
+            let stays = self.group(&key.text).has(&key.text);
             ticket.right = Right::Claim(Arc::new(Claim::new(key, seen, token, stays)));
         }
     }

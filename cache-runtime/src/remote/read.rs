@@ -16,7 +16,7 @@ use crate::common::wait::Caller;
 use crate::error::Error;
 use crate::freshness::{Found, Freshness, Source, is_from_future};
 use crate::key::TextBytes;
-use crate::value::{MakeFormat, Packed};
+use crate::value::Packed;
 
 /// What was read under a key.
 struct Read {
@@ -58,8 +58,9 @@ impl Remote {
     ) -> Read {
         // An entry with a pending invalidation must not be served. It is delivered at any moment, so that one is looked for
         // before the read and after it.
-        let was_pending = self.invalidations.has(text);
-        let read = match self.generation().known() {
+        let group = self.group(text);
+        let was_pending = group.has(text);
+        let read = match group.generation.known() {
             Ok(token) => self.connected.get(text, deadline, caller).await.map(|bytes| (bytes, token)),
             // Boxed, like everything that few hits need: it would dominate the size of their futures.
             Err(asked) => Box::pin(self.read_both(text, asked, caller, deadline)).await,
@@ -67,7 +68,7 @@ impl Remote {
         match read {
             Ok((under, token)) => {
                 let bytes = under.as_ref().map(|under| under.bytes.clone());
-                let entry = match was_pending || self.invalidations.has(text) {
+                let entry = match was_pending || group.has(text) {
                     true => Ok(self.get_while_down(text)),
                     false => self.open_answer(form, text, bytes, token),
                 };
@@ -150,14 +151,14 @@ impl Remote {
         self.fallback(text).get_while_down(text).map(Found::from)
     }
 
-    /// The right to store a value now.
-    pub(super) async fn make_ticket(&self, format: MakeFormat, caller: Caller) -> Result<Ticket, Error> {
+    /// The right to store a value of `query` now.
+    pub(super) async fn make_ticket(&self, query: Query<'_>) -> Result<Ticket, Error> {
         // Fails early for a type that can't be stored.
-        self.form(format)?;
+        let text = query.key.text_bytes(&self.form(query.format)?.head);
         let (clears, started) = (self.clears(), Instant::now());
-        let token = self.token(caller, started + self.facts.budget).await;
+        let token = self.token(&text, query.caller, started + self.facts.budget).await;
         let left = self.facts.budget.saturating_sub(started.elapsed());
-        Ok(Ticket { right: Right::Value, ..Ticket::new(token, clears, format, left) })
+        Ok(Ticket { right: Right::Value, ..Ticket::new(token, clears, query.format, left) })
     }
 
     /// The number of clears so far, which is the same for all servers.
@@ -165,13 +166,14 @@ impl Remote {
         self.fallback[0].clears()
     }
 
-    /// The generation token that an entry must have.
-    async fn token(&self, caller: Caller, deadline: Instant) -> Result<Token, Error> {
-        match self.generation().known() {
+    /// The generation token that the entry under `text` must have.
+    async fn token(&self, text: &[u8], caller: Caller, deadline: Instant) -> Result<Token, Error> {
+        let group = self.group(text);
+        match group.generation.known() {
             Ok(token) => Ok(token),
             Err(asked) => {
-                let found = self.connected.get(self.generation_key.as_bytes(), deadline, caller).await?;
-                self.invalidations.learn(found, asked, caller, deadline).await
+                let found = self.connected.get(group.generation_key.as_bytes(), deadline, caller).await?;
+                group.learn(found, asked, caller, deadline).await
             }
         }
     }
@@ -184,9 +186,10 @@ impl Remote {
         caller: Caller,
         deadline: Instant,
     ) -> Result<(Under, Token), Error> {
-        let keys = [text, self.generation_key.as_bytes()];
+        let group = self.group(text);
+        let keys = [text, group.generation_key.as_bytes()];
         let mut found = self.connected.get_many(&keys, deadline, caller).await?.into_iter();
         let (under, generation) = (found.next().flatten(), found.next().flatten());
-        Ok((under, self.invalidations.learn(generation, asked, caller, deadline).await?))
+        Ok((under, group.learn(generation, asked, caller, deadline).await?))
     }
 }

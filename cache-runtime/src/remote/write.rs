@@ -27,7 +27,8 @@ impl Remote {
         let Write { key, mut ticket, payload, life, cost, replaces, leader, caller } = write;
         let form = self.form(ticket.format)?;
         let text = ticket.text.take().unwrap_or_else(|| key.text_bytes(&form.head).as_slice().into());
-        let since = self.invalidations.latest();
+        let group = self.group(&text);
+        let since = group.latest();
         let sealed = self.seal(&text, &payload, life, cost, &ticket);
         let is_sent = sealed.is_ok();
         let result = match sealed {
@@ -37,10 +38,10 @@ impl Remote {
         match &result {
             Ok(false) => {}
             _ if leader.is_some_and(Leader::store_must_be_removed) => {
-                drop(self.invalidations.remove(text, Some(form.clone()), None));
+                drop(group.remove(text, Some(form.clone()), None));
             }
             Ok(true) => {
-                self.invalidations.replaced(&text, since);
+                group.replaced(&text, since);
                 self.fallback(&text).remove(&text);
             }
             Err(error) => {
@@ -75,7 +76,7 @@ impl Remote {
         let invalidation = removes.then(|| {
             self.fallback(&text).remove(&text);
             let ended = claim.as_ref().and_then(|claim| claim.give_up());
-            self.invalidations.remove(text, Some(form.clone()), ended)
+            self.group(&text).remove(text.clone(), Some(form.clone()), ended)
         });
         async move {
             if let Some(invalidation) = invalidation {
@@ -146,7 +147,7 @@ impl Remote {
         life: Option<Duration>,
     ) -> Result<bool, Error> {
         let _invalidation = self.invalidation(query.key, query.format)?;
-        let ticket = self.make_ticket(query.format, query.caller).await?;
+        let ticket = self.make_ticket(query).await?;
         let write = Write {
             key: query.key.clone(),
             ticket,
@@ -166,6 +167,6 @@ impl Remote {
         let form = self.form(format)?;
         let text = key.text_bytes(&form.head);
         self.fallback(&text).remove(&text);
-        Ok(self.invalidations.remove(text.as_slice().into(), Some(form.clone()), None))
+        Ok(self.group(&text).remove(text.as_slice().into(), Some(form.clone()), None))
     }
 }

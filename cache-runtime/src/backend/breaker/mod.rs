@@ -134,6 +134,14 @@ impl Service for WithBreaker {
         self.0.server_of(key)
     }
 
+    fn groups(&self) -> usize {
+        self.0.service.groups()
+    }
+
+    fn group_of(&self, key: &[u8]) -> usize {
+        self.0.service.group_of(key)
+    }
+
     fn rejection(&self, key: &[u8]) -> Option<Error> {
         self.0.rejection(self.0.server_of(key))
     }

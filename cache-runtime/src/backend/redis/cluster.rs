@@ -22,7 +22,7 @@ use crate::backend::split::Parts;
 use crate::common::background;
 use crate::common::process::PerProcess;
 use crate::common::sync::lock;
-use crate::common::wait::{Caller, MaybeReady, block_on};
+use crate::common::wait::{Caller, MaybeReady, block_on, pause};
 use crate::error::{Effect, Error, ErrorKind, Reason};
 use crate::net::dial::Address;
 
@@ -32,8 +32,16 @@ const MAX_NODES: usize = 1024;
 /// How many servers the rest of the crate sees. Nodes whose places have the same remainder share a breaker.
 pub(super) const SERVERS: usize = 64;
 
-/// The most redirects that a request follows.
-const MAX_REDIRECTS: usize = 5;
+/// How many groups of neighboring slots there are. Nodes have ranges of slots, so the slots of a group are on one node, apart
+/// from the few groups in which one node's range ends.
+pub(super) const GROUPS: usize = 64;
+
+/// The redirects that a request follows at once. While nodes hand over a slot, each may say for some milliseconds that the other
+/// has it.
+const QUICK_REDIRECTS: u32 = 3;
+
+/// The most redirects that a request follows. The pauses before them add up to half a second.
+const MAX_REDIRECTS: u32 = QUICK_REDIRECTS + 9;
 
 /// The pause before the table is renewed, so that many redirects renew it once, and before the next node is asked for it.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -62,6 +70,11 @@ struct Renewal {
     next: AtomicUsize,
     /// Locked while nodes get their places, and slots their nodes. So every slot has a node.
     placing: Mutex<()>,
+}
+
+/// Which of the [`GROUPS`] has `key`.
+pub(super) fn group_of(key: &[u8]) -> usize {
+    usize::from(slot_of(key)) * GROUPS / usize::from(SLOTS)
 }
 
 impl Cluster {
@@ -129,9 +142,13 @@ impl Table {
         call: Call<'_>,
     ) -> Result<Reply, Error> {
         let (mut node, mut answer) = (first.clone(), answer);
-        for _ in 0..MAX_REDIRECTS {
+        for count in 0..MAX_REDIRECTS {
             let Err(error) = &answer else { return answer };
             let Some(redirect) = redirect(error, node.address()) else { break };
+            if let Some(times) = count.checked_sub(QUICK_REDIRECTS) {
+                let left = call.span.end.saturating_duration_since(Instant::now());
+                pause(left.min(Duration::from_millis(1 << times)), call.caller).await;
+            }
             node = self.learn(&redirect)?;
             answer = match redirect.is_ask {
                 true => node.ask(&Asking(request), call.span, call.caller).await,

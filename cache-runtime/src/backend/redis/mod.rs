@@ -164,6 +164,20 @@ impl Service for Redis {
         }
     }
 
+    fn groups(&self) -> usize {
+        match &self.route {
+            Route::Cluster(_) => cluster::GROUPS,
+            Route::Alone(_) | Route::Primary(_) => 1,
+        }
+    }
+
+    fn group_of(&self, key: &[u8]) -> usize {
+        match &self.route {
+            Route::Cluster(_) => cluster::group_of(key),
+            Route::Alone(_) | Route::Primary(_) => 0,
+        }
+    }
+
     #[cfg(feature = "tokio")]
     fn travels_alone(&self, key: &[u8]) -> bool {
         self.large.travels_alone(key)

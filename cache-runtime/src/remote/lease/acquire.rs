@@ -172,7 +172,7 @@ impl Remote {
         };
         let pace = if self.facts.has_leases { Pace::LEASE } else { Pace::UNWATCHED };
         let started = Instant::now();
-        let stays = self.invalidations.has(&key.text);
+        let stays = self.group(&key.text).has(&key.text);
         let claim = Claim::new(key.clone(), look.seen, token, stays);
         let is_marked = claim.mark(carrier, ended, pace, caller).await?;
         ticket.left = ticket.left.saturating_sub(started.elapsed());
@@ -202,7 +202,7 @@ impl Remote {
     /// Fails if the backend can't replace what it holds. Asks for a replacement whose condition never holds.
     pub(in crate::remote) async fn check_compare_and_set(&self, caller: Caller) -> Result<(), Error> {
         let unknown = Versioned::from(Bytes::copy_from_slice(&random_token()));
-        let (key, deadline) = (self.generation_key.as_bytes(), Instant::now() + self.facts.budget);
+        let (key, deadline) = (self.groups[0].generation_key.as_bytes(), Instant::now() + self.facts.budget);
         let (value, condition) = (unknown.bytes.clone(), unknown.is_unchanged());
         self.connected
             .set(key, value, SetOptions::new().ttl(RELEASED), condition, deadline, caller)
@@ -222,18 +222,19 @@ impl Remote {
             ticket.right = Right::Seen(seen);
             return Ok(None);
         }
-        let look = self.look(&key, ticket, seen, self.invalidations.has(&key.text));
+        let look = self.look(&key, ticket, seen, self.group(&key.text).has(&key.text));
         Ok(Some((key, look)))
     }
 
     /// Reads the key now, and updates the generation of the ticket.
     async fn look_again(&self, key: &ClaimKey, ticket: &mut Ticket, caller: Caller) -> Result<Look, Error> {
-        let (at, asked) = (Instant::now(), self.generation().ask());
-        let was_pending = self.invalidations.has(&key.text);
+        let group = self.group(&key.text);
+        let (at, asked) = (Instant::now(), group.generation.ask());
+        let was_pending = group.has(&key.text);
         let (under, token) = self.read_both(&key.text, asked, caller, at + self.facts.budget).await?;
         // A clear by this process that the server doesn't know of yet takes precedence.
-        ticket.token = Ok(self.generation().pending().unwrap_or(token));
-        let is_pending = was_pending || self.invalidations.has(&key.text);
+        ticket.token = Ok(group.generation.pending().unwrap_or(token));
+        let is_pending = was_pending || group.has(&key.text);
         Ok(self.look(key, ticket, Seen { at, under }, is_pending))
     }
 
