@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,17 @@ impl RedisCluster {
     /// Starts one whose primaries have as many slots each, without replicas.
     pub fn start(primaries: usize) -> Self {
         Self::start_with(primaries, &[])
+    }
+
+    /// One of three primaries that others may use too. It ends with its last user.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<RedisCluster>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Self::start(3));
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
     }
 
     /// The same with more arguments for each node.
@@ -99,6 +111,17 @@ impl RedisCluster {
     pub fn wait_for_failover(&self, n: usize) {
         let replica = &self.nodes[n + self.primaries];
         until("a failover", || ask_all(replica.addr(), "ROLE").contains("master"));
+    }
+
+    /// Kills the primary `n`, waits until its replica has taken over, and brings it back as that one's replica, in step. The two
+    /// have changed places then.
+    pub fn fail_over(&mut self, n: usize) {
+        self.nodes[n].kill();
+        self.wait_for_failover(n);
+        self.nodes[n].restart();
+        let old = self.nodes[n].addr();
+        until("the old primary follows", || ask_all(old, "INFO").contains("master_link_status:up"));
+        self.nodes.swap(n, n + self.primaries);
     }
 
     /// Makes the nodes know each other, and waits until they agree.

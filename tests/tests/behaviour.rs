@@ -6,22 +6,30 @@ use cache_runtime::testing::Scope;
 use cache_runtime::{Config, cached};
 use serde::{Deserialize, Serialize};
 
-/// A scope whose `redis` and `memcached` are real servers; they stop when this is dropped.
+/// A scope whose `redis`, `memcached` and `cluster` are real servers; they stop when this is dropped.
 struct World {
     scope: Scope,
     other_process: Scope,
     #[cfg(feature = "servers")]
-    _servers: (cache_tests::servers::RedisServer, cache_tests::servers::MemcachedServer),
+    _servers: (
+        cache_tests::servers::RedisServer,
+        cache_tests::servers::MemcachedServer,
+        std::sync::Arc<cache_tests::fleet::RedisCluster>,
+    ),
 }
 
 impl World {
     #[cfg(feature = "servers")]
     fn new() -> Self {
+        use cache_tests::fleet::RedisCluster;
         use cache_tests::servers::{MemcachedServer, RedisServer};
-        let servers = (RedisServer::start(), MemcachedServer::start());
+        let servers = (RedisServer::start(), MemcachedServer::start(), RedisCluster::shared());
+        // Tests that run at the same time share the cluster.
+        let cluster = format!("{}?prefix={}:", servers.2.url(), servers.0.port());
         let config = Config::new()
             .url("redis", &servers.0.url())
             .url("memcached", &servers.1.url())
+            .url("cluster", &cluster)
             .url("bytes", "memory://");
         let scope = || Scope::with_config(config.clone()).unwrap();
         Self { scope: scope(), other_process: scope(), _servers: servers }
@@ -506,6 +514,8 @@ mod servers {
     suite!(bytes_async, "bytes", [async], [.await]);
     suite!(redis, "redis", [], []);
     suite!(redis_async, "redis", [async], [.await]);
+    suite!(redis_cluster, "cluster", [], []);
+    suite!(redis_cluster_async, "cluster", [async], [.await]);
     suite!(memcached, "memcached", [], []);
     suite!(memcached_async, "memcached", [async], [.await]);
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cache_tests::fleet::RedisCluster;
 use cache_tests::history::{Event, KEYS, violations};
 use cache_tests::proxy::{Fault, Proxy};
 use cache_tests::servers::{MemcachedServer, Process, RedisServer};
@@ -41,13 +42,15 @@ enum Trouble {
     Flush,
     /// All connections are closed, and for a moment none can be opened.
     Cut,
+    /// A node of a cluster dies, its replica takes over, and it comes back as the replica's replica.
+    Failover,
 }
 
 impl Trouble {
     fn bound(self) -> Duration {
         match self {
             Self::None | Self::SlowBodies | Self::KilledClients => Duration::ZERO,
-            Self::Freeze | Self::Restart | Self::Flush | Self::Cut => BOUND,
+            Self::Freeze | Self::Restart | Self::Flush | Self::Cut | Self::Failover => BOUND,
         }
     }
 }
@@ -133,45 +136,53 @@ impl Drop for World {
     }
 }
 
-/// Records a history with `trouble`, and checks it.
+/// Records a history with a server in `trouble`, and checks it.
 fn check(name: &str, kind: &'static str, server: &mut Process, trouble: Trouble, flush: impl Fn(&Process)) {
     let proxy = Proxy::to(server.addr());
     let scheme = if name.starts_with("redis") { "redis" } else { "memcached" };
-    let mut world = World::new(name, format!("{scheme}://{}", proxy.addr()), kind, trouble);
+    record(name, kind, format!("{scheme}://{}", proxy.addr()), trouble, || match trouble {
+        Trouble::None | Trouble::SlowBodies | Trouble::KilledClients | Trouble::Failover => {}
+        Trouble::Freeze => {
+            server.freeze();
+            pause();
+            server.thaw();
+        }
+        Trouble::Restart => {
+            server.kill();
+            pause();
+            server.restart();
+        }
+        Trouble::Flush => flush(server),
+        Trouble::Cut => {
+            proxy.set(Fault::Cut);
+            pause();
+            proxy.set(Fault::None);
+        }
+    });
+}
+
+fn pause() {
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+/// Records a history while `harm` is done again and again, and checks it.
+fn record(name: &str, kind: &'static str, url: String, trouble: Trouble, mut harm: impl FnMut()) {
+    let mut world = World::new(name, url, kind, trouble);
     let mut writer = Some(world.start("writer"));
     let mut readers: Vec<_> = (0..3).map(|_| world.start("reader")).collect();
     let operations = std::env::var("HISTORY_OPERATIONS").map_or(OPERATIONS, |number| number.parse().unwrap());
     let start = Instant::now();
-    let pause = || std::thread::sleep(Duration::from_millis(100));
     let patience = PATIENCE * u32::try_from(operations.div_ceil(OPERATIONS)).unwrap();
     while !world.is_complete(operations) {
         assert!(start.elapsed() < patience, "it takes too long");
         (0..3).for_each(|_| pause());
-        match trouble {
-            Trouble::None | Trouble::SlowBodies => {}
-            Trouble::KilledClients => {
-                readers.swap_remove(0).kill();
-                readers.push(world.start("reader"));
-                if world.roles.len().is_multiple_of(3) {
-                    writer.take().into_iter().for_each(Historian::kill);
-                    writer = Some(world.start("writer"));
-                }
-            }
-            Trouble::Freeze => {
-                server.freeze();
-                pause();
-                server.thaw();
-            }
-            Trouble::Restart => {
-                server.kill();
-                pause();
-                server.restart();
-            }
-            Trouble::Flush => flush(server),
-            Trouble::Cut => {
-                proxy.set(Fault::Cut);
-                pause();
-                proxy.set(Fault::None);
+        harm();
+        if trouble == Trouble::KilledClients {
+            readers.swap_remove(0).kill();
+            readers.push(world.start("reader"));
+            if world.roles.len().is_multiple_of(3) {
+                writer.take().into_iter().for_each(Historian::kill);
+                writer = Some(world.start("writer"));
             }
         }
     }
@@ -244,3 +255,23 @@ histories!(redis_blocking, "blocking", RedisServer, b"FLUSHALL\r\n");
 histories!(redis_async, "async", RedisServer, b"FLUSHALL\r\n");
 histories!(memcached_blocking, "blocking", MemcachedServer, b"flush_all\r\n");
 histories!(memcached_async, "async", MemcachedServer, b"flush_all\r\n");
+
+/// Each primary of a cluster is lost in turn.
+fn check_failovers(kind: &'static str) {
+    let mut cluster = RedisCluster::start_with_replicas(3);
+    let (url, mut next) = (cluster.url(), 0);
+    record(&format!("cluster_{kind}"), kind, url, Trouble::Failover, || {
+        cluster.fail_over(next % 3);
+        next += 1;
+    });
+}
+
+#[test]
+fn a_blocking_cluster_fails_over() {
+    check_failovers("blocking");
+}
+
+#[test]
+fn an_async_cluster_fails_over() {
+    check_failovers("async");
+}
