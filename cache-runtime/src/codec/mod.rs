@@ -7,6 +7,8 @@ pub(crate) mod bounded;
 pub(crate) mod byte_seq;
 pub(crate) mod canonical;
 mod formats;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod shape;
 
 use std::any::TypeId;

@@ -9,7 +9,7 @@ mod blocking;
 mod command;
 mod exchange;
 mod refusal;
-mod reply;
+pub(crate) mod reply;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod url;
