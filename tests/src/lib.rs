@@ -9,6 +9,7 @@ use std::task::Poll;
 pub mod conformance;
 pub mod fakes;
 pub mod history;
+pub mod hostile;
 pub mod logged;
 pub mod proxy;
 pub mod servers;
