@@ -7,7 +7,10 @@ pub(crate) mod bounded;
 pub(crate) mod byte_seq;
 pub(crate) mod canonical;
 mod formats;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(
+    any(test, fuzzing),
+    any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")
+))]
 pub(crate) mod fuzz;
 pub(crate) mod shape;
 

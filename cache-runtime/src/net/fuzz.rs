@@ -8,16 +8,21 @@ use crate::error::Error;
 /// The length of a stream that fills the buffer more than once.
 const LONG: usize = 20 << 10;
 
-/// What `parser` takes from `stream` before the stream ends or is refused.
+/// What `parser` takes from `stream` before the stream ends or is refused, each with its bytes.
 ///
 /// # Panics
 /// It takes something different if the stream arrives in other pieces.
 pub(crate) fn replies<T: Debug>(
     stream: &[u8],
     parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>,
-) -> Vec<T> {
-    let whole = read(stream, || usize::MAX, &parser);
-    same(&whole, &read(stream, || 1, &parser));
+) -> Vec<(T, Vec<u8>)> {
+    let with_bytes = |cursor: &mut Cursor<'_>| {
+        let start = cursor.position();
+        let reply = parser(cursor)?;
+        Ok((reply, cursor.at(start..cursor.position()).to_vec()))
+    };
+    let whole = read(stream, || usize::MAX, with_bytes);
+    same(&whole, &read(stream, || 1, with_bytes));
 
     let long = stream.repeat(LONG / stream.len().max(1));
     let mut random = fastrand::Rng::with_seed(stream.len() as u64);
@@ -25,10 +30,10 @@ pub(crate) fn replies<T: Debug>(
     whole.0
 }
 
-/// The reply that is all of `text`.
+/// The reply that is all of `bytes`.
 #[cfg(feature = "redis")]
-pub(crate) fn reply<T>(text: &[u8], parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>) -> T {
-    read(text, || usize::MAX, parser).0.pop().expect("a reply")
+pub(crate) fn reply<T>(bytes: &[u8], parser: impl Fn(&mut Cursor<'_>) -> Result<T, ParseError>) -> T {
+    read(bytes, || usize::MAX, parser).0.pop().expect("a reply")
 }
 
 /// What was taken, and why no more.

@@ -135,7 +135,7 @@ impl<'i> Cursor<'i> {
         }
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", test, fuzzing))]
     pub(crate) fn position(&self) -> usize {
         self.at
     }

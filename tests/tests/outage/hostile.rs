@@ -31,7 +31,10 @@ const GROWTH: usize = 4 << 20;
 /// For each kind of connection.
 const QUESTIONS: usize = 10_000;
 
+/// For an operation of a client.
 const TIMEOUT: Duration = Duration::from_millis(5);
+/// For all that a function's call asks: the default.
+const BUDGET: Duration = Duration::from_millis(250);
 /// For a busy machine. A call that hangs takes longer.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -110,11 +113,13 @@ async fn text(key: u64) -> String {
     truth(key)
 }
 
-/// Four calls at once, each with the right result.
+/// Four calls at once, each with the right result, in time.
 async fn call(key: u64) {
     let keys = [key, (key + 1) % KEYS, key, (key + 7) % KEYS];
+    let started = Instant::now();
     let results = tokio::join!(text(keys[0]), text(keys[1]), text(keys[2]), text(keys[3]));
     assert_eq!(<[String; 4]>::from(results), keys.map(truth));
+    assert!(started.elapsed() < BUDGET + SLACK, "calls took {:?}", started.elapsed());
     if key == 0 {
         // May fail, as may all that follows.
         let _ = text::invalidate(key).await;
@@ -152,8 +157,8 @@ async fn ask(scope: &Scope, client: &dyn AsyncBackend, server: &Hostile) {
     let (early, late) = (early.unwrap(), HEAP.allocated());
     assert!(late < early + GROWTH, "{early} bytes were in use, and then {late}");
     let stats = text::stats();
-    assert!(stats.hits > 500, "right answers are so rare that this shows nothing: {stats}");
-    assert!(stats.decode_failures > 50, "no damaged entry arrived: {stats}");
+    assert!(stats.hits > 100, "right answers are so rare that this shows nothing: {stats}");
+    assert!(stats.decode_failures > 10, "no damaged entry arrived: {stats}");
 }
 
 /// Asks a hostile server with one kind of connection.

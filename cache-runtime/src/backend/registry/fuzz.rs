@@ -1,8 +1,9 @@
 //! What must hold for any text that is given as a URL.
 
+use std::time::Duration;
+
 use super::open;
 use crate::common::clock::Clock;
-use crate::net::options::DEFAULT_TIMEOUT;
 use crate::net::url::Url;
 
 /// Stands in for a password.
@@ -20,7 +21,7 @@ pub(crate) fn urls(text: &[u8]) {
     let (scheme, text) = text.split_once("://").unwrap_or_default();
     let (login, hosts) = text.rsplit_once('@').unwrap_or(("", text));
     let user = login.split_once(':').map_or("", |(user, _)| user);
-    let (shown, visible) = match open(url.clone(), DEFAULT_TIMEOUT, &Clock::system()) {
+    let (shown, visible) = match open(url.clone(), Duration::from_secs(1), &Clock::system()) {
         Err(error) => (format!("{error} {error:?}"), [scheme, query, "", ""]),
         // A user without a password may be one.
         Ok(_) if url.password.is_none() => (url.to_string(), [scheme, query, hosts, ""]),

@@ -8,13 +8,8 @@ const KEY: &[u8] = b"key";
 
 /// Answers don't depend on how the stream is cut. A value is as long as announced, and belongs to the key.
 pub(crate) fn replies(stream: &[u8]) {
-    let with_line = |cursor: &mut Cursor<'_>| {
-        let start = cursor.position();
-        let answer = parse(cursor, KEY)?;
-        Ok((answer, cursor.at(start..cursor.position()).to_vec()))
-    };
-    for (answer, text) in fuzz::replies(stream, with_line) {
-        let line = text.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    for (answer, bytes) in fuzz::replies(stream, |cursor| parse(cursor, KEY)) {
+        let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
         assert!(answer.key.as_deref() == Some(KEY) || line.starts_with(b"EN"), "{}", line.escape_ascii());
         if answer.rc == ReturnCode::Va {
             let announced = line.split(|byte| *byte == b' ').nth(1).map(String::from_utf8_lossy);
