@@ -74,6 +74,9 @@ mod stats;
 pub mod testing;
 mod value;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 #[doc(hidden)]
 pub mod private;
 

@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod fakes;
 pub mod fleet;
 pub mod history;
+pub mod hostile;
 pub mod logged;
 pub mod proxy;
 pub mod servers;

@@ -1,5 +1,6 @@
 //! Real servers, each a process of its own on a free loopback port, gone when dropped.
 
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How long a server may take to answer after its start, on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
-/// A `redis-server`.
+/// A `redis-server`, or the compatible server that the variable `CACHE_TESTS_REDIS` names.
 pub struct RedisServer {
     process: Process,
     over_socket: bool,
@@ -126,8 +127,11 @@ struct Program {
 
 const SOCKET: &str = "redis.sock";
 
-static REDIS: Program = Program {
-    name: "redis-server",
+/// The variable that names another program to start instead of `redis-server`, such as `valkey-server`.
+const REDIS_VARIABLE: &str = "CACHE_TESTS_REDIS";
+
+static REDIS: LazyLock<Program> = LazyLock::new(|| Program {
+    name: env::var(REDIS_VARIABLE).map_or("redis-server", |name| name.leak()),
     install: "apt-get install -y redis-server   (macOS: brew install redis)",
     arguments: |port, dir| {
         let (port, dir, socket) =
@@ -143,7 +147,7 @@ static REDIS: Program = Program {
         pairs.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]).collect()
     },
     question: b"PING\r\n",
-};
+});
 
 static SENTINEL: Program = Program {
     arguments: |port, dir| {
@@ -297,7 +301,7 @@ pub(crate) fn free_port() -> u16 {
 fn new_dir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("cache-tests-{}-{number}", std::process::id()));
+    let dir = env::temp_dir().join(format!("cache-tests-{}-{number}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     dir
 }
@@ -332,6 +336,6 @@ fn spawn(program: &Program, arguments: &[String]) -> Child {
 }
 
 fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }

@@ -1,5 +1,8 @@
 //! The one list of backends: their names, schemes and variables, and how a URL is opened.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::sync::Arc;
 use std::time::Duration;
 

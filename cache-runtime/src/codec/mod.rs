@@ -7,6 +7,11 @@ pub(crate) mod bounded;
 pub(crate) mod byte_seq;
 pub(crate) mod canonical;
 mod formats;
+#[cfg(all(
+    any(test, fuzzing),
+    any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json")
+))]
+pub(crate) mod fuzz;
 pub(crate) mod shape;
 
 use std::any::TypeId;

@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod dial;
+#[cfg(all(any(test, fuzzing), any(feature = "redis", feature = "memcached")))]
+pub(crate) mod fuzz;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod line;
 #[cfg(any(feature = "redis", feature = "memcached"))]

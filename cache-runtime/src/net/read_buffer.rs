@@ -111,7 +111,7 @@ impl<'i> Cursor<'i> {
     /// The next line, without its line break.
     pub(crate) fn line(&mut self) -> Result<&'i [u8], ParseError> {
         let rest = &self.bytes[self.at..];
-        let Some(end) = memchr(b'\n', rest) else {
+        let Some(end) = memchr(b'\n', &rest[..rest.len().min(MAX_LINE)]) else {
             return Err(if rest.len() < MAX_LINE {
                 ParseError::Incomplete
             } else {
@@ -135,7 +135,7 @@ impl<'i> Cursor<'i> {
         }
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", test, fuzzing))]
     pub(crate) fn position(&self) -> usize {
         self.at
     }
@@ -229,6 +229,13 @@ mod tests {
     fn an_endless_line_is_an_error() {
         let endless = vec![b'x'; MAX_LINE];
         assert!(trickle(&endless, |cursor| cursor.line().map(<[u8]>::to_vec)).is_err());
+        // Also if its end arrives before anybody looks.
+        let mut buffer = ReadBuffer::default();
+        for byte in [&endless[..], END].concat() {
+            buffer.space()[0] = byte;
+            buffer.fill(1);
+        }
+        assert!(buffer.take(|cursor| cursor.line().map(<[u8]>::len)).is_err());
         assert_eq!(number(b"12"), Some(12));
         assert_eq!([&b"-1"[..], b"+1", b"", b"1 ", b"99999999999999999999"].map(number), [None; 5]);
     }

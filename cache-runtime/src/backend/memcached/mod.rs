@@ -5,7 +5,7 @@ mod command;
 mod exchange;
 mod number;
 mod refusal;
-mod reply;
+pub(crate) mod reply;
 mod routing;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -11,7 +11,7 @@ mod command;
 mod exchange;
 mod node;
 mod refusal;
-mod reply;
+pub(crate) mod reply;
 mod sentinel;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -23,6 +23,9 @@
 //! The checksum detects accidents, such as bytes that lie under another key. It is not a signature: anybody who can write to
 //! the cache can forge its answers.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};

@@ -4,6 +4,8 @@
 //! The parser of redis-rs takes 8,200 instructions for a value of 100 bytes, most of them to clear a buffer before each
 //! read; this one takes 800. It leaves errors and numbers to redis-rs.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -1,3 +1,4 @@
+use super::fuzz::value;
 use super::*;
 use crate::net::read_buffer::ReadBuffer;
 
@@ -6,16 +7,6 @@ fn parsed(bytes: &[u8]) -> Result<Option<Resp>, ErrorKind> {
     buffer.space()[..bytes.len()].copy_from_slice(bytes);
     buffer.fill(bytes.len());
     buffer.take(parse).map_err(|error| error.kind())
-}
-
-/// As redis-rs has it.
-fn value(resp: Resp) -> Value {
-    let one = |value: Option<Bytes>| value.map_or(Value::Nil, |bytes| Value::BulkString(bytes.into()));
-    match resp {
-        Resp::Bulk(value) => one(value),
-        Resp::Array(values) => Value::Array(values.into_iter().map(one).collect()),
-        Resp::Other(value) => value,
-    }
 }
 
 fn parsed_value(text: &str) -> Result<Option<Value>, ErrorKind> {
