@@ -11,6 +11,8 @@ pub type Check = fn(&[u8]);
 pub const CHECKS: &[(&str, Check)] = &[
     #[cfg(feature = "redis")]
     ("redis_replies", crate::backend::redis::reply::fuzz::replies),
+    #[cfg(feature = "redis")]
+    ("redis_topology", crate::backend::redis::topology::fuzz::topology),
     #[cfg(feature = "memcached")]
     ("memcached_replies", crate::backend::memcached::reply::fuzz::replies),
     ("urls", crate::backend::registry::fuzz::urls),

@@ -41,6 +41,8 @@
 //! |---|---|---|
 //! | memory, typed values | always | none needed |
 //! | Redis | `redis` | `redis://[user:password@]host[:port][/db]`, `unix:///path/to.sock[?db=1]` |
+//! | Redis Cluster | `redis` | `redis+cluster://[user:password@]host[:port][,host[:port]…]` |
+//! | Redis, named by sentinels | `redis` | `redis+sentinel://[user:password@]host[:port][,host[:port]…]/name[/db]` |
 //! | Memcached | `memcached` | `memcached://host[:port][,host[:port]…]` |
 //! | memory, as a backend of bytes | `memory`, which each server and value format enables | `memory://` |
 //! | [your own](Backend) | always | [`Config::backend`], [`Config::async_backend`] |

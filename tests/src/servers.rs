@@ -149,15 +149,17 @@ static REDIS: LazyLock<Program> = LazyLock::new(|| Program {
     question: b"PING\r\n",
 });
 
-static SENTINEL: Program = Program {
+static SENTINEL: LazyLock<Program> = LazyLock::new(|| Program {
+    name: REDIS.name,
+    install: REDIS.install,
+    question: REDIS.question,
     arguments: |port, dir| {
         let (file, dir) = (dir.join("sentinel.conf").display().to_string(), dir.display().to_string());
         [&*file, "--sentinel", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir", &dir]
             .map(str::to_owned)
             .to_vec()
     },
-    ..REDIS
-};
+});
 
 static MEMCACHED: Program = Program {
     name: "memcached",

@@ -2,12 +2,12 @@
 //! as they can.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, cached};
+use cache_tests::fleet::ask;
 use cache_tests::logged;
 use cache_tests::proxy::Proxy;
 use cache_tests::servers::RedisServer;
@@ -41,16 +41,6 @@ fn scope(address: SocketAddr, login: &str, query: &str) -> Scope {
     logged::start();
     let url = format!("redis://{login}{address}?timeout=2s{query}");
     Scope::with_config(Config::new().url("redis", &url)).unwrap()
-}
-
-/// The first line of the answer to a command.
-fn ask(address: SocketAddr, command: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{command}\r\n").unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).unwrap();
-    answer.trim_end().to_owned()
 }
 
 /// Calls blocking and async functions: misses, hits, invalidations, and misses after those. Returns the hits on the server.

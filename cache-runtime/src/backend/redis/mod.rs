@@ -1,4 +1,4 @@
-//! Redis: commands, replies and connections.
+//! Redis: commands, replies and connections, and the ways to the server that has a key.
 //!
 //! Blocking callers share a few connections, and so do the async callers of each runtime. Both send the same commands and
 //! read the replies with the same functions. Of redis-rs this uses the encoder, the parser and the error types; none of
@@ -15,7 +15,7 @@ pub(crate) mod reply;
 mod sentinel;
 #[cfg(feature = "tokio")]
 mod tokio;
-mod topology;
+pub(crate) mod topology;
 mod url;
 
 use std::fmt;
@@ -41,17 +41,24 @@ use crate::error::Error;
 use crate::net::options::{DEFAULT_TIMEOUT, Options, Span};
 use crate::net::url::Url;
 
-/// Redis, or a server that speaks its protocol, such as Valkey.
+/// Redis, or a server that speaks its protocol, such as Valkey: one server, a cluster, or the primary that sentinels name.
 ///
-/// Making one doesn't connect. Blocking callers share up to `pool` connections, and so do the async callers of each tokio
-/// runtime. Blocking reads that find all connections busy share one `MGET`.
+/// Making one doesn't connect. Blocking callers share up to `pool` connections to each server, and so do the async callers of
+/// each tokio runtime. Blocking reads that find all connections busy share a request.
+///
+/// | URL | |
+/// |---|---|
+/// | `redis://[user:password@]host[:port][/db]`, `unix:///path/to.sock` | one server |
+/// | `redis+cluster://[user:password@]host[:port][,host[:port]…]` | some nodes of a cluster, which lead to the others |
+/// | `redis+sentinel://[user:password@]host[:port][,host[:port]…]/name[/db]` | sentinels, and their name of the primary |
 ///
 /// | URL parameter | meaning | default |
 /// |---|---|---|
 /// | `timeout` | the longest that an operation may take, connecting included | `250ms` |
 /// | `pool` | connections | 16 for blocking callers, 64 for async ones |
 /// | `max_value` | the longest value | `512MiB`, the server's own limit |
-/// | `db` | the database; `redis://` URLs can also give it as their path | 0 |
+/// | `db` | the database; URLs of one server can also give it as their path. A cluster has none | 0 |
+/// | `sentinel_user`, `sentinel_password` | the login of the sentinels | none |
 ///
 /// # Example
 ///
@@ -73,13 +80,13 @@ pub struct Redis {
 
 /// The way to the server that has a key.
 enum Route {
-    Alone(Node),
+    Alone(Box<Node>),
     Cluster(Cluster),
     Primary(Sentinels),
 }
 
 impl Redis {
-    /// The server at `redis://[user:password@]host[:port][/db]` or `unix:///path/to.sock[?db=1]`.
+    /// What `url` names: see [above](Self).
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the URL has another form.
@@ -92,7 +99,7 @@ impl Redis {
         let (access, target) = url::target(url, timeout)?;
         let options = access.options.clone();
         let route = match target {
-            Target::Alone(address) => Route::Alone(Node::new(access.server(address))),
+            Target::Alone(address) => Route::Alone(Box::new(Node::new(access.server(address)))),
             Target::Cluster(seeds) => Route::Cluster(Cluster::new(access, seeds)),
             Target::Primary { sentinels, name } => Route::Primary(Sentinels::new(access, sentinels, name)),
         };

@@ -150,13 +150,13 @@ fn who_asks_the_wrong_server_gives_up_the_connection() {
         "-LOADING Redis is loading the dataset in memory\r\n",
         "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
         "-CLUSTERDOWN Hash slot not served\r\n",
-        "-MOVED 3999 127.0.0.1:6381\r\n",
     ] {
         assert!(judged(text).unwrap_err().has_effect(Effect::Connection), "{text}");
     }
     assert!(judged("-ERR max number of clients reached\r\n").unwrap_err().has_effect(Effect::NewConnection));
     for text in [
         "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        "-MOVED 3999 127.0.0.1:6381\r\n",
         "-ERR syntax error\r\n",
         "-NOPERM this user has no permissions to run the 'set' command\r\n",
         "-EXECABORT Transaction discarded because of: NOPERM this user has no permissions\r\n",
