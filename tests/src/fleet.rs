@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::authority::Authority;
 use crate::servers::RedisServer;
 
 /// How long servers may take to agree, on a busy machine.
@@ -26,7 +27,7 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Starts one whose primaries have as many slots each, without replicas.
     pub fn start(primaries: usize) -> Self {
-        Self::start_with(primaries, &[])
+        Self::of((0..primaries).map(|_| start_node()).collect())
     }
 
     /// One of three primaries that others may use too. It ends with its last user.
@@ -40,9 +41,16 @@ impl RedisCluster {
         })
     }
 
-    /// The same with more arguments for each node.
-    pub fn start_with(primaries: usize, options: &[&str]) -> Self {
-        let nodes: Vec<RedisServer> = (0..primaries).map(|_| start_node(options)).collect();
+    /// The same, reached over TLS.
+    pub fn start_tls(primaries: usize, authority: &Authority) -> Self {
+        let identity = authority.issue("127.0.0.1");
+        Self::of(
+            (0..primaries).map(|_| RedisServer::start_tls(authority, &identity, &node_options())).collect(),
+        )
+    }
+
+    fn of(nodes: Vec<RedisServer>) -> Self {
+        let primaries = nodes.len();
         for (index, node) in nodes.iter().enumerate() {
             let (first, last) = (index * SLOTS / primaries, (index + 1) * SLOTS / primaries - 1);
             assert_eq!(ask(node.addr(), &format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), "+OK");
@@ -56,7 +64,7 @@ impl RedisCluster {
     /// The same with a replica for each primary.
     pub fn start_with_replicas(primaries: usize) -> Self {
         let mut cluster = Self::start(primaries);
-        cluster.nodes.extend((0..primaries).map(|_| start_node(&[])));
+        cluster.nodes.extend((0..primaries).map(|_| start_node()));
         cluster.meet();
         let (primaries, replicas) = cluster.nodes.split_at(primaries);
         for (primary, replica) in primaries.iter().zip(replicas) {
@@ -77,6 +85,11 @@ impl RedisCluster {
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
         format!("redis+cluster://{}", hosts.join(","))
+    }
+
+    /// The same over TLS, with a query that trusts `authority`.
+    pub fn tls_url(&self, authority: &Authority) -> String {
+        self.nodes[0].tls_url(authority).replace("rediss://", "rediss+cluster://")
     }
 
     /// Moves a slot between primaries as `redis-cli` does: its keys one after the other, while it is used.
@@ -143,13 +156,18 @@ impl RedisCluster {
     }
 }
 
-fn start_node(options: &[&str]) -> RedisServer {
-    let port = crate::servers::free_port().to_string();
-    let own = [
+fn start_node() -> RedisServer {
+    RedisServer::start_with(&node_options())
+}
+
+fn node_options() -> [&'static str; 12] {
+    // Any free port: the default is 10,000 above the other one.
+    let port = crate::servers::free_port().to_string().leak();
+    [
         "--cluster-enabled",
         "yes",
         "--cluster-port",
-        &port,
+        port,
         "--cluster-node-timeout",
         NODE_TIMEOUT,
         "--cluster-require-full-coverage",
@@ -158,8 +176,7 @@ fn start_node(options: &[&str]) -> RedisServer {
         "0",
         "--repl-diskless-sync-delay",
         "0",
-    ];
-    RedisServer::start_with(&[&own, options].concat())
+    ]
 }
 
 fn bus_port(node: &RedisServer) -> u16 {

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
+pub mod authority;
 pub mod conformance;
 pub mod fakes;
 pub mod fleet;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +14,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::authority::{Authority, Identity};
+
 /// How long a server may take to answer after its start, on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
@@ -20,6 +23,7 @@ const START: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     process: Process,
     over_socket: bool,
+    tls_port: Option<u16>,
 }
 
 impl RedisServer {
@@ -31,12 +35,36 @@ impl RedisServer {
     /// The same with more arguments, such as `--requirepass`.
     pub fn start_with(options: &[&str]) -> Self {
         let process = Process::start(&REDIS, options);
-        Self { process, over_socket: false }
+        Self { process, over_socket: false, tls_port: None }
     }
 
     /// The same, reached over a unix socket.
     pub fn start_unix() -> Self {
         Self { over_socket: true, ..Self::start() }
+    }
+
+    /// The same, reached over TLS. Its port without TLS is open too.
+    pub fn start_tls(authority: &Authority, identity: &Identity, options: &[&str]) -> Self {
+        let port = free_port();
+        let (text, ca) = (port.to_string(), authority.ca());
+        let tls = [
+            "--tls-port",
+            &text,
+            "--tls-cert-file",
+            &identity.cert,
+            "--tls-key-file",
+            &identity.key,
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-auth-clients",
+            "no",
+        ];
+        Self { tls_port: Some(port), ..Self::start_with(&[&tls, options].concat()) }
+    }
+
+    /// Its URL over TLS, with a query that trusts `authority`.
+    pub fn tls_url(&self, authority: &Authority) -> String {
+        format!("rediss://127.0.0.1:{}?ca={}", self.tls_port.unwrap_or_default(), authority.ca())
     }
 
     /// Starts a sentinel with these lines in its file of settings, which it changes.
@@ -45,7 +73,7 @@ impl RedisServer {
         let file = dir.join("sentinel.conf");
         fs::write(&file, settings).unwrap();
         let process = Process::start_in(&SENTINEL, &[], dir);
-        Self { process, over_socket: false }
+        Self { process, over_socket: false, tls_port: None }
     }
 
     /// Its URL, without a query.
@@ -70,6 +98,7 @@ impl RedisServer {
 /// A `memcached`.
 pub struct MemcachedServer {
     process: Process,
+    tls_port: Option<u16>,
 }
 
 impl MemcachedServer {
@@ -80,12 +109,33 @@ impl MemcachedServer {
 
     /// The same with more arguments, such as `-m`.
     pub fn start_with(options: &[&str]) -> Self {
-        Self { process: Process::start(&MEMCACHED, options) }
+        Self { process: Process::start(&MEMCACHED, options), tls_port: None }
+    }
+
+    /// The same, reached over TLS. Its port without TLS is open too.
+    pub fn start_tls(identity: &Identity) -> Self {
+        let port = free_port();
+        let files = format!("ssl_chain_cert={},ssl_key={}", identity.cert, identity.key);
+        let options = ["-Z", "-o", &files, "-l", &format!("127.0.0.1:{port}")];
+        Self { process: Process::start(&MEMCACHED_TLS, &options), tls_port: Some(port) }
+    }
+
+    /// The same, reached over a unix socket.
+    pub fn start_unix() -> Self {
+        Self { process: Process::start(&MEMCACHED_UNIX, &[]), tls_port: None }
+    }
+
+    /// Its URL over TLS, with a query that trusts `authority`.
+    pub fn tls_url(&self, authority: &Authority) -> String {
+        format!("memcacheds://127.0.0.1:{}?ca={}", self.tls_port.unwrap_or_default(), authority.ca())
     }
 
     /// Its URL, without a query.
     pub fn url(&self) -> String {
-        format!("memcached://{}", self.addr())
+        match self.process.program.socket {
+            Some(name) => format!("memcached+unix://{}", self.process.dir.join(name).display()),
+            None => format!("memcached://{}", self.addr()),
+        }
     }
 }
 
@@ -123,9 +173,11 @@ struct Program {
     install: &'static str,
     arguments: fn(port: u16, dir: &Path) -> Vec<String>,
     question: &'static [u8],
+    /// The socket in its directory that it is asked on, if it has no port.
+    socket: Option<&'static str>,
 }
 
-const SOCKET: &str = "redis.sock";
+const SOCKET: &str = "server.sock";
 
 /// The variable that names another program to start instead of `redis-server`, such as `valkey-server`.
 const REDIS_VARIABLE: &str = "CACHE_TESTS_REDIS";
@@ -147,12 +199,14 @@ static REDIS: LazyLock<Program> = LazyLock::new(|| Program {
         pairs.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]).collect()
     },
     question: b"PING\r\n",
+    socket: None,
 });
 
 static SENTINEL: LazyLock<Program> = LazyLock::new(|| Program {
     name: REDIS.name,
     install: REDIS.install,
     question: REDIS.question,
+    socket: None,
     arguments: |port, dir| {
         let (file, dir) = (dir.join("sentinel.conf").display().to_string(), dir.display().to_string());
         [&*file, "--sentinel", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir", &dir]
@@ -169,6 +223,20 @@ static MEMCACHED: Program = Program {
         ["-l", "127.0.0.1", "-p", &port.to_string(), "-u", "root"].map(str::to_owned).to_vec()
     },
     question: b"version\r\n",
+    socket: None,
+};
+
+static MEMCACHED_TLS: Program = Program {
+    arguments: |port, _| ["-l", &format!("notls:127.0.0.1:{port}"), "-u", "root"].map(str::to_owned).to_vec(),
+    ..MEMCACHED
+};
+
+static MEMCACHED_UNIX: Program = Program {
+    arguments: |_, dir| {
+        ["-s", &dir.join(SOCKET).display().to_string(), "-u", "root"].map(str::to_owned).to_vec()
+    },
+    socket: Some(SOCKET),
+    ..MEMCACHED
 };
 
 /// A server's process and its directory.
@@ -280,7 +348,7 @@ fn launch(program: &Program, options: &[String], port: u16, dir: &Path) -> Optio
         if child.try_wait().unwrap().is_some() {
             return None;
         }
-        if answers(port, program.question).unwrap_or(false) {
+        if answers(program, port, dir).unwrap_or(false) {
             return Some(child);
         }
         thread::sleep(Duration::from_millis(5));
@@ -289,18 +357,33 @@ fn launch(program: &Program, options: &[String], port: u16, dir: &Path) -> Optio
     panic!("`{}` doesn't answer on port {port}", program.name);
 }
 
-fn answers(port: u16, question: &[u8]) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.write_all(question)?;
+fn answers(program: &Program, port: u16, dir: &Path) -> std::io::Result<bool> {
+    let limit = Some(Duration::from_secs(1));
+    let mut stream: Box<dyn ReadWrite> = match program.socket {
+        Some(name) => {
+            let stream = UnixStream::connect(dir.join(name))?;
+            stream.set_read_timeout(limit)?;
+            Box::new(stream)
+        }
+        None => {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            stream.set_read_timeout(limit)?;
+            Box::new(stream)
+        }
+    };
+    stream.write_all(program.question)?;
     Ok(stream.read(&mut [0; 64])? > 0)
 }
+
+trait ReadWrite: Read + Write {}
+
+impl<T: Read + Write> ReadWrite for T {}
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn new_dir() -> PathBuf {
+pub(crate) fn new_dir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let dir = env::temp_dir().join(format!("cache-tests-{}-{number}", std::process::id()));

@@ -118,7 +118,7 @@ fn a_url_of_another_purpose_is_a_mistake_once_a_function_uses_it() {
     assert_has(&unused, &["WARN: CACHE_SESSIONS_URL ", "unknown URL scheme `https://`", "check: ok"]);
     assert_has(&run(&[("CACHE_SESSIONS_URL", other)], &["known", "check"]), &["check: 1 wrong"]);
     let used = run(&[("CACHE_SESSIONS_URL", other)], &["calls", "check"]);
-    let message = "unknown URL scheme `https://`; known are `redis`, `unix`, `memcached` and `memory` (CACHE_SESSIONS_URL";
+    let message = "unknown URL scheme `https://`; known are `redis`, `rediss`, `redis+cluster`, `redis+sentinel`, `unix`, `memcached`, `memcacheds` and `memory` (CACHE_SESSIONS_URL";
     assert_has(&used, &["runs: 3 1", "check: 1 wrong", message]);
     assert!(![output, unused, used].concat().contains("s3cret"));
     assert_has(&run(&[("CACHE_REDIS_URL", other)], &["check"]), &["check: 1 wrong", "(CACHE_REDIS_URL)"]);

@@ -45,7 +45,23 @@ pub(crate) const KINDS: [Kind; 3] = [
         alias: "redis",
         common_variable: Some("REDIS_URL"),
         default_url: "redis://127.0.0.1:6379",
-        schemes: &["redis", "unix", "redis+unix", "rediss", "redis+cluster", "redis+sentinel"],
+        schemes: &[
+            "redis",
+            "rediss",
+            "valkey",
+            "valkeys",
+            "redis+cluster",
+            "rediss+cluster",
+            "valkey+cluster",
+            "valkeys+cluster",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "valkey+sentinel",
+            "valkeys+sentinel",
+            "unix",
+            "redis+unix",
+            "valkey+unix",
+        ],
         is_server: true,
         #[cfg(feature = "redis")]
         open: Some(|url, timeout, _| Ok(batched(super::redis::Redis::open(url, timeout)?))),
@@ -56,7 +72,7 @@ pub(crate) const KINDS: [Kind; 3] = [
         alias: "memcached",
         common_variable: Some("MEMCACHED_URL"),
         default_url: "memcached://127.0.0.1:11211",
-        schemes: &["memcached"],
+        schemes: &["memcached", "memcacheds", "memcached+unix"],
         is_server: true,
         #[cfg(feature = "memcached")]
         open: Some(|url, timeout, _| Ok(batched(super::memcached::Memcached::open(url, timeout)?))),
@@ -83,7 +99,8 @@ impl Kind {
         let Some((scheme, _)) = split_scheme(url) else { return Ok(None) };
         let unknown = || {
             let message = format!(
-                "unknown URL scheme `{scheme}://`; known are `redis`, `unix`, `memcached` and `memory`"
+                "unknown URL scheme `{scheme}://`; known are `redis`, `rediss`, `redis+cluster`, `redis+sentinel`, `unix`, `memcached`, `memcacheds` \
+                 and `memory`"
             );
             Error::new(ErrorKind::Config, message)
         };

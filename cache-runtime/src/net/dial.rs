@@ -12,6 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::stream::Stream;
+use super::tls::Tls;
+#[cfg(feature = "tls")]
+use super::tls::socket::TlsSocket;
 
 /// The shortest time that one attempt gets.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(1);
@@ -25,7 +28,6 @@ pub(crate) enum Address {
         port: u16,
     },
     #[cfg(unix)]
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only Redis is reached over unix sockets"))]
     Unix(PathBuf),
 }
 
@@ -39,10 +41,19 @@ impl fmt::Display for Address {
     }
 }
 
-/// Connects to `address` before `deadline`.
-pub(crate) fn dial(address: &Address, deadline: Instant) -> io::Result<Stream> {
+/// Connects to `address` before `deadline`, over TLS if there are settings of it.
+pub(crate) fn dial(address: &Address, tls: Option<&Tls>, deadline: Instant) -> io::Result<Stream> {
     match address {
-        Address::Tcp { host, port } => dial_tcp(host, *port, deadline).map(Stream::new),
+        Address::Tcp { host, port } => {
+            let socket = dial_tcp(host, *port, deadline)?;
+            match tls {
+                None => Ok(Stream::new(socket)),
+                #[cfg(feature = "tls")]
+                Some(tls) => TlsSocket::connect(tls, host, socket, deadline).map(Stream::new),
+                #[cfg(not(feature = "tls"))]
+                Some(tls) => match *tls {},
+            }
+        }
         #[cfg(unix)]
         Address::Unix(path) => dial_unix(path, deadline).map(Stream::new),
     }

@@ -16,6 +16,8 @@ pub(crate) mod read_buffer;
 pub(crate) mod shared_reads;
 #[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) mod stream;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub(crate) mod tls;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 pub(crate) mod url;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Effect, Error, ErrorKind, Reason, Refusal};
 
 /// Room for most answers. The buffer grows as bytes arrive, never because a server announces a length.
 const ROOM: usize = 8 << 10;
@@ -22,6 +22,13 @@ const KEPT: usize = 64 << 10;
 const MAX_LINE: usize = 64 << 10;
 
 const END: &[u8] = b"\r\n";
+
+static SPEAKS_TLS: Refusal = Refusal {
+    code: "the server speaks TLS",
+    advice: "write `rediss://` or `memcacheds://`, with the feature `tls` of cache-runtime",
+    effect: Effect::Operation,
+    passes: false,
+};
 
 /// Bytes in the order they arrived.
 #[derive(Default)]
@@ -52,17 +59,32 @@ impl ReadBuffer {
         self.used == self.filled
     }
 
-    /// Checked before each request.
+    /// Checked before each request. `has_more` is whether there are bytes that are not even here.
     ///
     /// # Errors
     /// There are unconsumed bytes. They would be taken for the answer.
-    pub(crate) fn check_empty(&self) -> io::Result<()> {
-        match self.is_empty() {
+    pub(crate) fn check_empty(&self, has_more: bool) -> io::Result<()> {
+        match self.is_empty() && !has_more {
             true => Ok(()),
             false => {
                 let why = "the server sent more than it was asked for";
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, why))
             }
+        }
+    }
+
+    /// The error of a connection that ends here.
+    pub(crate) fn end(&self) -> io::Error {
+        /// The head of an alert, with which a server answers what is no TLS
+        /// ([RFC 8446](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)).
+        const ALERT: &[u8] = &[21, 3];
+        match self.bytes[self.used..self.filled].starts_with(ALERT) {
+            true => {
+                let message = format!("{}; {}", SPEAKS_TLS.code, SPEAKS_TLS.advice);
+                let error = Error::new(ErrorKind::Unavailable, message);
+                io::Error::new(io::ErrorKind::InvalidData, error.because(Reason::Refusal(&SPEAKS_TLS)))
+            }
+            false => io::ErrorKind::UnexpectedEof.into(),
         }
     }
 

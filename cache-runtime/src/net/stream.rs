@@ -6,7 +6,7 @@
 use std::future::ready;
 use std::io::{
     self,
-    ErrorKind::{Interrupted, TimedOut, UnexpectedEof, WouldBlock, WriteZero},
+    ErrorKind::{Interrupted, TimedOut, WouldBlock, WriteZero},
     Read, Write,
 };
 use std::mem::{self, MaybeUninit};
@@ -34,6 +34,11 @@ const SENT_AT_ONCE: usize = 2 << 10;
 /// What a [`Stream`] needs of its socket.
 pub(crate) trait Socket: Read + Write + Send {
     fn as_socket(&self) -> SockRef<'_>;
+
+    /// Whether it has bytes that were not read, besides those that the system has.
+    fn has_unread(&self) -> bool {
+        false
+    }
 }
 
 impl Socket for TcpStream {
@@ -78,7 +83,7 @@ impl Stream {
     }
 
     fn write(&mut self, request: &[u8]) -> io::Result<()> {
-        self.buffer.check_empty()?;
+        self.buffer.check_empty(self.socket.has_unread())?;
         let mut rest = request;
         while !rest.is_empty() {
             self.check_timeout()?;
@@ -137,7 +142,7 @@ impl Stream {
 
     fn fill(&mut self, read: io::Result<usize>) -> io::Result<()> {
         match read {
-            Ok(0) => return Err(UnexpectedEof.into()),
+            Ok(0) => return Err(self.buffer.end()),
             Ok(read) => {
                 self.flow.add(read);
                 self.buffer.fill(read);

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use super::command::Command;
-use super::exchange::perform;
+use super::exchange::{log_in, perform};
 use super::reply::{Read, of_io, unexpected, value};
 use super::url::Server;
 use super::{Request, Span, Versioned};
@@ -12,7 +12,7 @@ use crate::common::wait::block_on;
 use crate::error::Error;
 use crate::net::dial::dial;
 use crate::net::options::Options;
-use crate::net::pool::idle::Retry;
+use crate::net::pool::idle::{Connection, Retry};
 use crate::net::pool::{Permit, Pool};
 use crate::net::shared_reads::SharedReads;
 use crate::net::stream::Stream;
@@ -66,7 +66,12 @@ fn ask_on<T>(
     read: Read<T>,
     span: Span,
 ) -> Result<Vec<T>, Error> {
-    let connect = || dial(&server.address, span.end).map_err(of_io);
+    let connect = || {
+        let mut stream = dial(&server.address, server.tls.as_ref(), span.end).map_err(of_io)?;
+        stream.begin(span.end);
+        block_on(pin!(log_in(&mut stream, server)))?;
+        Ok(stream)
+    };
     let retry = commands.first().map_or(Retry::Once, |command| command.retry);
     permit.run(retry, connect, |stream| block_on(pin!(perform(stream, commands, read))))
 }

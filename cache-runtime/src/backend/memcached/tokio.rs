@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::command::Command;
-use super::exchange::perform;
+use super::exchange::{log_in, perform};
 use super::reply::{Read, of_io};
 use super::routing::Batch;
 use super::url::Server;
@@ -56,7 +56,10 @@ impl<T: Send> Exchange for Call<'_, '_, T> {
     type Answer = Vec<T>;
 
     async fn connect(&self, deadline: Instant) -> Result<AsyncStream, Error> {
-        AsyncStream::dial(&self.server.address, deadline).await.map_err(of_io)
+        let Server { address, tls, .. } = self.server;
+        let mut stream = AsyncStream::dial(address, tls.as_ref(), deadline).await.map_err(of_io)?;
+        log_in(&mut stream, self.server).await?;
+        Ok(stream)
     }
 
     async fn ask(&self, stream: &mut AsyncStream) -> Result<Vec<T>, Error> {

@@ -73,7 +73,7 @@ fn ask_on<Q: Question>(
 
 /// A new connection, logged in.
 pub(super) fn connect(server: &Server, deadline: Instant) -> Result<Stream, Error> {
-    let mut stream = dial(&server.address, deadline).map_err(of_io)?;
+    let mut stream = dial(&server.address, server.tls.as_ref(), deadline).map_err(of_io)?;
     stream.begin(deadline);
     block_on(pin!(log_in(&mut stream, server)))?;
     Ok(stream)

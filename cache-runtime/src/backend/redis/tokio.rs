@@ -42,7 +42,9 @@ impl<Q: Question> Exchange for Call<'_, Q> {
     type Answer = Result<Q::Answer, Error>;
 
     async fn connect(&self, deadline: Instant) -> Result<AsyncStream, Error> {
-        let mut stream = AsyncStream::dial(&self.server.address, deadline).await.map_err(of_io)?;
+        let mut stream = AsyncStream::dial(&self.server.address, self.server.tls.as_ref(), deadline)
+            .await
+            .map_err(of_io)?;
         log_in(&mut stream, self.server).await?;
         Ok(stream)
     }

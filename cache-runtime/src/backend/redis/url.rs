@@ -9,6 +9,7 @@ use super::abilities::Abilities;
 use crate::error::{Error, ErrorKind};
 use crate::net::dial::Address;
 use crate::net::options::Options;
+use crate::net::tls::Tls;
 use crate::net::url::{Host, Url};
 
 const PORT: u16 = 6379;
@@ -24,6 +25,7 @@ pub(super) struct Access {
     pub(super) options: Arc<Options>,
     /// `AUTH` and `SELECT`, if the URL asks for them.
     login: Arc<[Cmd]>,
+    tls: Option<Tls>,
     role: Role,
 }
 
@@ -45,6 +47,7 @@ pub(super) struct Server {
     pub(super) options: Arc<Options>,
     pub(super) address: Address,
     pub(super) login: Arc<[Cmd]>,
+    pub(super) tls: Option<Tls>,
     pub(super) role: Role,
     pub(super) abilities: Abilities,
 }
@@ -64,35 +67,36 @@ pub(super) enum Target {
 impl Access {
     /// The server at `address`.
     pub(super) fn server(&self, address: Address) -> Server {
-        let Self { options, login, role } = self.clone();
+        let Self { options, login, tls, role } = self.clone();
         let abilities = Abilities::new(options.place.clone());
-        Server { options, address, login, role, abilities }
+        Server { options, address, login, tls, role, abilities }
     }
 }
 
 /// What `url` names, and how it is accessed. `timeout` applies if the URL has none.
 pub(super) fn target(mut url: Url, timeout: Duration) -> Result<(Access, Target), Error> {
+    let (scheme, is_secure) = scheme(&url.scheme);
     // Taken first, because an accepted URL is shown with the parameters that it still has.
-    let sentinel_login = match url.scheme.as_str() {
+    let sentinel_login = match scheme.as_str() {
         "redis+sentinel" => (url.take("sentinel_user", "text")?, url.take("sentinel_password", "text")?),
         _ => (None, None),
     };
     let options = Arc::new(Options::take(&mut url, timeout, MAX_VALUE)?);
+    let tls = is_secure.then(|| Tls::take(&mut url)).transpose()?;
     let parameter: Option<u32> = url.take("db", "a database number")?;
-    let (role, target, path) = match url.scheme.as_str() {
+    let (role, target, path) = match scheme.as_str() {
         "redis" => (Role::Alone, Target::Alone(tcp_address(&url)?), path_db(&url.path)?),
         "unix" | "redis+unix" => (Role::Alone, Target::Alone(unix_address(&url)?), None),
         "redis+cluster" => (Role::Node, Target::Cluster(addresses(&url, PORT)?), path_db(&url.path)?),
         "redis+sentinel" => {
             let (name, path) = primary(&url.path)?;
             let login = login(sentinel_login, 0)?;
-            let access = Access { options: options.clone(), login, role: Role::Sentinel };
+            let access = Access { options: options.clone(), login, tls: tls.clone(), role: Role::Sentinel };
             let addresses = addresses(&url, SENTINEL_PORT)?;
             let sentinels = addresses.into_iter().map(|address| access.server(address)).collect();
             (Role::Primary, Target::Primary { sentinels, name }, path)
         }
-        "rediss" => return Err(config("`rediss://` is not supported yet")),
-        scheme => return Err(config(format!("`{scheme}://` is not a Redis URL"))),
+        _ => return Err(config(format!("`{}://` is not a Redis URL", url.scheme))),
     };
     if parameter.is_some() && path.is_some() {
         return Err(config("the URL gives the database twice"));
@@ -103,7 +107,17 @@ pub(super) fn target(mut url: Url, timeout: Duration) -> Result<(Access, Target)
     }
     url.finish()?;
     let login = login((url.user, url.password), db)?;
-    Ok((Access { options, login, role }, target))
+    Ok((Access { options, login, tls, role }, target))
+}
+
+/// The scheme without TLS, and whether it was with TLS. Valkey's schemes are Redis's.
+fn scheme(scheme: &str) -> (String, bool) {
+    let (server, kind) = scheme.split_at(scheme.find('+').unwrap_or(scheme.len()));
+    match (server, kind) {
+        ("redis" | "valkey", kind) => (format!("redis{kind}"), false),
+        ("rediss" | "valkeys", "" | "+cluster" | "+sentinel") => (format!("redis{kind}"), true),
+        _ => (scheme.to_owned(), false),
+    }
 }
 
 fn config(message: impl Into<String>) -> Error {
@@ -232,7 +246,11 @@ mod tests {
     #[test]
     fn other_urls_are_rejected() {
         for text in [
-            "rediss://h",
+            "rediss+unix:///r.sock",
+            "redis://h?ca=/ca.pem",
+            "rediss://h?cert=/c.pem",
+            "rediss://h?verify=maybe",
+            "rediss://h?server_name=a%20b",
             "redis+cluster://",
             "redis+cluster://a/1",
             "redis+sentinel://a",

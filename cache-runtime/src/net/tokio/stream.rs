@@ -1,9 +1,6 @@
 //! A connection for async calls. A timer around each call keeps its deadline.
 
-use std::io::{
-    self,
-    ErrorKind::{UnexpectedEof, WriteZero},
-};
+use std::io::{self, ErrorKind::WriteZero};
 use std::time::Instant;
 
 use socket2::SockRef;
@@ -13,6 +10,10 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+#[cfg(feature = "tls")]
+use tokio::time::timeout_at;
+#[cfg(feature = "tls")]
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::error::Error;
 use crate::net::dial::{Address, no_address, shares};
@@ -20,6 +21,9 @@ use crate::net::line::Line;
 use crate::net::pool::idle::{Connection, Flow};
 use crate::net::read_buffer::{Cursor, ParseError, ReadBuffer};
 use crate::net::stream::is_quiet;
+use crate::net::tls::Tls;
+#[cfg(feature = "tls")]
+use crate::net::tls::unanswered;
 
 /// A connection that serves one call at a time.
 pub(crate) struct AsyncStream {
@@ -32,6 +36,11 @@ pub(crate) struct AsyncStream {
 /// What an [`AsyncStream`] needs of its socket.
 pub(crate) trait AsyncSocket: AsyncRead + AsyncWrite + Send + Unpin {
     fn as_socket(&self) -> SockRef<'_>;
+
+    /// See [`Socket::has_unread`](crate::net::stream::Socket::has_unread).
+    fn has_unread(&self) -> bool {
+        false
+    }
 }
 
 impl AsyncSocket for TcpStream {
@@ -53,9 +62,18 @@ impl AsyncStream {
     }
 
     /// Connects to `address` before `deadline`; see [`dial`](crate::net::dial::dial).
-    pub(crate) async fn dial(address: &Address, deadline: Instant) -> io::Result<Self> {
+    pub(crate) async fn dial(address: &Address, tls: Option<&Tls>, deadline: Instant) -> io::Result<Self> {
         match address {
-            Address::Tcp { host, port } => dial_tcp(host, *port, deadline).await.map(Self::new),
+            Address::Tcp { host, port } => {
+                let socket = dial_tcp(host, *port, deadline).await?;
+                match tls {
+                    None => Ok(Self::new(socket)),
+                    #[cfg(feature = "tls")]
+                    Some(tls) => shake_hands(tls, host, socket, deadline).await.map(Self::new),
+                    #[cfg(not(feature = "tls"))]
+                    Some(tls) => match *tls {},
+                }
+            }
             #[cfg(unix)]
             Address::Unix(path) => UnixStream::connect(path).await.map(Self::new),
         }
@@ -64,7 +82,7 @@ impl AsyncStream {
 
 impl Line for AsyncStream {
     async fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        self.buffer.check_empty()?;
+        self.buffer.check_empty(self.socket.has_unread())?;
         let mut rest = request;
         while !rest.is_empty() {
             let written = self.socket.write(rest).await?;
@@ -88,7 +106,7 @@ impl Line for AsyncStream {
                 Err(error) => return Ok(Err(error)),
             }
             match self.socket.read(self.buffer.space()).await? {
-                0 => return Err(UnexpectedEof.into()),
+                0 => return Err(self.buffer.end()),
                 read => {
                     self.flow.add(read);
                     self.buffer.fill(read);
@@ -113,6 +131,29 @@ impl Connection for AsyncStream {
     fn flow(&self) -> Flow {
         self.flow
     }
+}
+
+#[cfg(feature = "tls")]
+impl AsyncSocket for TlsStream<TcpStream> {
+    fn as_socket(&self) -> SockRef<'_> {
+        self.get_ref().0.into()
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.get_ref().1.wants_read()
+    }
+}
+
+#[cfg(feature = "tls")]
+async fn shake_hands(
+    tls: &Tls,
+    host: &str,
+    socket: TcpStream,
+    deadline: Instant,
+) -> io::Result<TlsStream<TcpStream>> {
+    let connected = TlsConnector::from(tls.client()?).connect(tls.server_name(host)?, socket);
+    let connected = timeout_at(deadline.into(), connected).await;
+    connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(unanswered)
 }
 
 async fn dial_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {

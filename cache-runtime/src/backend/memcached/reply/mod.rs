@@ -18,6 +18,7 @@ use super::{Version, Versioned, number};
 use crate::backend::request::not_a_number;
 use crate::error::{Error, ErrorKind, Reason};
 use crate::net::read_buffer::{Cursor, ParseError, number};
+use crate::net::tls;
 
 /// Parses the answer to the command of `key`. An answer for another key shows that the connection has lost step, and
 /// neither is used.
@@ -100,12 +101,26 @@ pub(super) fn sum(answer: MetaCommandResult) -> Result<Option<u64>, Error> {
     }
 }
 
+/// Checks the answer to a login. Errors don't repeat what the server says: it may be the password.
+pub(super) fn check_login(cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
+    match cursor.line()? {
+        b"STORED" => Ok(()),
+        line if line.starts_with(b"CLIENT_ERROR") => {
+            Err(Error::new(ErrorKind::Denied, "the server refused the user or the password").into())
+        }
+        _ => Err(unexpected().into()),
+    }
+}
+
 pub(super) fn unexpected() -> Error {
     Error::new(ErrorKind::Protocol, "the server's answer doesn't fit the command")
 }
 
 /// The error for a broken connection.
 pub(super) fn of_io(error: io::Error) -> Error {
+    if let Some(explained) = tls::explain(&error) {
+        return explained;
+    }
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
             Error::new(ErrorKind::Timeout, "no answer within the deadline").with_source(error)
@@ -123,7 +138,10 @@ fn of_server(cause: &Cause, line: &[u8]) -> Error {
     let kind = match cause {
         Cause::Server(message) if message.contains("too large") => ErrorKind::TooLarge,
         Cause::Rejected(message) if message.contains("non-numeric") => return not_a_number(),
-        Cause::Rejected(message) if message.contains("unauthenticated") => ErrorKind::Denied,
+        Cause::Rejected(message) if message.contains("unauthenticated") => {
+            let message = "the server wants a user and a password: `memcached://user:password@host`";
+            return Error::new(ErrorKind::Denied, message);
+        }
         // The answer of servers without the meta commands, and of other servers.
         Cause::Rejected(message) if message == "ERROR" => ErrorKind::Protocol,
         Cause::Server(_) | Cause::Rejected(_) => ErrorKind::Server,

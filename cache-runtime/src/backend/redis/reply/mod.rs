@@ -22,6 +22,7 @@ use super::{Reply, Version, Versioned};
 use crate::backend::request::not_a_number;
 use crate::error::{Effect, Error, ErrorKind, Reason};
 use crate::net::read_buffer::{Cursor, ParseError, number};
+use crate::net::tls;
 
 /// Values that arrive together share one allocation up to this length. One value that is kept keeps the others.
 const SHARED: usize = 32 << 10;
@@ -247,7 +248,7 @@ pub(super) fn unexpected() -> Error {
 
 /// The error for a broken connection.
 pub(super) fn of_io(error: io::Error) -> Error {
-    of_redis(error.into())
+    tls::explain(&error).unwrap_or_else(|| of_redis(error.into()))
 }
 
 pub(super) fn of_redis(error: RedisError) -> Error {
