@@ -9,10 +9,13 @@ mod blocking;
 mod command;
 mod exchange;
 mod refusal;
-pub(crate) mod reply;
+mod reply;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod url;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::reply::fuzz;
 
 use std::fmt;
 use std::time::{Duration, Instant};
