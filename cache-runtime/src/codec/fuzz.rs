@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::*;
 
-/// Values in every position that serde knows: the depth and the number of elements are up to the bytes.
+/// Collections whose number of elements is up to the bytes, enums, and scalars.
 type Mixed = Vec<(BTreeMap<String, Option<Result<u64, i8>>>, Vec<u8>, Vec<()>, (f64, char, bool, i128))>;
 
 /// A type that contains itself: every level may announce a length, and all levels are in memory at once.
