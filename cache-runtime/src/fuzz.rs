@@ -10,11 +10,11 @@ pub type Check = fn(&[u8]);
 /// The checks by name, which is also the name of the folder of their seeds.
 pub const CHECKS: &[(&str, Check)] = &[
     #[cfg(feature = "redis")]
-    ("redis_replies", crate::backend::redis::reply::fuzz::replies),
+    ("redis_replies", crate::backend::redis::fuzz::replies),
     #[cfg(feature = "redis")]
-    ("redis_topology", crate::backend::redis::topology::fuzz::topology),
+    ("redis_topology", crate::backend::redis::fuzz::topology),
     #[cfg(feature = "memcached")]
-    ("memcached_replies", crate::backend::memcached::reply::fuzz::replies),
+    ("memcached_replies", crate::backend::memcached::fuzz::replies),
     ("urls", crate::backend::registry::fuzz::urls),
     ("envelopes", crate::remote::envelope::fuzz::envelopes),
     #[cfg(any(feature = "bincode", feature = "postcard", feature = "msgpack", feature = "json"))]

@@ -44,9 +44,11 @@ impl RedisCluster {
     /// The same, reached over TLS.
     pub fn start_tls(primaries: usize, authority: &Authority) -> Self {
         let identity = authority.issue("127.0.0.1");
-        Self::of(
-            (0..primaries).map(|_| RedisServer::start_tls(authority, &identity, &node_options())).collect(),
-        )
+        let start = |_| {
+            let options = [&node_options()[..], &["--tls-cluster", "yes"]].concat();
+            RedisServer::start_tls(authority, &identity, &options)
+        };
+        Self::of((0..primaries).map(start).collect())
     }
 
     fn of(nodes: Vec<RedisServer>) -> Self {
@@ -141,7 +143,11 @@ impl RedisCluster {
     fn meet(&self) {
         for (index, node) in self.nodes.iter().enumerate() {
             for other in &self.nodes[index + 1..] {
-                let order = format!("CLUSTER MEET 127.0.0.1 {} {}", other.port(), bus_port(other));
+                let order = format!(
+                    "CLUSTER MEET 127.0.0.1 {} {}",
+                    other.tls_port().unwrap_or(other.port()),
+                    bus_port(other)
+                );
                 assert_eq!(ask(node.addr(), &order), "+OK");
             }
         }

@@ -103,6 +103,9 @@ impl State {
             self.questions.fetch_add(1, Ordering::Relaxed);
             server.write_all(request)?;
             let len = server.read(&mut buffer)?;
+            if len == 0 {
+                return Ok(());
+            }
             let (answer, is_last) = self.distorted(&buffer[..len], &mut dice);
             client.write_all(&answer)?;
             if is_last {

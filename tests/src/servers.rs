@@ -62,6 +62,11 @@ impl RedisServer {
         Self { tls_port: Some(port), ..Self::start_with(&[&tls, options].concat()) }
     }
 
+    /// Its port for TLS, if it has one.
+    pub fn tls_port(&self) -> Option<u16> {
+        self.tls_port
+    }
+
     /// Its URL over TLS, with a query that trusts `authority`.
     pub fn tls_url(&self, authority: &Authority) -> String {
         format!("rediss://127.0.0.1:{}?ca={}", self.tls_port.unwrap_or_default(), authority.ca())

@@ -39,6 +39,9 @@ fn hits(url: &str) -> bool {
     let _entered = scope.enter();
     assert_eq!((now(1), runtime.block_on(later(1))), (1, 1));
     let again = (now::lookup(1).1, runtime.block_on(scope.run(later::lookup(1))).1);
+    if again != (Origin::Server, Origin::Server) {
+        eprintln!("{:?} {:?}", cache_runtime::check(), now::peek(1));
+    }
     again == (Origin::Server, Origin::Server)
 }
 
@@ -121,7 +124,8 @@ fn an_untrusted_server_is_in_the_log_once() {
     let scope = scope(&url);
     let _entered = scope.enter();
     (0..50).for_each(|id| assert_eq!(now(id), id));
-    assert_eq!(logged::containing(&other.ca()).len(), 1, "{:?}", logged::containing(&other.ca()));
+    let port = redis.tls_port().unwrap().to_string();
+    assert_eq!(logged::containing(&port).len(), 1, "{:?}", logged::containing(&port));
 }
 
 #[test]
@@ -148,16 +152,18 @@ fn both_ends_have_certificates() {
 fn plain_text_on_either_end() {
     let authority = Authority::new();
     let redis = RedisServer::start_tls(&authority, &authority.issue("127.0.0.1"), &[]);
-    let (plain, secure) = (redis.url(), redis.tls_url(&authority));
-    let said = problem(&(plain.replace("redis://", "rediss://") + "?timeout=1s&ca=" + &authority.ca()));
-    assert!(said.contains("no TLS") || said.contains("does it speak TLS on this port?"), "{said}");
-    let host = secure.split('?').next().unwrap().replace("rediss://", "redis://");
-    let said = problem(&(host + "?timeout=5s"));
-    assert!(said.contains("the server speaks TLS"), "{said}");
+    let said = problem(&format!("redis://127.0.0.1:{}?timeout=5s", redis.tls_port().unwrap()));
+    assert!(said.contains("the server speaks TLS") && said.contains("`rediss://`"), "{said}");
+    // Servers take the first bytes of a handshake for a command, and may wait for the rest of it.
+    let ends = ["no TLS", "does it speak TLS on this port?"];
+    let soon = Instant::now() + Duration::from_secs(10);
+    let url = redis.url().replace("redis://", "rediss://") + "?timeout=1s&ca=" + &authority.ca();
+    let said = Backend::get(&Redis::from_url(&url).unwrap(), b"k", soon).unwrap_err().to_string();
+    assert!(ends.iter().any(|end| said.contains(end)), "{said}");
     let memcached = MemcachedServer::start();
     let url = memcached.url().replace("memcached://", "memcacheds://") + "?timeout=1s&ca=" + &authority.ca();
-    let said = problem(&url);
-    assert!(said.contains("no TLS") || said.contains("does it speak TLS on this port?"), "{said}");
+    let said = Backend::get(&Memcached::from_url(&url).unwrap(), b"k", soon).unwrap_err().to_string();
+    assert!(ends.iter().any(|end| said.contains(end)), "{said}");
 }
 
 #[test]

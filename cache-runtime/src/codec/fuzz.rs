@@ -6,21 +6,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::*;
 
-/// Values in every position that serde knows: the depth and the number of elements are up to the bytes.
+/// Collections whose number of elements is up to the bytes, enums, and scalars.
 type Mixed = Vec<(BTreeMap<String, Option<Result<u64, i8>>>, Vec<u8>, Vec<()>, (f64, char, bool, i128))>;
 
-/// A type that contains itself.
-struct List(Option<Box<List>>);
+/// A type that contains itself: every level may announce a length, and all levels are in memory at once.
+struct Tree(Vec<Tree>, Option<Box<Tree>>);
 
-impl Serialize for List {
+impl Serialize for Tree {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        (&self.0, &self.1).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for List {
+impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Deserialize::deserialize(deserializer).map(Self)
+        Deserialize::deserialize(deserializer).map(|(many, one)| Self(many, one))
     }
 }
 
@@ -38,8 +38,8 @@ pub(crate) fn values(bytes: &[u8]) {
 
 fn values_of<C: Codec>(bytes: &[u8]) {
     come_back::<C, Mixed>(bytes);
-    come_back::<C, List>(bytes);
-    come_back::<C, Vec<List>>(bytes);
+    come_back::<C, Tree>(bytes);
+    come_back::<C, Vec<Option<Tree>>>(bytes);
     come_back::<C, Vec<u8>>(bytes);
     come_back::<C, String>(bytes);
 }

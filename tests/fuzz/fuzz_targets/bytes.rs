@@ -8,6 +8,7 @@ mod target {
     use std::env;
     use std::sync::LazyLock;
 
+    use cache_runtime::fuzz::{CHECKS, Check};
     use cap::Cap;
 
     /// Room for what the checks do with an input of 1 KiB. A length in the input that somebody trusts takes more, and ends
@@ -15,9 +16,9 @@ mod target {
     #[global_allocator]
     static HEAP: Cap<System> = Cap::new(System, 16 << 20);
 
-    static CHECK: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+    static CHECK: LazyLock<Check> = LazyLock::new(|| {
         let wanted = env::var("CHECK").expect("CHECK is the name of a check");
-        let known = cache_runtime::fuzz::CHECKS.iter().find(|(name, _)| *name == wanted);
+        let known = CHECKS.iter().find(|(name, _)| *name == wanted);
         known.unwrap_or_else(|| panic!("no check `{wanted}`")).1
     });
 

@@ -5,11 +5,14 @@ mod command;
 mod exchange;
 mod number;
 mod refusal;
-pub(crate) mod reply;
+mod reply;
 mod routing;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod url;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::reply::fuzz;
 
 use std::fmt;
 use std::slice;

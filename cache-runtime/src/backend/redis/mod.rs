@@ -11,12 +11,18 @@ mod command;
 mod exchange;
 mod node;
 mod refusal;
-pub(crate) mod reply;
+mod reply;
 mod sentinel;
 #[cfg(feature = "tokio")]
 mod tokio;
-pub(crate) mod topology;
+mod topology;
 mod url;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    pub(crate) use super::reply::fuzz::replies;
+    pub(crate) use super::topology::fuzz::topology;
+}
 
 use std::fmt;
 use std::sync::Arc;
