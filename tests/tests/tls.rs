@@ -40,7 +40,7 @@ fn hits(url: &str) -> bool {
     assert_eq!((now(1), runtime.block_on(later(1))), (1, 1));
     let again = (now::lookup(1).1, runtime.block_on(scope.run(later::lookup(1))).1);
     if again != (Origin::Server, Origin::Server) {
-        eprintln!("{:?} {:?}", cache_runtime::check(), now::peek(1));
+        eprintln!("{:?}", cache_runtime::check());
     }
     again == (Origin::Server, Origin::Server)
 }
@@ -152,11 +152,13 @@ fn both_ends_have_certificates() {
 fn plain_text_on_either_end() {
     let authority = Authority::new();
     let redis = RedisServer::start_tls(&authority, &authority.issue("127.0.0.1"), &[]);
-    let said = problem(&format!("redis://127.0.0.1:{}?timeout=5s", redis.tls_port().unwrap()));
-    assert!(said.contains("the server speaks TLS") && said.contains("`rediss://`"), "{said}");
-    // Servers take the first bytes of a handshake for a command, and may wait for the rest of it.
-    let ends = ["no TLS", "does it speak TLS on this port?"];
     let soon = Instant::now() + Duration::from_secs(10);
+    // Servers send an alert, or just close the connection.
+    let url = format!("redis://127.0.0.1:{}?timeout=5s", redis.tls_port().unwrap());
+    let said = Backend::get(&Redis::from_url(&url).unwrap(), b"k", soon).unwrap_err().to_string();
+    assert!(said.contains("the server speaks TLS") || said.contains("TLS or plain text?"), "{said}");
+    // They take the first bytes of a handshake for a command, and may wait for the rest of it.
+    let ends = ["no TLS", "does it speak TLS on this port?"];
     let url = redis.url().replace("redis://", "rediss://") + "?timeout=1s&ca=" + &authority.ca();
     let said = Backend::get(&Redis::from_url(&url).unwrap(), b"k", soon).unwrap_err().to_string();
     assert!(ends.iter().any(|end| said.contains(end)), "{said}");
@@ -197,7 +199,6 @@ fn renewed_files_are_used() {
     assert_eq!(Backend::get(&redis, b"k", soon()).unwrap(), None);
 }
 
-/// The server counts full handshakes by the certificates that it had to send, so it is asked for its own statistics.
 #[test]
 fn values_of_any_length_arrive() {
     let authority = Authority::new();
@@ -234,10 +235,10 @@ fn a_cluster_over_tls() {
 fn memcached_asks_for_a_user() {
     let authority = Authority::new();
     let users = authority.dir().join("users").display().to_string();
-    fs::write(&users, "me:a secret\nyou:other\n").unwrap();
+    fs::write(&users, "me:a/secret\nyou:other\n").unwrap();
     let servers = [(); 2].map(|()| MemcachedServer::start_with(&["-Y", &users]));
     let hosts = servers.each_ref().map(|server| server.addr().to_string()).join(",");
-    assert!(hits(&format!("memcached://me:a%20secret@{hosts}?timeout=5s")));
+    assert!(hits(&format!("memcached://me:a%2Fsecret@{hosts}?timeout=5s")));
     let said = problem(&format!("memcached://me:s3cret@{hosts}?timeout=5s"));
     assert!(said.contains("refused the user or the password") && !said.contains("s3cret"), "{said}");
     let said = problem(&format!("memcached://{hosts}?timeout=5s"));

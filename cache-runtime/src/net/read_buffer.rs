@@ -36,6 +36,8 @@ pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     used: usize,
     filled: usize,
+    /// Whether anything has ever arrived.
+    has_received: bool,
 }
 
 impl ReadBuffer {
@@ -73,19 +75,22 @@ impl ReadBuffer {
         }
     }
 
-    /// The error of a connection that ends here.
-    pub(crate) fn end(&self) -> io::Error {
+    /// What the `error` means that a read ended with.
+    pub(crate) fn explain(&self, error: io::Error) -> io::Error {
         /// The head of an alert, with which a server answers what is no TLS
         /// ([RFC 8446](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)).
         const ALERT: &[u8] = &[21, 3];
-        match self.bytes[self.used..self.filled].starts_with(ALERT) {
-            true => {
-                let message = format!("{}; {}", SPEAKS_TLS.code, SPEAKS_TLS.advice);
-                let error = Error::new(ErrorKind::Unavailable, message);
-                io::Error::new(io::ErrorKind::InvalidData, error.because(Reason::Refusal(&SPEAKS_TLS)))
-            }
-            false => io::ErrorKind::UnexpectedEof.into(),
-        }
+        let is_closed = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+        let explained = if is_closed && self.bytes[self.used..self.filled].starts_with(ALERT) {
+            let message = format!("{}; {}", SPEAKS_TLS.code, SPEAKS_TLS.advice);
+            Error::new(ErrorKind::Unavailable, message).because(Reason::Refusal(&SPEAKS_TLS))
+        } else if is_closed && !self.has_received {
+            let message = "the server closed a new connection without an answer: does it speak what the URL says, TLS or plain text?";
+            Error::new(ErrorKind::Unavailable, message)
+        } else {
+            return error;
+        };
+        io::Error::new(error.kind(), explained)
     }
 
     /// The space to read into. [`fill`](Self::fill) says how much arrived.
@@ -106,6 +111,7 @@ impl ReadBuffer {
 
     pub(crate) fn fill(&mut self, read: usize) {
         self.filled += read;
+        self.has_received = true;
     }
 }
 

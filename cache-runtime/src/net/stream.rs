@@ -6,7 +6,7 @@
 use std::future::ready;
 use std::io::{
     self,
-    ErrorKind::{Interrupted, TimedOut, WouldBlock, WriteZero},
+    ErrorKind::{Interrupted, TimedOut, UnexpectedEof, WouldBlock, WriteZero},
     Read, Write,
 };
 use std::mem::{self, MaybeUninit};
@@ -142,14 +142,14 @@ impl Stream {
 
     fn fill(&mut self, read: io::Result<usize>) -> io::Result<()> {
         match read {
-            Ok(0) => return Err(self.buffer.end()),
+            Ok(0) => return Err(self.buffer.explain(UnexpectedEof.into())),
             Ok(read) => {
                 self.flow.add(read);
                 self.buffer.fill(read);
             }
             // On Linux a socket with a timeout reports every signal, even a debugger's.
             Err(error) if error.kind() == Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.buffer.explain(error)),
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! A connection for async calls. A timer around each call keeps its deadline.
 
-use std::io::{self, ErrorKind::WriteZero};
+use std::io::{
+    self,
+    ErrorKind::{UnexpectedEof, WriteZero},
+};
 use std::time::Instant;
 
 use socket2::SockRef;
@@ -105,12 +108,13 @@ impl Line for AsyncStream {
                 Ok(None) => {}
                 Err(error) => return Ok(Err(error)),
             }
-            match self.socket.read(self.buffer.space()).await? {
-                0 => return Err(self.buffer.end()),
-                read => {
+            match self.socket.read(self.buffer.space()).await {
+                Ok(0) => return Err(self.buffer.explain(UnexpectedEof.into())),
+                Ok(read) => {
                     self.flow.add(read);
                     self.buffer.fill(read);
                 }
+                Err(error) => return Err(self.buffer.explain(error)),
             }
         }
     }
