@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use cache_runtime::{Batched, Memcached, Memory, Redis};
+use cache_tests::authority::Authority;
 use cache_tests::conformance::{asynchronous, blocking};
 use cache_tests::fleet::{RedisCluster, RedisSentinels};
 use cache_tests::servers::{MemcachedServer, RedisServer};
@@ -65,6 +66,34 @@ fn redis_over_a_unix_socket_blocking() {
 async fn redis_over_a_unix_socket_async() {
     let server = RedisServer::start_unix();
     asynchronous(redis(&server)).await;
+}
+
+fn over_tls(authority: &Authority) -> (RedisServer, Arc<Redis>) {
+    let server = RedisServer::start_tls(authority, &authority.issue("127.0.0.1"), &[]);
+    let redis = Redis::from_url(&(server.tls_url(authority) + "&timeout=10s")).unwrap();
+    (server, Arc::new(redis))
+}
+
+#[test]
+fn redis_over_tls_blocking() {
+    let authority = Authority::new();
+    let (_server, redis) = over_tls(&authority);
+    blocking(redis);
+}
+
+#[tokio::test]
+async fn redis_over_tls_async() {
+    let authority = Authority::new();
+    let (_server, redis) = over_tls(&authority);
+    asynchronous(redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memcached_over_tls_async() {
+    let authority = Authority::new();
+    let server = MemcachedServer::start_tls(&authority.issue("127.0.0.1"));
+    let memcached = Memcached::from_url(&(server.tls_url(&authority) + "&timeout=10s")).unwrap();
+    asynchronous(Arc::new(memcached)).await;
 }
 
 fn cluster(cluster: &RedisCluster) -> Arc<Redis> {

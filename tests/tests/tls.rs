@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cache_runtime::testing::Scope;
@@ -16,6 +19,10 @@ use cache_tests::authority::Authority;
 use cache_tests::fleet::{RedisCluster, ask_all};
 use cache_tests::logged;
 use cache_tests::servers::{MemcachedServer, RedisServer};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
 #[cached(backend = "shared", ttl = 60)]
 fn now(id: u64) -> u64 {
@@ -197,6 +204,58 @@ fn renewed_files_are_used() {
     let both = fs::read_to_string(other.ca()).unwrap() + &fs::read_to_string(authority.ca()).unwrap();
     fs::write(&file, both).unwrap();
     assert_eq!(Backend::get(&redis, b"k", soon()).unwrap(), None);
+}
+
+/// A connection after the first takes half of a handshake.
+#[test]
+fn sessions_are_resumed() {
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority);
+    let redis =
+        Redis::from_url(&format!("rediss://{}?ca={}&timeout=5s", server.address, authority.ca())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let soon = || Instant::now() + Duration::from_secs(10);
+    for _ in 0..2 {
+        assert_eq!(Backend::get(&redis, b"k", soon()).unwrap(), None);
+        assert_eq!(runtime.block_on(AsyncBackend::get(&redis, b"k", soon())).unwrap(), None);
+    }
+    let kinds: Vec<HandshakeKind> = server.handshakes.iter().take(4).collect();
+    assert_eq!(kinds[0], HandshakeKind::Full);
+    assert!(kinds[1..].iter().all(|kind| *kind == HandshakeKind::Resumed), "{kinds:?}");
+}
+
+/// Answers one question with nil on each connection, and then closes it.
+struct TlsServer {
+    address: SocketAddr,
+    handshakes: Receiver<HandshakeKind>,
+}
+
+impl TlsServer {
+    fn start(authority: &Authority) -> Self {
+        let identity = authority.issue("127.0.0.1");
+        let certificates =
+            CertificateDer::pem_file_iter(identity.cert).unwrap().collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(identity.key).unwrap();
+        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(certificates, key);
+        let config = Arc::new(config.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (told, handshakes) = channel();
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                let mut stream =
+                    StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket.unwrap());
+                assert!(stream.read(&mut [0; 100]).unwrap() > 0);
+                told.send(stream.conn.handshake_kind().unwrap()).unwrap();
+                stream.write_all(b"$-1\r\n").unwrap();
+            }
+        });
+        Self { address, handshakes }
+    }
 }
 
 #[test]
