@@ -441,6 +441,15 @@ fn memcached() {
     tour("memcached", "CACHE_MEMCACHED_URL", &server.url());
 }
 
+#[test]
+fn tls_cluster() {
+    let finished = Running::start(&mut example("tls_cluster")).finish().assert_success();
+    let line = |start: &str| finished.out.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert!(line("all nodes:").contains("300 from the cluster, 0 from bodies"), "{finished:#?}");
+    let from_nodes = line("one node dead:").split_whitespace().nth(3).unwrap().parse::<usize>().unwrap();
+    assert!((150..250).contains(&from_nodes), "{finished:#?}");
+}
+
 // The service
 
 /// A running service.

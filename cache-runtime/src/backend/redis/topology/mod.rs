@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::ops::RangeInclusive;
 
 use ::redis::{ErrorKind as Cause, RedisError, ServerErrorKind, Value};
+use crc::{CRC_16_XMODEM, Crc, Table};
 
 use super::reply::{of_redis, unexpected};
 use crate::error::{Error, ErrorKind};
@@ -36,7 +37,7 @@ pub(super) struct Redirect {
 
 /// The slot of `key`: of the part between `{` and the next `}`, if there is one.
 pub(super) fn slot_of(key: &[u8]) -> u16 {
-    const CRC: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_XMODEM);
+    static CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_XMODEM);
     CRC.checksum(hash_tag(key).unwrap_or(key)) % SLOTS
 }
 
