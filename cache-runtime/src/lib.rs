@@ -43,7 +43,8 @@
 //! | Redis | `redis` | `redis://[user:password@]host[:port][/db]`, `unix:///path/to.sock[?db=1]` |
 //! | Redis Cluster | `redis` | `redis+cluster://[user:password@]host[:port][,host[:port]…]` |
 //! | Redis, named by sentinels | `redis` | `redis+sentinel://[user:password@]host[:port][,host[:port]…]/name[/db]` |
-//! | Memcached | `memcached` | `memcached://host[:port][,host[:port]…]` |
+//! | Memcached | `memcached` | `memcached://[user:password@]host[:port][,host[:port]…]`, `memcached+unix:///path/to.sock` |
+//! | the same over TLS | `tls` too | `rediss://`, `rediss+cluster://`, `rediss+sentinel://`, `memcacheds://` |
 //! | memory, as a backend of bytes | `memory`, which each server and value format enables | `memory://` |
 //! | [your own](Backend) | always | [`Config::backend`], [`Config::async_backend`] |
 //!

@@ -51,6 +51,9 @@ use crate::net::url::Url;
 /// | `pool` | connections to each server | 16 for blocking callers, 64 for async ones |
 /// | `max_value` | the longest value; raise it if the server runs with `-I` | 1 MiB less 512 bytes |
 ///
+/// A user and a password are for servers that run with `-Y`. `memcacheds://` is TLS, needs the feature `tls`, and takes `ca`, `cert`,
+/// `key`, `server_name` and `verify` as [`Redis`](crate::Redis) does.
+///
 /// # Example
 ///
 /// ```no_run
@@ -72,7 +75,7 @@ pub struct Memcached {
 }
 
 impl Memcached {
-    /// The servers at `memcached://host[:port][,host[:port]…]`.
+    /// The servers at `memcached://[user:password@]host[:port][,host[:port]…]`, or `memcached+unix:///path/to.sock`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the URL has another form.

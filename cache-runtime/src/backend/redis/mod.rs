@@ -66,6 +66,16 @@ use crate::net::url::Url;
 /// | `db` | the database; URLs of one server can also give it as their path. A cluster has none | 0 |
 /// | `sentinel_user`, `sentinel_password` | the login of the sentinels | none |
 ///
+/// `rediss`, with one `s` more, is TLS, and needs the feature `tls`. `valkey` and `valkeys` mean the same as `redis` and `rediss`. URLs
+/// with TLS also take:
+///
+/// | URL parameter | meaning | default |
+/// |---|---|---|
+/// | `ca` | a file with the certificates of the authorities to trust | the system's |
+/// | `cert`, `key` | files with the certificate of this client and its key | none |
+/// | `server_name` | the name in the server's certificate | the host |
+/// | `verify` | whether the certificate is checked at all | `true` |
+///
 /// # Example
 ///
 /// ```no_run

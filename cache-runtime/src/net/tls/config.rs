@@ -24,8 +24,14 @@ pub(crate) struct Tls(Arc<Shared>);
 
 struct Shared {
     settings: Settings,
-    /// The configuration and what the files were like when it was made. Sessions are resumed as long as it is used.
-    made: PerProcess<Mutex<Option<(Vec<Stamp>, Arc<ClientConfig>)>>>,
+    made: PerProcess<Mutex<Option<Made>>>,
+}
+
+/// A configuration. Sessions are resumed as long as it is used.
+struct Made {
+    /// What the files were like.
+    stamps: Vec<Stamp>,
+    config: Arc<ClientConfig>,
 }
 
 struct Settings {
@@ -73,13 +79,13 @@ impl Tls {
         let settings = &self.0.settings;
         let mut made = lock(self.0.made.get(|_| Mutex::default()));
         let stamps = settings.stamps().map_err(io::Error::other)?;
-        if let Some((known, config)) = &*made
-            && *known == stamps
+        if let Some(made) = &*made
+            && made.stamps == stamps
         {
-            return Ok(config.clone());
+            return Ok(made.config.clone());
         }
         let config = Arc::new(settings.client().map_err(io::Error::other)?);
-        *made = Some((stamps, config.clone()));
+        *made = Some(Made { stamps, config: config.clone() });
         Ok(config)
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod socket;
 
 #[cfg(feature = "tls")]
 pub(crate) use self::config::Tls;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", feature = "tokio"))]
 pub(crate) use self::failure::unanswered;
 
 #[cfg(not(feature = "tls"))]
