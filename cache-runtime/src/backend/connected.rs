@@ -106,13 +106,26 @@ impl Connected {
         Err(Error::new(ErrorKind::TooLarge, format!("{len} bytes, but the backend takes at most {limit}")))
     }
 
+    /// How many parts of the keys can be out of reach while the others are not.
+    pub(crate) fn parts(&self) -> usize {
+        self.service.groups().max(self.servers())
+    }
+
+    /// Which of the parts has `key`, always the same.
+    pub(crate) fn part_of(&self, key: &[u8]) -> usize {
+        match self.service.groups() {
+            1 => self.server_of(key),
+            _ => self.group_of(key),
+        }
+    }
+
     /// How many servers the keys are spread over; at least one.
-    pub(crate) fn servers(&self) -> usize {
+    fn servers(&self) -> usize {
         self.service.servers().max(1)
     }
 
-    /// Which of the servers has `key`.
-    pub(crate) fn server_of(&self, key: &[u8]) -> usize {
+    /// Which of the servers has `key` now.
+    fn server_of(&self, key: &[u8]) -> usize {
         self.service.server_of(key)
     }
 

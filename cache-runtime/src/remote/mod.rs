@@ -179,7 +179,7 @@ struct Remote {
     forms: Forms,
     /// The invalidations that the server has not taken yet, and the generation, of each group of keys.
     groups: Box<[Arc<PendingInvalidations>]>,
-    /// One for each server of the backend, because each can be down by itself.
+    /// One for each part of the keys, because each can be out of reach by itself.
     fallback: Box<[FallbackStore]>,
     leases: Leases,
     policy: FreshnessPolicy,
@@ -199,7 +199,7 @@ impl Remote {
                 budget: connected.timeout,
                 has_leases: naming.has_leases,
             },
-            fallback: (0..connected.servers()).map(|_| FallbackStore::new(clock.clone())).collect(),
+            fallback: (0..connected.parts()).map(|_| FallbackStore::new(clock.clone())).collect(),
             connected,
             clock,
             namespace: naming.namespace.to_owned(),
@@ -236,9 +236,9 @@ impl Remote {
         })
     }
 
-    /// The fallback store for the server of `text`.
+    /// The fallback store for the part of the keys that `text` is in.
     fn fallback(&self, text: &[u8]) -> &FallbackStore {
-        &self.fallback[self.connected.server_of(text)]
+        &self.fallback[self.connected.part_of(text)]
     }
 }
 
