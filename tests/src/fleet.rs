@@ -1,6 +1,6 @@
 //! Servers that work together: a Redis Cluster, and a primary with replicas that sentinels watch.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
@@ -257,16 +257,20 @@ pub fn ask(address: SocketAddr, command: &str) -> String {
     ask_all(address, command).lines().next().unwrap_or_default().to_owned()
 }
 
-/// The whole answer to commands.
+/// The whole answer to commands; nothing from a server that is about to end, or to change its role.
 pub fn ask_all(address: SocketAddr, commands: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "{commands}\r\n").unwrap();
+    try_to_ask(address, commands).unwrap_or_default()
+}
+
+fn try_to_ask(address: SocketAddr, commands: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(format!("{commands}\r\n").as_bytes())?;
     // Then the server closes the line after its answer. Sentinels have no `QUIT`.
-    stream.shutdown(Shutdown::Write).unwrap();
+    stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Waits for what servers do.

@@ -1,46 +1,61 @@
 //! What `#[cached]` promises, once for each backend, blocking and async.
 
+use std::any::Any;
+#[cfg(feature = "servers")]
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cache_runtime::testing::Scope;
 use cache_runtime::{Config, cached};
 use serde::{Deserialize, Serialize};
 
-/// A scope whose `redis`, `memcached` and `cluster` are real servers; they stop when this is dropped.
+/// Two scopes with one backend, whose servers stop when this is dropped.
 struct World {
     scope: Scope,
     other_process: Scope,
-    #[cfg(feature = "servers")]
-    _servers: (
-        cache_tests::servers::RedisServer,
-        cache_tests::servers::MemcachedServer,
-        std::sync::Arc<cache_tests::fleet::RedisCluster>,
-    ),
+    _server: Box<dyn Any>,
 }
 
 impl World {
-    #[cfg(feature = "servers")]
-    fn new() -> Self {
-        use cache_tests::fleet::RedisCluster;
-        use cache_tests::servers::{MemcachedServer, RedisServer};
-        let servers = (RedisServer::start(), MemcachedServer::start(), RedisCluster::shared());
-        // Tests that run at the same time share the cluster.
-        let cluster = format!("{}?prefix={}:", servers.2.url(), servers.0.port());
-        let config = Config::new()
-            .url("redis", &servers.0.url())
-            .url("memcached", &servers.1.url())
-            .url("cluster", &cluster)
-            .url("bytes", "memory://");
+    fn new(backend: &str) -> Self {
+        let (url, server) = start(backend);
+        let config = Config::new().url(backend, &url);
         let scope = || Scope::with_config(config.clone()).unwrap();
-        Self { scope: scope(), other_process: scope(), _servers: servers }
+        Self { scope: scope(), other_process: scope(), _server: server }
     }
+}
 
-    #[cfg(not(feature = "servers"))]
-    fn new() -> Self {
-        let config = Config::new().url("bytes", "memory://");
-        let scope = || Scope::with_config(config.clone()).unwrap();
-        Self { scope: scope(), other_process: scope() }
+#[cfg(feature = "servers")]
+fn start(backend: &str) -> (String, Box<dyn Any>) {
+    use cache_tests::fleet::RedisCluster;
+    use cache_tests::servers::{MemcachedServer, RedisServer};
+    match backend {
+        "redis" => {
+            let server = RedisServer::start();
+            (server.url(), Box::new(server))
+        }
+        "memcached" => {
+            let server = MemcachedServer::start();
+            (server.url(), Box::new(server))
+        }
+        "cluster" => {
+            // Tests that run at the same time share it.
+            static WORLDS: AtomicU32 = AtomicU32::new(0);
+            let cluster = RedisCluster::shared();
+            let prefix = WORLDS.fetch_add(1, Ordering::Relaxed);
+            (format!("{}?prefix={prefix}:", cluster.url()), Box::new(cluster))
+        }
+        _ => in_memory(),
     }
+}
+
+#[cfg(not(feature = "servers"))]
+fn start(_: &str) -> (String, Box<dyn Any>) {
+    in_memory()
+}
+
+fn in_memory() -> (String, Box<dyn Any>) {
+    ("memory://".to_owned(), Box::new(()))
 }
 
 type Alias<T> = Result<T, String>;
@@ -63,7 +78,7 @@ macro_rules! suite {
             use super::*;
 
             fn run<F: Future<Output = ()>>(test: impl FnOnce(Scope, Scope) -> F) {
-                let world = World::new();
+                let world = World::new($backend);
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let test = test(world.scope.clone(), world.other_process.clone());
                 runtime.block_on(world.scope.run(test));

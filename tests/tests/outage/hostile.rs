@@ -16,6 +16,7 @@ use cache_runtime::{
     AsyncBackend, Batched, BoxFuture, Bytes, Config, Error, ErrorKind, Memcached, Redis, SetOptions, cached,
 };
 use cache_tests::conformance::Ready;
+use cache_tests::fleet::{self, RedisCluster};
 use cache_tests::hostile::Hostile;
 use cache_tests::servers::{MemcachedServer, RedisServer};
 use cap::Cap;
@@ -183,10 +184,20 @@ fn a_hostile_server_is_survived() {
     let redis = |address| Redis::from_url(&format!("redis://{address}{options}")).unwrap();
     let memcached = |address| Memcached::from_url(&format!("memcached://{address}{options}")).unwrap();
     let (redis_address, memcached_address) = (redis_server.addr(), memcached_server.addr());
+    // The hostile server is what the only node says that it is.
+    let clusters = [RedisCluster::start(1), RedisCluster::start(1)];
+    let [one, other] = clusters.each_ref().map(|cluster| cluster.nodes[0].addr());
+    let cluster = |node: SocketAddr, address: SocketAddr| {
+        let order = format!("CONFIG SET cluster-announce-port {}", address.port());
+        assert_eq!(fleet::ask(node, &order), "+OK");
+        Redis::from_url(&format!("redis+cluster://{address}{options}")).unwrap()
+    };
 
     thread::scope(|threads| {
         threads.spawn(|| survive(redis_address, 1, |at| Arc::new(Ready(Arc::new(redis(at))))));
         threads.spawn(|| survive(redis_address, 2, |at| Arc::new(Batched::new(redis(at)))));
+        threads.spawn(|| survive(one, 5, |at| Arc::new(Ready(Arc::new(cluster(one, at))))));
+        threads.spawn(|| survive(other, 6, |at| Arc::new(Batched::new(cluster(other, at)))));
         threads.spawn(|| survive(memcached_address, 3, |at| Arc::new(Ready(Arc::new(memcached(at))))));
         threads.spawn(|| survive(memcached_address, 4, |at| Arc::new(Batched::new(memcached(at)))));
     });
