@@ -70,6 +70,17 @@ fn a_program_without_a_logger_says_it_once() {
     assert_eq!(err, "");
 }
 
+#[cfg(feature = "servers")]
+#[test]
+fn a_server_that_is_not_there_is_said_too() {
+    let nobody = ("CACHE_SESSIONS_URL", "redis://127.0.0.1:1");
+    for steps in [["silent", "calls"], ["silent", "check"]] {
+        let [_, err] = run_for_both(&[nobody], &steps);
+        assert_has(&err, &["unavailable", "redis://127.0.0.1:1", "cache_runtime::check()"]);
+        assert_eq!(err.lines().count(), 2, "{err}");
+    }
+}
+
 #[test]
 fn memory_for_all_needs_no_url() {
     let output = run(&[("CACHE_BACKEND", "memory")], &["calls", "check"]);

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use log::Level;
+
 use super::Config;
 use crate::backend::connected::Connected;
 use crate::common::clock::Clock;
+use crate::common::report::report;
 use crate::common::sync::lock;
 use crate::error::Error;
 
@@ -72,7 +75,9 @@ impl Context {
                 continue;
             }
             match self.open(&alias).and_then(|connected| connected.check()) {
-                Err(error) if error.is_temporary() => log::warn!("cache backend `{alias}`: {error}"),
+                Err(error) if error.is_temporary() => {
+                    report(Level::Warn, format_args!("cache backend `{alias}`: {error}"));
+                }
                 Err(error) => problems.push(error),
                 Ok(()) => {}
             }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use super::call::RunTime;
 use super::pauses::Pauses;
 use super::place::Place;
@@ -210,7 +212,7 @@ impl State {
         if error.is_temporary() || error.refusal().is_some() {
             log::debug!("{}: {error:?}", self.namespace);
         } else if !self.has_logged.swap(true, Ordering::Relaxed) {
-            report(format_args!("{} is not cached: {error:?}", self.namespace));
+            report(Level::Error, format_args!("{} is not cached: {error:?}", self.namespace));
         }
     }
 

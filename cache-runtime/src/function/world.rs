@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task;
 
+use log::Level;
+
 use super::state::State;
 use crate::common::clock::Clock;
 use crate::common::process::PerProcess;
@@ -86,11 +88,14 @@ impl World {
     pub(crate) fn notice_stray_call(function: &str) {
         static IS_TOLD: AtomicBool = AtomicBool::new(false);
         if THREADS_INSIDE.load(Ordering::Relaxed) > 0 && !IS_TOLD.swap(true, Ordering::Relaxed) {
-            report(format_args!(
-                "{function} was called outside of the testing scopes that are entered: if its test has a scope, enter it on \
+            report(
+                Level::Error,
+                format_args!(
+                    "{function} was called outside of the testing scopes that are entered: if its test has a scope, enter it on \
                  the new thread (`Scope::enter`), around the new task (`Scope::run`) or for the process \
                  (`Scope::enter_process`)"
-            ));
+                ),
+            );
         }
     }
 

@@ -29,6 +29,7 @@ use super::split::Parts;
 use crate::common::background;
 use crate::common::clock::{Clock, nanos};
 use crate::common::process::PerProcess;
+use crate::common::report::report;
 use crate::common::sync::lock;
 use crate::common::wait::{Caller, MaybeReady};
 use crate::error::{Error, ErrorKind, Reason};
@@ -306,7 +307,11 @@ impl Breakers {
         breaker.epoch.store(epoch + 1, Ordering::Release);
         drop(outage);
         if is_new {
-            log::warn!("cache {}: unavailable; bypassed until it recovers: {cause}", self.place);
+            let place = &self.place;
+            report(
+                Level::Warn,
+                format_args!("cache {place}: unavailable; bypassed until it recovers: {cause}"),
+            );
         }
     }
 
@@ -331,8 +336,8 @@ impl Breakers {
         if let Some(refusal) = error.refusal()
             && lock(&self.told).insert(refusal.code)
         {
-            let level = if refusal.passes { Level::Info } else { Level::Error };
-            log::log!(level, "cache {}: {}", self.place, error.message());
+            let message = format_args!("cache {}: {}", self.place, error.message());
+            if refusal.passes { log::info!("{message}") } else { report(Level::Error, message) }
         }
     }
 
